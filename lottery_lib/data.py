@@ -6,10 +6,12 @@ of training batches depends on ``(seed, epoch)`` alone: a resumed run needs no g
 
 import difflib
 import hashlib
+import math
 import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +24,11 @@ from torch.nn.functional import pad
 from torchvision import datasets
 from torchvision.datasets.folder import default_loader
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+from torchvision.transforms.functional import pil_to_tensor
 from tqdm import tqdm
 
 from . import paths
 from .errors import LotteryError
-
-NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet")
-AUGMENTED = ("cifar10", "cifar100", "tiny-imagenet")
-CROP = 4  # pixels of padding on each side that a random crop is taken from
 
 _TORCHVISION = {
     "mnist": datasets.MNIST,
@@ -37,8 +36,10 @@ _TORCHVISION = {
     "cifar10": datasets.CIFAR10,
     "cifar100": datasets.CIFAR100,
 }
-_TINY = "tiny-imagenet-200"
-_TINY_ZIP = {"url": f"http://cs231n.stanford.edu/{_TINY}.zip", "md5": "90528d7ca1a48142e341f4ef8d21d0de"}
+_TINY_URL, _TINY_MD5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+NAMES = ("digits", *_TORCHVISION, "tiny-imagenet")
+AUGMENTED = ("cifar10", "cifar100", "tiny-imagenet")
+CROP = 4  # pixels of padding on each side that a random crop is taken from
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,51 +112,44 @@ class Data:
         """Images in each split: a partial Tiny ImageNet shows here, and belongs into every record."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
 
-    @property
-    def mean(self) -> Tensor:
-        return self.train.mean
-
-    @property
-    def std(self) -> Tensor:
-        return self.train.std
-
-    @property
-    def augment(self) -> bool:
-        return self.train.augment
+    mean = property(lambda self: self.train.mean)
+    std = property(lambda self: self.train.std)
+    augment = property(lambda self: self.train.augment)
 
 
-def load(name: str, device: str | torch.device = "cpu", seed: int = 0, root: Path | None = None) -> Data:
+def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     """The data set ``name`` (one of ``NAMES``) on ``device``; ``seed`` fixes its train/validation split.
 
     Validation images are held out of the published training set, each class in its share: 5,000 for (Fashion-)MNIST and
     CIFAR, 5 % for Tiny ImageNet, whose labelled ``val`` set is the test set here. ``digits`` (8x8, embedded, its pixels
-    scaled from 0..16 to 0..255) is split 70/10/20, and its test images are the same for every seed. Files are looked
-    for in ``root``, by default ``paths.data_dir()``, and downloaded where there are none.
+    scaled from 0..16 to 0..255) is split 70/10/20, and its test images are the same for every seed. Files lie in
+    ``paths.data_dir()`` and are downloaded where there are none.
     LotteryError if the name is unknown, a file is damaged, or the download fails.
     """
     if name not in NAMES:
         raise unknown("data set", name, NAMES)
-    root = Path(root or paths.data_dir())
-    if name == "digits":
-        images, labels, test_images, test_labels = _digits()
-    elif name == "tiny-imagenet":
-        images, labels, test_images, test_labels = _tiny_imagenet(root)
-    else:
-        images, labels, test_images, test_labels = _torchvision(name, root)
-    held_out = {"digits": 180, "tiny-imagenet": len(labels) // 20}.get(name, 5000)
-    train, val = hold_out(labels.numpy(), held_out, seed)
+    root = paths.data_dir()
+    try:
+        if name == "digits":
+            images, labels, test_images, test_labels = _digits()
+        elif name == "tiny-imagenet":
+            images, labels, test_images, test_labels = _tiny_imagenet(root)
+        else:
+            images, labels, test_images, test_labels = _torchvision(name, root)
+    except (OSError, RuntimeError) as reason:  # what torchvision's downloads raise
+        raise LotteryError(
+            f"Data set '{name}' is not in {root} and could not be downloaded ({reason}): set LOTTERY_DATA to the "
+            "folder that holds it, go online, or use the embedded data set 'digits'."
+        ) from reason
+    held_out = {"digits": 180, "tiny-imagenet": len(labels) // 20}
+    train, val = hold_out(labels.numpy(), held_out.get(name, 5000), seed)
     mean, std = (m.to(device) for m in moments(images[train]))
 
     def split(x: Tensor, y: Tensor, augment: bool = False) -> Split:
         return Split(x.to(device), y.to(device), mean, std, augment)
 
-    return Data(
-        name=name,
-        classes=int(labels.max()) + 1,
-        train=split(images[train], labels[train], name in AUGMENTED),
-        val=split(images[val], labels[val]),
-        test=split(test_images, test_labels),
-    )
+    train, val = split(images[train], labels[train], name in AUGMENTED), split(images[val], labels[val])
+    return Data(name, int(labels.max()) + 1, train, val, split(test_images, test_labels))
 
 
 def binary(data: Data, digits: tuple[int, int] = (3, 8)) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -186,19 +180,15 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
-    """Each image mirrored where ``mirror`` (N,) is true, padded by ``CROP`` black pixels, cropped at ``shift`` (N, 2).
+    """Images (N, C, H, W) padded by ``CROP`` black pixels, cropped at ``shift`` and, where ``mirror`` (N,), mirrored.
 
-    ``shift`` holds the crop's top row and left column, 0 to 2 * CROP. Padding comes before normalisation, as in the
-    usual recipes. All pixels of the batch are gathered by one indexing.
+    ``shift`` (N, 2) holds each crop's top row and left column, 0 to 2 * CROP. As in the usual recipes, padding comes
+    before normalisation. One indexing of all possible crops, which are a view, serves the whole batch.
     """
-    n, channels, height, width = images.shape
-    rows = shift[:, :1] + torch.arange(height, device=images.device)  # (N, H), in the padded image
-    columns = shift[:, 1:] + torch.arange(width, device=images.device)
-    # Mirroring the padded image mirrors the columns that are read from it.
-    columns = torch.where(mirror[:, None], width + 2 * CROP - 1 - columns, columns)
-    image = torch.arange(n, device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(channels, device=images.device).view(1, -1, 1, 1)
-    return pad(images, [CROP] * 4)[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    n, _, height, width = images.shape
+    crops = pad(images, [CROP] * 4).unfold(2, height, 1).unfold(3, width, 1)  # (N, C, top, left, H, W)
+    crops = crops[torch.arange(n, device=images.device), :, shift[:, 0], shift[:, 1]]
+    return torch.where(mirror.view(-1, 1, 1, 1), crops.flip(3), crops)
 
 
 def hold_out(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -222,126 +212,89 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
 def unknown(what: str, name: str, known: tuple[str, ...]) -> LotteryError:
     """The error for a name that is not one of ``known``, with the nearest that is."""
     near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}."
+    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}."
     return LotteryError(f"Unknown {what} '{name}': {hint}")
 
 
-# Readers: each returns (training images, labels, test images, labels) on the CPU.
-
-
 def _digits() -> tuple[Tensor, ...]:
+    """As the other readers do: training images and labels, test images and labels, on the CPU."""
     digits = load_digits()
     images = torch.from_numpy(np.rint(digits.images * 255 / 16).astype(np.uint8)).unsqueeze(1)
     labels = torch.from_numpy(digits.target).long()
-    train, test = hold_out(digits.target, 359, seed=0)  # not the caller's seed: test images are never trained on
+    train, test = hold_out(digits.target, 359, seed=0)  # the same test images for every seed of the caller
     return images[train], labels[train], images[test], labels[test]
 
 
 def _torchvision(name: str, root: Path) -> tuple[Tensor, ...]:
     dataset = _TORCHVISION[name]
-    files = _idx_files(root, dataset) if issubclass(dataset, datasets.MNIST) else _cifar_files(root, dataset)
-    for file, is_whole in files.items():
+    if issubclass(dataset, datasets.MNIST):  # the published checksums are those of the archives
+        folder = root / dataset.__name__ / "raw"
+        whole = {folder / archive.removesuffix(".gz"): _idx_is_whole for archive, _ in dataset.resources}
+    else:
+        folder = root / dataset.base_folder
+        sums = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
+        whole = {folder / file: partial(check_integrity, md5=md5) for file, md5 in sums}
+    for file, is_whole in whole.items():
         if file.exists() and not is_whole(file):
-            raise _damaged(name, file)
-    download = not all(file.exists() for file in files)
-    try:
-        parts = [dataset(root, train=train, download=download) for train in (True, False)]
-    except (OSError, RuntimeError) as reason:
-        raise _absent(name, root, reason) from reason
+            raise _damaged(name, file, folder)
+    download = not all(file.exists() for file in whole)
     tensors = []
-    for part in parts:
+    for part in (dataset(root, train=train, download=download) for train in (True, False)):
         images = torch.as_tensor(part.data)
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
         tensors += [images, torch.as_tensor(part.targets)]
     return tuple(tensors)
 
 
-def _cifar_files(root: Path, dataset: type) -> dict:
-    folder = root / dataset.base_folder
-    md5 = {**dict(dataset.train_list), **dict(dataset.test_list), dataset.meta["filename"]: dataset.meta["md5"]}
-    return {folder / file: lambda path, md5=md5: check_integrity(path, md5) for file, md5 in md5.items()}
-
-
-def _idx_files(root: Path, dataset: type) -> dict:
-    """torchvision has checksums of MNIST's archives only, so the unpacked files are held against header and size."""
-
-    def is_whole(path: Path) -> bool:
-        count = 60000 if path.name.startswith("train") else 10000
-        images = "images" in path.name
-        header = struct.pack(">4i", 2051, count, 28, 28) if images else struct.pack(">2i", 2049, count)
-        with path.open("rb") as file:
-            return path.stat().st_size == len(header) + count * (784 if images else 1) and file.read(16).startswith(header)
-
-    folder = root / dataset.__name__ / "raw"
-    return {folder / archive.removesuffix(".gz"): is_whole for archive, _ in dataset.resources}
+def _idx_is_whole(path: Path) -> bool:
+    """Whether a file is what its name says: MNIST's images or labels, with the right header and size."""
+    shape = (60000 if path.name.startswith("train") else 10000, *((28, 28) if "images" in path.name else ()))
+    header = struct.pack(f">{1 + len(shape)}i", 0x800 + len(shape), *shape)
+    content = path.read_bytes()
+    return content.startswith(header) and len(content) == len(header) + math.prod(shape)
 
 
 def _tiny_imagenet(root: Path) -> tuple[Tensor, ...]:
-    """Decode the JPEG files once, then read ``decoded.safetensors`` beside them as long as the files are the same."""
-    folder = root / _TINY
+    folder = root / "tiny-imagenet-200"
     if not folder.exists():
-        try:
-            download_and_extract_archive(download_root=str(root), **_TINY_ZIP)
-        except (OSError, RuntimeError) as reason:
-            raise _absent("tiny-imagenet", root, reason) from reason
-    annotations = folder / "val" / "val_annotations.txt"
-    for listing in (folder / "wnids.txt", annotations):
-        if not listing.exists():
-            raise _damaged("tiny-imagenet", listing)
-    wnids = {wnid: label for label, wnid in enumerate(sorted((folder / "wnids.txt").read_text().split()))}
-    # Some copies of the set have the images of a class in train/<wnid>/images/, some in train/<wnid>/.
-    train = {file: label for wnid, label in wnids.items() for file in sorted((folder / "train" / wnid).rglob("*.JPEG"))}
-    rows = [line.split("\t") for line in annotations.read_text().splitlines()]
-    test = {folder / "val" / "images" / row[0]: wnids[row[1]] for row in rows}
-    for wnid, label in wnids.items():
-        if label not in train.values():
-            raise _damaged("tiny-imagenet", folder / "train" / wnid)
-    return _decoded(folder, train, test)
+        download_and_extract_archive(_TINY_URL, str(root), md5=_TINY_MD5)
+    try:
+        train = datasets.ImageFolder(folder / "train")  # takes train/<wnid>/images/*.JPEG and train/<wnid>/*.JPEG
+        rows = [line.split("\t") for line in (folder / "val" / "val_annotations.txt").read_text().splitlines()]
+        samples = train.samples + [(f"{folder}/val/images/{row[0]}", train.class_to_idx[row[1]]) for row in rows]
+        sizes = {file: os.path.getsize(file) for file, _ in samples}
+    except (OSError, LookupError) as reason:
+        raise _damaged("tiny-imagenet", getattr(reason, "filename", None) or folder, folder) from reason
+    if np.ptp(np.bincount(train.targets)):  # unpacking was cut short; a balanced part of the set is welcome
+        raise _damaged("tiny-imagenet", folder / "train", folder)
+    images, labels = _decoded(folder, sizes), torch.tensor([label for _, label in samples])
+    return images[: len(train)], labels[: len(train)], images[len(train) :], labels[len(train) :]
 
 
-def _decoded(folder: Path, train: dict[Path, int], test: dict[Path, int]) -> tuple[Tensor, ...]:
-    keys = ("train_images", "train_labels", "test_images", "test_labels")
-    files = hashlib.sha256()
-    for file, label in (train | test).items():
-        size = file.stat().st_size if file.exists() else None
-        files.update(f"{file.relative_to(folder)} {size} {label}\n".encode())
+def _decoded(folder: Path, sizes: dict[str, int]) -> Tensor:
+    """Decode the JPEG files once; after that read ``decoded.safetensors``, as long as names and sizes are the same."""
     cache = folder / "decoded.safetensors"
+    key = hashlib.sha256(repr([(os.path.relpath(file, folder), sizes[file]) for file in sizes]).encode()).hexdigest()
     try:
         with safe_open(cache, "pt") as stored:
-            if stored.metadata()["files"] == files.hexdigest():
-                return tuple(stored.get_tensor(key) for key in keys)
+            if stored.metadata() == {"files": key}:
+                return stored.get_tensor("images")
     except (OSError, SafetensorError):
-        pass  # none yet, or cut short: decode again
-    labels = [torch.tensor(list(part.values())) for part in (train, test)]
-    with tqdm(total=len(train) + len(test), desc="decoding Tiny ImageNet", unit="image") as bar:
-        images = [torch.stack([_jpeg(file, bar) for file in part]) for part in (train, test)]
-    tensors = (images[0], labels[0], images[1], labels[1])
+        pass  # none yet, or cut short
+    images = torch.empty(len(sizes), 3, 64, 64, dtype=torch.uint8)
+    for i, file in enumerate(tqdm(sizes, "decoding Tiny ImageNet", unit="image")):
+        try:
+            images[i] = pil_to_tensor(default_loader(file))
+        except (OSError, RuntimeError) as reason:  # not a JPEG, cut short, or not 64x64
+            raise _damaged("tiny-imagenet", file, folder) from reason
     unfinished = cache.with_suffix(f".{os.getpid()}")
     try:
-        save_file(dict(zip(keys, tensors)), unfinished, {"files": files.hexdigest()})
+        save_file({"images": images}, unfinished, {"files": key})
         unfinished.replace(cache)
     except (OSError, SafetensorError):
-        unfinished.unlink(missing_ok=True)  # a folder one may not write to, or a full disk: work without the cache
-    return tensors
+        unfinished.unlink(missing_ok=True)  # a folder one may not write to, or a full disk: do without
+    return images
 
 
-def _jpeg(file: Path, bar: tqdm) -> Tensor:
-    try:
-        image = torch.from_numpy(np.array(default_loader(str(file)))).permute(2, 0, 1)
-    except OSError as reason:
-        raise _damaged("tiny-imagenet", file) from reason
-    if image.shape != (3, 64, 64):
-        raise _damaged("tiny-imagenet", file)
-    bar.update()
-    return image
-
-
-def _absent(name: str, root: Path, reason: Exception) -> LotteryError:
-    return LotteryError(
-        f"Data set '{name}' is not in {root} and could not be downloaded ({reason}): set LOTTERY_DATA to the folder "
-        "that holds it, go online, or use the embedded data set 'digits'."
-    )
-
-
-def _damaged(name: str, file: Path) -> LotteryError:
-    return LotteryError(f"Data set '{name}': {file} is missing or damaged; remove its folder to have it downloaded anew.")
+def _damaged(name: str, file: Path | str, folder: Path) -> LotteryError:
+    return LotteryError(f"Data set '{name}': {file} is damaged; delete {folder} to have it downloaded again.")
