@@ -1,0 +1,84 @@
+"""What Jupyter Book lacks for this book: notebooks from outside book/, a cache that sees the library, nothing from a CDN."""
+
+import filecmp
+import hashlib
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+
+BOOK = Path(__file__).resolve().parents[1]
+ROOT = BOOK.parent
+GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]+@)?|git@)github\.com[:/](?P<name>[^/]+/[^/]+?)(?:\.git)?/?")
+SOURCE, MIRROR = ROOT / "notebooks", BOOK / "notebooks"
+
+
+def mirror_notebooks(app, config):
+    """Copy notebooks/ to book/notebooks/ (ignored by git), as Sphinx reads nothing outside book/.
+
+    Unchanged files keep their time stamp, so that they are not built again.
+    """
+    wanted = {p.relative_to(SOURCE) for p in SOURCE.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts}
+    for name in wanted:
+        if not (MIRROR / name).exists() or not filecmp.cmp(SOURCE / name, MIRROR / name, shallow=False):
+            (MIRROR / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(SOURCE / name, MIRROR / name)
+    for old in MIRROR.rglob("*.ipynb"):
+        if old.relative_to(MIRROR) not in wanted:
+            old.unlink()
+
+
+def key_cache(app, config):
+    """Run the notebooks anew when the library, the records or the claims changed; jupyter-cache sees only the notebook."""
+    files = [p for kind in ("py", "js", "css") for p in (ROOT / "lottery_lib").rglob(f"*.{kind}")]
+    files += [p for p in (ROOT / "results").rglob("*") if p.is_file()] + [BOOK / "claims.yml"]
+    digest = hashlib.sha256()
+    for path in sorted(filter(Path.exists, files)):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    config.nb_execution_cache_path = str(ROOT / "_build" / ".jupyter_cache" / digest.hexdigest()[:12])
+
+
+def name_repository(app, config):
+    """Let the edit, Binder and Colab links name the reader's own GitHub repository where the clone has one."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:  # a plain export, or no git here
+        return
+    asked = subprocess.run(["git", "remote", "get-url", "origin"], cwd=ROOT, capture_output=True, text=True)
+    if github := GITHUB.fullmatch(asked.stdout.strip()):
+        config.html_theme_options["repository_url"] = f"https://github.com/{github['name']}"
+
+
+def copy_mathjax(app):
+    """Serve MathJax from the book: 2 of the wheel's 24 MB are enough, and listing it as an extension would copy all."""
+    source = Path(importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0], "static", "mathjax")
+    target = Path(app.outdir, "_static", "local")
+    for folder in ("output/chtml/fonts/woff-v2", "input/tex/extensions"):
+        shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
+    shutil.copyfile(source / "tex-mml-chtml.js", target / "tex-mml-chtml.js")
+
+
+def finish_page(app, pagename, templatename, context, doctree):
+    """Drop thebe, which names a CDN, and point the links of a mirrored notebook to its source."""
+    context["script_files"] = [s for s in context.get("script_files", [])
+                               if "thebe" not in f"{s} {getattr(s, 'attributes', '')}".lower()]
+
+    def relink(buttons):
+        for button in buttons:
+            if "url" in button:
+                button["url"] = button["url"].replace("/book/notebooks/", "/notebooks/")
+            relink(button.get("buttons", []))
+
+    if pagename.startswith("notebooks/"):
+        relink(context.get("header_buttons", []))
+
+
+def setup(app):
+    if importlib.util.find_spec("lottery_lib") is None:
+        raise ExtensionError("the book needs the library: run `pip install -e '.[book]'` in the checkout first")
+    for prepare in (mirror_notebooks, key_cache, name_repository):
+        app.connect("config-inited", prepare, priority=100)  # sphinx-external-toc looks for the pages at 900
+    app.connect("builder-inited", copy_mathjax)
+    app.connect("html-page-context", finish_page, priority=900)  # the theme makes its buttons at 501
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

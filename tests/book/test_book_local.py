@@ -1,0 +1,71 @@
+"""The book's Sphinx extension: the mirror of the notebooks, the key of the cache, the repository that links name."""
+
+import importlib.util
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from lottery_lib.paths import ROOT
+
+pytest.importorskip("sphinx")
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """The extension, as if ``tmp_path`` were the checkout."""
+    spec = importlib.util.spec_from_file_location("book_local", ROOT / "book" / "_ext" / "book_local.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, path in {"ROOT": "", "BOOK": "book", "SOURCE": "notebooks", "MIRROR": "book/notebooks"}.items():
+        monkeypatch.setattr(module, name, tmp_path / path)
+    for folder in ("notebooks", "book", "lottery_lib", "results"):
+        (tmp_path / folder).mkdir()
+    return module
+
+
+def test_mirror_follows_the_notebooks_and_leaves_unchanged_ones_alone(book):
+    for name in ("a", "b", "c"):
+        (book.SOURCE / f"{name}.ipynb").write_text(name)
+    book.mirror_notebooks(None, None)
+    before = (book.MIRROR / "a.ipynb").stat().st_mtime_ns
+    (book.SOURCE / "b.ipynb").write_text("changed")
+    (book.SOURCE / "c.ipynb").unlink()
+    book.mirror_notebooks(None, None)
+    assert {p.name: p.read_text() for p in book.MIRROR.iterdir()} == {"a.ipynb": "a", "b.ipynb": "changed"}
+    assert (book.MIRROR / "a.ipynb").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("path", ["lottery_lib/x.py", "lottery_lib/widgets/x.js", "results/run/record.json",
+                                  "book/claims.yml"])  # fmt: skip
+def test_notebooks_run_anew_when_what_they_read_changed(book, path):
+    def key():
+        config = SimpleNamespace()
+        book.key_cache(None, config)
+        return config.nb_execution_cache_path
+
+    empty = key()
+    assert key() == empty
+    (book.ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+    (book.ROOT / path).write_text("1")
+    first = key()
+    (book.ROOT / path).write_text("2")
+    assert len({empty, first, key()}) == 3
+
+
+@pytest.mark.parametrize(("origin", "url"), [
+    ("https://github.com/me/mine.git", "https://github.com/me/mine"),
+    ("git@github.com:me/mine.git", "https://github.com/me/mine"),
+    ("ssh://git@github.com/me/mine", "https://github.com/me/mine"),
+    ("https://user:secret@github.com/me/mine/", "https://github.com/me/mine"),
+    ("https://example.org/github.com/me/mine", "as configured"),
+    ("/srv/mine.git", "as configured"),
+    (None, "as configured"),
+])  # fmt: skip
+def test_links_name_the_clone_s_own_repository(book, origin, url):
+    if origin:
+        subprocess.run(["git", "init", "-q"], cwd=book.ROOT, check=True)
+        subprocess.run(["git", "remote", "add", "origin", origin], cwd=book.ROOT, check=True)
+    config = SimpleNamespace(html_theme_options={"repository_url": "as configured"})
+    book.name_repository(None, config)
+    assert config.html_theme_options["repository_url"] == url

@@ -1,0 +1,62 @@
+"""Files that say the same thing say it alike: pyproject, lock, environment, table of contents, API page, notebooks."""
+
+import json
+import re
+import sys
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from lottery_lib.paths import NOTEBOOKS, ROOT
+
+tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DIRECT = [Requirement(r) for r in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])]
+LOCK = [Requirement(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+CHAPTERS = sorted(p.relative_to(NOTEBOOKS).as_posix() for p in NOTEBOOKS.rglob("*.ipynb")
+                  if ".ipynb_checkpoints" not in p.parts)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("wanted", DIRECT, ids=lambda r: r.name)
+def test_lock_fits_pyproject(wanted, python):
+    here = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": "linux", "os_name": "posix"}
+    locked = [r for r in LOCK if r.name == wanted.name and (r.marker is None or r.marker.evaluate(here))]
+    assert len(locked) == 1, f"constraints.txt has {len(locked)} lines for {wanted.name} on Python {python}"
+    (version,) = (s.version for s in locked[0].specifier)
+    assert wanted.specifier.contains(version), f"{locked[0]} is outside {wanted}"
+
+
+def test_lock_leaves_torch_to_the_platform():
+    assert {r.name: str(r.specifier)[:2] for r in LOCK if r.name.startswith("torch")} == {"torch": ">=", "torchvision": ">="}
+    assert [r.name for r in LOCK if re.match("nvidia|cuda|triton", r.name)] == []
+    assert {str(r.specifier)[:2] for r in LOCK if not r.name.startswith("torch")} == {"=="}
+
+
+def test_environment_is_pyproject():
+    wanted = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    assert wanted == ["python" + PROJECT["requires-python"], "pip", {"pip": ["-e .[book]"]}]
+
+
+def test_table_of_contents_lists_every_notebook():
+    toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")
+    assert re.findall(r"file: notebooks/(\S+)", toc) == [name.removesuffix(".ipynb") for name in CHAPTERS] != []
+
+
+def test_api_page_lists_every_module():
+    listed = re.findall(r"automodule:: lottery_lib\.(\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8"))
+    package = ROOT / "lottery_lib"
+    modules = {p.relative_to(package).with_suffix("").as_posix().replace("/", ".") for p in package.rglob("*.py")}
+    assert sorted(listed) == sorted(m for m in modules if m != "cli" and not m.endswith("__init__"))  # cli has --help
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_notebook_is_committed_without_outputs(name):
+    notebook = json.loads((NOTEBOOKS / name).read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None] == []
+    assert "widgets" not in notebook["metadata"] and "papermill" not in notebook["metadata"]

@@ -1,0 +1,47 @@
+"""What a new user reads when the machine lacks something: one sentence, before anything is installed."""
+
+import os
+import runpy
+import subprocess
+import sys
+
+import pytest
+
+from lottery_lib.paths import ROOT
+
+
+@pytest.fixture
+def complaint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return runpy.run_path(str(ROOT / "tools" / "check_python.py"))["complaint"]
+
+
+def test_good_python_passes(complaint):
+    assert complaint() is None
+
+
+def test_old_python(complaint, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 8, 18))
+    assert "is Python 3.8: name a Python 3.10 or newer" in complaint()
+
+
+def test_no_venv(complaint, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    assert "apt install python3-venv" in complaint()
+
+
+def test_other_python_in_venv(complaint, tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").touch()
+    assert "rm -r .venv" in complaint()
+
+
+def test_read_only_folder(complaint, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert complaint() == f"cannot write to {tmp_path}: clone into a folder of your own"
+
+
+def test_no_python_at_all():
+    run = subprocess.run(["make", "check", "PYTHON=no-such-python"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert run.stderr.startswith("error: 'no-such-python' not found: install Python 3.10 or newer")

@@ -1,0 +1,34 @@
+"""The built book in a browser, from files, on a phone's width: whole, quiet, and without the network."""
+
+import pytest
+
+from lottery_lib.paths import ROOT
+
+SITE = ROOT / "_build" / "html"
+PAGES = [p.relative_to(SITE).as_posix() for p in sorted(SITE.rglob("*.html"))
+         if p.relative_to(SITE).parts[0] not in {"_static", "_sources"}] or [
+    pytest.param("index.html", marks=pytest.mark.skip(reason="the book is not built: make book"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole_on_a_phone(open_page, name, scheme):
+    page, visit = open_page(SITE / name, scheme)
+    assert visit.asked_elsewhere == []
+    assert visit.errors == []
+    assert visit.bad_maths == []
+    assert visit.too_wide == []
+    assert page.locator("html").get_attribute("data-theme") == scheme  # the page follows the reader's system
+
+
+@pytest.mark.parametrize(("bad", "complaint"), [
+    ('<img src="https://other.invalid/x.png">', "asked_elsewhere"),
+    ("<script>import('https://other.invalid/x.js').catch(() => 0)</script>", "asked_elsewhere"),
+    ("<script>console.error('x')</script>", "errors"),
+    ("<script>throw Error('x')</script>", "errors"),
+    ('<article><span class="math">\\(x\\)</span></article>', "bad_maths"),
+    ('<p style="width: 500px">x</p>', "too_wide"),
+])  # fmt: skip
+def test_bad_page_is_found(open_page, tmp_path, bad, complaint):
+    (tmp_path / "x.html").write_text("<!doctype html><title>x</title><p>x</p>" + bad)
+    assert getattr(open_page(tmp_path / "x.html")[1], complaint)
