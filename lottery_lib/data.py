@@ -4,7 +4,6 @@ All randomness comes from numpy's PCG64, so a split or an epoch is the same on e
 of training batches depends on ``(seed, epoch)`` alone: a resumed run needs no generator state, only its epoch number.
 """
 
-import difflib
 import hashlib
 import math
 import os
@@ -29,6 +28,7 @@ from tqdm import tqdm
 
 from . import paths
 from .errors import LotteryError
+from .params import hint
 
 _TORCHVISION = {
     "mnist": datasets.MNIST,
@@ -72,7 +72,7 @@ class Split:
         device once, so that no batch makes the host wait. LotteryError if a batch does not fit into the split.
         """
         if not 1 <= batch_size <= len(self):
-            raise LotteryError(f"Batch size {batch_size} must lie between 1 and the {len(self)} images of the split.")
+            raise LotteryError(f"batch size {batch_size}: must lie between 1 and {len(self)}, the images of the split")
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
         n, device = len(self), self.images.device
         order = torch.from_numpy(rng.permutation(n)).to(device)
@@ -127,7 +127,7 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     LotteryError if the name is unknown, a file is damaged, or the download fails.
     """
     if name not in NAMES:
-        raise unknown("data set", name, NAMES)
+        raise LotteryError(f"unknown data set {name!r}{hint(name, NAMES)}")
     root = paths.data_dir()
     try:
         if name == "digits":
@@ -136,10 +136,10 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
             images, labels, test_images, test_labels = _tiny_imagenet(root)
         else:
             images, labels, test_images, test_labels = _torchvision(name, root)
-    except (OSError, RuntimeError) as reason:  # what torchvision's downloads raise
+    except (OSError, RuntimeError) as reason:  # what torchvision's downloads raise, some of it on several lines
         raise LotteryError(
-            f"Data set '{name}' is not in {root} and could not be downloaded ({reason}): set LOTTERY_DATA to the "
-            "folder that holds it, go online, or use the embedded data set 'digits'."
+            f"data set {name!r} is not in {root} and could not be downloaded ({' '.join(str(reason).split())}); set "
+            "LOTTERY_DATA to the folder that holds it, go online, or use the embedded data set 'digits'"
         ) from reason
     held_out = {"digits": 180, "tiny-imagenet": len(labels) // 20}
     train, val = hold_out(labels.numpy(), held_out.get(name, 5000), seed)
@@ -159,12 +159,14 @@ def binary(data: Data, digits: tuple[int, int] = (3, 8)) -> tuple[Tensor, Tensor
     Training joins the train and validation splits. LotteryError unless ``digits`` are two classes that occur.
     """
     if data.shape[0] != 1:
-        raise LotteryError(f"Data set '{data.name}' has {data.shape[0]} channels; two-class data need a grey one.")
+        raise LotteryError(
+            f"data set {data.name!r} has {data.shape[0]} channels; two classes are taken from grey images only"
+        )
     if len(digits) != 2 or digits[0] == digits[1]:
-        raise LotteryError(f"Two different classes are needed, as in (3, 8); these were given: {tuple(digits)}.")
+        raise LotteryError(f"digits = {digits!r}: must be two different classes, as in (3, 8)")
     for digit in digits:
         if not (data.train.labels == digit).any():
-            raise LotteryError(f"Data set '{data.name}' has no class {digit}; its classes are 0 to {data.classes - 1}.")
+            raise LotteryError(f"data set {data.name!r} has no class {digit}; its classes are 0 to {data.classes - 1}")
 
     def select(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         keep = (labels == digits[0]) | (labels == digits[1])
@@ -207,13 +209,6 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
     value = torch.arange(256, dtype=torch.float64) / 255
     mean = share @ value
     return mean.float(), (share @ value**2 - mean**2).sqrt().float()
-
-
-def unknown(what: str, name: str, known: tuple[str, ...]) -> LotteryError:
-    """The error for a name that is not one of ``known``, with the nearest that is."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}."
-    return LotteryError(f"Unknown {what} '{name}': {hint}")
 
 
 def _digits() -> tuple[Tensor, ...]:
@@ -297,4 +292,4 @@ def _decoded(folder: Path, sizes: dict[str, int]) -> Tensor:
 
 
 def _damaged(name: str, file: Path | str, folder: Path) -> LotteryError:
-    return LotteryError(f"Data set '{name}': {file} is damaged; delete {folder} to have it downloaded again.")
+    return LotteryError(f"data set {name!r}: {file} is damaged; delete {folder} to have it downloaded again")
