@@ -1,0 +1,150 @@
+"""Penalties R(m) = Σᵢ r(mᵢ) on a relaxed mask m ∈ [0, 1]ᵈ.
+
+Every r is concave and increasing with r(0) = 0 and r(1) = 1, so that λ has one meaning for all of them: the price of
+a weight that is kept. ℓ1 is the linear, hence not strictly, concave end of the family (arXiv 2501.11135 studies ℓ1
+and the logarithm; the other three are the concave penalties of the sparse-estimation literature). All are
+differentiable on the box, so projected gradient replaces subgradients; on m ≥ 0 beyond 1 they go on as written.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from .errors import LotteryError
+from .params import hint
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """Base class. A subclass gives ``raw`` and ``raw_slope``, elementwise on tensors; they are normalised here.
+
+    ``value`` and ``gradient`` take m ≥ 0 of any shape and return r(m) and r'(m) of the same shape.
+    """
+
+    def raw(self, m: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def raw_slope(self, m: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def scale(self) -> float:
+        """1 / raw(1), for a raw penalty with raw(0) = 0."""
+        return 1 / float(self.raw(torch.tensor(1.0, dtype=torch.float64)))
+
+    def value(self, m: Tensor) -> Tensor:
+        return self.raw(m) * self.scale
+
+    def gradient(self, m: Tensor) -> Tensor:
+        return self.raw_slope(m) * self.scale
+
+    def penalty(self, m: Tensor) -> Tensor:
+        """R(m) = Σᵢ r(mᵢ), a scalar tensor."""
+        return self.value(m).sum()
+
+    def slope(self, at: float) -> float:
+        """r'(at): the pull on an entry. ``slope(0)`` must be finite to hold an entry at zero by projection alone."""
+        return float(self.gradient(torch.tensor(at, dtype=torch.float64)))
+
+
+@dataclass(frozen=True)
+class L1(Regularizer):
+    """r(m) = m: the same pull on every entry, 1."""
+
+    def raw(self, m):
+        return m
+
+    def raw_slope(self, m):
+        return torch.ones_like(m)
+
+
+@dataclass(frozen=True)
+class Log(Regularizer):
+    """r(m) = log(1 + m/ε) / log(1 + 1/ε) (Candès, Wakin & Boyd 2008, as a penalty). ε → ∞ is ℓ1, ε → 0 is ℓ0."""
+
+    eps: float = 0.1
+
+    def __post_init__(self):
+        _require(self.eps > 0, "eps", self.eps, "> 0")
+
+    def raw(self, m):
+        return torch.log1p(m / self.eps)
+
+    def raw_slope(self, m):
+        return 1 / (m + self.eps)
+
+
+@dataclass(frozen=True)
+class Lp(Regularizer):
+    """r(m) ∝ (m + δ)ᵖ − δᵖ with 0 < p < 1; δ = 10⁻³ keeps the slope at zero finite (Foucart & Lai 2009)."""
+
+    p: float = 0.5
+    DELTA = 1e-3
+
+    def __post_init__(self):
+        _require(0 < self.p < 1, "p", self.p, "between 0 and 1, both excluded")
+
+    def raw(self, m):
+        return (m + self.DELTA) ** self.p - self.DELTA**self.p
+
+    def raw_slope(self, m):
+        return self.p * (m + self.DELTA) ** (self.p - 1)
+
+
+@dataclass(frozen=True)
+class MCP(Regularizer):
+    """Minimax concave penalty, r(m) ∝ m − m²/2γ up to m = γ, flat beyond (Zhang 2010). γ ≥ 1 keeps r increasing on the box."""
+
+    gamma: float = 1.0
+
+    def __post_init__(self):
+        _require(self.gamma >= 1, "gamma", self.gamma, "≥ 1")
+
+    def raw(self, m):
+        inside = m.clamp(max=self.gamma)
+        return inside - inside**2 / (2 * self.gamma)
+
+    def raw_slope(self, m):
+        return (1 - m / self.gamma).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Exponential(Regularizer):
+    """r(m) ∝ 1 − exp(−m/s) (Bradley & Mangasarian 1998); s → 0 is ℓ0."""
+
+    s: float = 0.2
+
+    def __post_init__(self):
+        _require(self.s > 0, "s", self.s, "> 0")
+
+    def raw(self, m):
+        return -torch.expm1(-m / self.s)
+
+    def raw_slope(self, m):
+        return torch.exp(-m / self.s) / self.s
+
+
+REGULARIZERS: dict[str, type[Regularizer]] = {"l1": L1, "log": Log, "lp": Lp, "mcp": MCP, "exponential": Exponential}
+
+
+def create(name: str, shape: float | None = None) -> Regularizer:
+    """The penalty called ``name``; ``shape`` is its one free parameter (ε, p, γ or s), None for the default.
+
+    Raises:
+        LotteryError: an unknown name, a shape out of its range, or a shape for ℓ1, which has none.
+    """
+    if name not in REGULARIZERS:
+        raise LotteryError(f"unknown regulariser {name!r}{hint(name, REGULARIZERS)}")
+    cls = REGULARIZERS[name]
+    if shape is None:
+        return cls()
+    if not fields(cls):
+        raise LotteryError(f"regulariser {name!r} has no shape parameter; leave out {shape!r}")
+    return cls(shape)
+
+
+def _require(holds: bool, name: str, value: float, rule: str) -> None:
+    if not (math.isfinite(value) and holds):
+        raise LotteryError(f"{name} = {value!r}: must be {rule}")
