@@ -1,0 +1,70 @@
+"""The command line: one function a subcommand. What a subcommand needs it imports itself, so that --help is quick."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from lottery_lib.errors import LotteryError
+
+
+class Group(TyperGroup):
+    """Turns the user's errors into one line on stderr and an exit code; the programmer's keep their traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `lottery ... | head`, which click ends quietly
+            raise
+        except (LotteryError, OSError) as error:
+            text = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error
+            typer.echo(f"error: {text}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+@app.callback()
+def lottery():
+    """Winning tickets by concave mask regularisation: a rerunnable reproduction of arXiv 2501.11135."""
+
+
+@app.command()
+def notebook(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Stem in notebooks/, its beginning, or a path.")
+    ] = None,
+    pairs: Annotated[
+        list[str] | None, typer.Option("-p", "--param", metavar="NAME=VALUE", help="Set a parameter; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Executed notebook.  [default: _build/runs/<stem>.ipynb]")
+    ] = None,
+    help_params: Annotated[bool, typer.Option("--help-params", help="Print its parameters and stop.")] = False,
+):
+    """Run a notebook with checked parameters, or list them all."""
+    from lottery_lib import notebooks
+
+    if name is None and (pairs or out):
+        raise typer.BadParameter("NAME says which notebook to run; without it, only the notebooks are listed")
+    if name is None:
+        _table(notebooks.titles().items())
+    elif help_params:
+        found = notebooks.parameters(notebooks.find(name))
+        _table((key, p.annotation, repr(p.default), p.comment) for key, p in found.items())
+    else:
+        typer.echo(f"wrote {notebooks.shown(notebooks.run(name, pairs or [], out))}")
+
+
+def _table(rows):
+    """Print rows of texts in aligned columns."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
