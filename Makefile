@@ -36,8 +36,9 @@ clean:
 .venv/lab.stamp: EXTRAS = ,lab
 .venv/%.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing into .venv; the first time this takes some minutes, as PyTorch is large."
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[book$(EXTRAS)]" || \
-	    { echo "error: pip could not install the packages: see above, and run make again when the network is there" >&2; exit 1; }
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e ".[book$(EXTRAS)]" || \
+	    { echo "error: pip could not install the packages (see above): is the network there? Then run make again" >&2; \
+	    exit 1; }
 	@touch $@ .venv/book.stamp
 
 .venv/bin/python: | check

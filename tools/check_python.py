@@ -1,4 +1,5 @@
 """One sentence, before anything is installed, about what this Python or folder lacks. Runs on any Python."""
+# ruff: noqa: UP031, UP036
 
 import os
 import sys

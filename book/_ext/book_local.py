@@ -1,4 +1,4 @@
-"""What Jupyter Book lacks for this book: notebooks from outside book/, a cache that sees the library, nothing from a CDN."""
+"""What this book needs beyond Jupyter Book: notebooks from outside book/, a cache that sees the library, no CDN."""
 
 import filecmp
 import hashlib
@@ -32,7 +32,7 @@ def mirror_notebooks(app, config):
 
 
 def key_cache(app, config):
-    """Run the notebooks anew when the library, the records or the claims changed; jupyter-cache sees only the notebook."""
+    """Run the notebooks anew when library, records or claims changed: jupyter-cache looks at the notebook alone."""
     files = [p for kind in ("py", "js", "css") for p in (ROOT / "lottery_lib").rglob(f"*.{kind}")]
     files += [p for p in (ROOT / "results").rglob("*") if p.is_file()] + [BOOK / "claims.yml"]
     digest = hashlib.sha256()
@@ -45,7 +45,8 @@ def name_repository(app, config):
     """Let the edit, Binder and Colab links name the reader's own GitHub repository where the clone has one."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:  # a plain export, or no git here
         return
-    asked = subprocess.run(["git", "remote", "get-url", "origin"], cwd=ROOT, capture_output=True, text=True)
+    ask = ["git", "remote", "get-url", "origin"]
+    asked = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False)  # there may be no origin
     if github := GITHUB.fullmatch(asked.stdout.strip()):
         config.html_theme_options["repository_url"] = f"https://github.com/{github['name']}"
 
