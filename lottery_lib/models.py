@@ -45,13 +45,18 @@ def create(name: str, num_classes: int, in_shape: tuple[int, int, int], seed: in
 
 @torch.no_grad()
 def initialize(model: nn.Module, seed: int) -> None:
-    """Draw θ₀ in place: weights of convolutions and linear layers from N(0, 2 / fan_in) (He et al. 2015), biases 0,
-    batch normalisation reset; other parameters stay. Drawn on the CPU, so the same on every device for one ``seed``."""
+    """Draw θ₀ in place: weights of convolutions from N(0, 2 / fan_in) (He et al. 2015), those of linear layers from
+    N(0, 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, as for LeNet in Frankle & Carbin 2019), their biases 0, batch
+    normalisation reset; other parameters stay. Drawn on the CPU: one ``seed`` means the same bits on every device."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, (_ConvNd, nn.Linear)):
             weight = torch.empty(module.weight.shape)
-            module.weight.copy_(nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator))
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_normal_(weight, generator=generator)
+            else:
+                nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+            module.weight.copy_(weight)
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, _BatchNorm):
