@@ -1,5 +1,6 @@
 """The command line: one function a subcommand. What a subcommand needs it imports itself, so that --help is quick."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,9 @@ class Group(TyperGroup):
             raise typer.Exit(130) from None
 
 
+Pairs = Annotated[
+    list[str] | None, typer.Option("-p", "--param", metavar="NAME=VALUE", help="Set a parameter; repeatable.")
+]
 app = typer.Typer(
     cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
@@ -40,9 +44,7 @@ def notebook(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Stem in notebooks/, its beginning, or a path.")
     ] = None,
-    pairs: Annotated[
-        list[str] | None, typer.Option("-p", "--param", metavar="NAME=VALUE", help="Set a parameter; repeatable.")
-    ] = None,
+    pairs: Pairs = None,
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Executed notebook.  [default: _build/runs/<stem>.ipynb]")
     ] = None,
@@ -60,6 +62,40 @@ def notebook(
         _table((key, p.annotation, repr(p.default), p.comment) for key, p in found.items())
     else:
         typer.echo(f"wrote {notebooks.shown(notebooks.run(name, pairs or [], out))}")
+
+
+@app.command()
+def train(
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="What to run: mnist-logistic.")],
+    pairs: Pairs = None,
+):
+    """Make a record in results/, unless it is there already."""
+    from lottery_lib import experiments, notebooks, params
+
+    config = params.from_pairs(experiments.config_class(protocol), pairs or [])
+    folder = experiments.train(config, progress=sys.stderr.isatty())
+    typer.echo(f"record: {notebooks.shown(folder)}")
+
+
+@app.command()
+def figure():
+    """Draw every figure in figures/ from the records."""
+    from lottery_lib import figures, notebooks
+
+    for path in figures.draw_all():
+        typer.echo(f"wrote {notebooks.shown(path)}")
+
+
+@app.command()
+def claims(write: Annotated[bool, typer.Option("--write", help="Renew the table in README.md.")] = False):
+    """Print the claims and what the records say of them."""
+    from lottery_lib import claims, paths
+
+    found = claims.load()
+    if write:
+        readme = paths.ROOT / "README.md"
+        readme.write_text(claims.with_table(readme.read_text("utf-8"), found), "utf-8")
+    _table((claim.id, claim.status, claim.verdict.finding if claim.verdict else claim.text) for claim in found)
 
 
 def _table(rows):

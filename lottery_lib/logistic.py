@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import sklearn
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from . import data
 from .errors import LotteryError
+from .params import hint
 from .regularizers import L1, Log, Regularizer
 
 START_STD = 0.1  # of the common random start: small against fitted weights, and nowhere exactly zero
@@ -58,7 +60,7 @@ class LogisticConfig:
             if not holds:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be {rule}")
         if self.dataset not in data.NAMES:
-            raise data.unknown("data set", self.dataset, data.NAMES)
+            raise LotteryError(f"unknown data set {self.dataset!r}{hint(self.dataset, data.NAMES)}")
         object.__setattr__(self, "digits", tuple(self.digits))
 
 
@@ -121,6 +123,11 @@ METHODS = {  # name -> (optimiser, penalty as a function of ε)
 }
 REFEREE = "weights + ℓ1, liblinear (referee)"
 REFERS_TO = "weights + ℓ1, proximal (ISTA)"  # the method that solves the referee's problem
+
+
+def is_masked(name: str) -> bool:
+    """Whether a method of ``METHODS`` acts on a mask; False for the referee."""
+    return name != REFEREE and METHODS[name][0].masked
 
 
 def run(config: LogisticConfig, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
@@ -217,3 +224,21 @@ def _entries_to_trace(referee: Tensor, spread: Tensor) -> Tensor:
     largest = referee.abs().argsort(descending=True)[: TRACED // 2]
     dropped = torch.where(referee == 0, spread, -1).argsort(descending=True)[: TRACED // 2]
     return torch.cat([largest, dropped])
+
+
+def table(record: dict) -> pd.DataFrame:
+    """What a reader compares: one row a method, the referee last. Densities are fractions, accuracies percent."""
+    rows = {
+        name: {
+            "objective": f"{final['objective']:.5f}",
+            "exact zeros": f"{100 * final['zeros']:.1f} %",
+            "kept": final["kept"],
+            "density": f"{final['density']:.4f}",
+            "sign flips an iteration, at the end": f"{final['late_flips_per_iteration']:.0f}"
+            if "late_flips" in final
+            else "–",
+            "test accuracy": f"{final['test_accuracy']:.2f} %",
+        }
+        for name, final in record["methods"].items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -1,0 +1,110 @@
+"""What became of each claim: a verdict is computed from committed records, never typed.
+
+``book/claims.yml`` says what is claimed; ``VERDICTS`` says how a record answers. The table stands in the README, between two
+markers, where the landing page includes it from; a test holds it to the records.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from . import logistic, paths, records
+from .errors import LotteryError
+
+STATUSES = ("confirmed", "confirmed with conditions", "not confirmed", "open")
+NOT_RUN = "not yet run"
+MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a claim: one of ``STATUSES``, the finding in a sentence, and what it rests on."""
+
+    status: str
+    finding: str
+    seeds: int
+    protocol: str
+    device: str
+    command: str
+
+    def __post_init__(self):
+        assert self.status in STATUSES, self.status
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A line of ``book/claims.yml`` and its verdict, None while its experiment has not been run."""
+
+    id: str
+    text: str
+    chapter: str | None
+    verdict: Verdict | None
+
+    @property
+    def status(self) -> str:
+        return self.verdict.status if self.verdict else NOT_RUN
+
+
+def oscillation(record: dict) -> Verdict:
+    """C1 from one ``mnist-logistic`` record.
+
+    *Confirmed* asks for ≥ 30 % exact zeros and not one sign flip in the last tenth of the iterations from both masks, and
+    the opposite from both subgradient methods: flips to the end and no exact zero. If proximal gradient on the weights
+    does as well as the masks, what beats the subgradient is not the mask alone: *confirmed with conditions*.
+    """
+    methods = record["methods"]
+
+    def settled(name: str) -> bool:
+        return methods[name]["zeros"] >= 0.3 and methods[name]["late_flips"] == 0
+
+    masks = [name for name in logistic.METHODS if logistic.is_masked(name)]
+    subgradients = [name for name in logistic.METHODS if "subgradient" in name]
+    holds = all(settled(name) for name in masks) and all(
+        methods[name]["zeros"] == 0 and methods[name]["late_flips"] > 0 for name in subgradients
+    )
+    proximal = settled(logistic.REFERS_TO)
+    zeros = " and ".join(f"{100 * methods[name]['zeros']:.1f} %" for name in masks)
+    flips = " and ".join(f"{methods[name]['late_flips_per_iteration']:.0f}" for name in subgradients)
+    also = "So does proximal gradient on the weights" if proximal else "Proximal gradient on the weights does not"
+    return Verdict(
+        status="not confirmed" if not holds else "confirmed with conditions" if proximal else "confirmed",
+        finding=f"The ℓ1 and log masks reach {zeros} exact zeros and stop flipping signs; the subgradient methods "
+        f"reach none and still flip {flips} weights an iteration. {also}.",
+        seeds=1,
+        protocol=record["protocol"],
+        device=record["provenance"]["device"],
+        command=records.command(logistic.LogisticConfig(**record["config"])),
+    )
+
+
+VERDICTS: dict[str, Callable[[], Verdict]] = {
+    "C1": lambda: oscillation(records.read(logistic.LogisticConfig())[0]),
+}
+
+
+def load(path: Path = paths.CLAIMS) -> list[Claim]:
+    """All claims in order, each with its verdict as the records stand."""
+    return [
+        Claim(row["id"], row["claim"], row.get("chapter"), VERDICTS[row["id"]]() if row["id"] in VERDICTS else None)
+        for row in yaml.safe_load(path.read_text("utf-8"))
+    ]
+
+
+def table(claims: list[Claim]) -> str:
+    """Markdown table of id, claim and status, for the README and, included from there, the landing page."""
+    rows = ["| | claim, or open question | what we find |", "| --- | --- | --- |"]
+    for claim in claims:
+        status = f"**{claim.status}**" if claim.verdict else claim.status
+        rows.append(f"| {claim.id} | {claim.text} | {f'[{status}]({claim.chapter}.ipynb)' if claim.chapter else status} |")
+    return "\n".join(rows)
+
+
+def with_table(text: str, claims: list[Claim]) -> str:
+    """``text`` with the table between the two ``MARKERS`` renewed; LotteryError if they are not there."""
+    head, start, rest = text.partition(MARKERS[0])
+    _, end, tail = rest.partition(MARKERS[1])
+    if not (start and end):
+        raise LotteryError(f"the README has lost its markers {MARKERS[0]} and {MARKERS[1]}; put them around the claims table")
+    return f"{head}{start}\n{table(claims)}\n{end}{tail}"
