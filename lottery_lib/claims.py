@@ -1,7 +1,7 @@
 """What became of each claim: a verdict is computed from committed records, never typed.
 
-``book/claims.yml`` says what is claimed; ``VERDICTS`` says how a record answers. The table stands in the README, between two
-markers, where the landing page includes it from; a test holds it to the records.
+``book/claims.yml`` says what is claimed; ``VERDICTS`` says how a record answers. The table stands in the README,
+between two markers, where the landing page includes it from; a test holds it to the records.
 """
 
 from collections.abc import Callable
@@ -50,9 +50,9 @@ class Claim:
 def oscillation(record: dict) -> Verdict:
     """C1 from one ``mnist-logistic`` record.
 
-    *Confirmed* asks for ≥ 30 % exact zeros and not one sign flip in the last tenth of the iterations from both masks, and
-    the opposite from both subgradient methods: flips to the end and no exact zero. If proximal gradient on the weights
-    does as well as the masks, what beats the subgradient is not the mask alone: *confirmed with conditions*.
+    *Confirmed* asks for ≥ 30 % exact zeros and not one sign flip in the last tenth of the iterations from both masks,
+    and the opposite from both subgradient methods: flips to the end and no exact zero. If proximal gradient on the
+    weights does as well as the masks, what beats the subgradient is not the mask alone: *confirmed with conditions*.
     """
     methods = record["methods"]
 
@@ -65,13 +65,16 @@ def oscillation(record: dict) -> Verdict:
         methods[name]["zeros"] == 0 and methods[name]["late_flips"] > 0 for name in subgradients
     )
     proximal = settled(logistic.REFERS_TO)
-    zeros = " and ".join(f"{100 * methods[name]['zeros']:.1f} %" for name in masks)
-    flips = " and ".join(f"{methods[name]['late_flips_per_iteration']:.0f}" for name in subgradients)
-    also = "So does proximal gradient on the weights" if proximal else "Proximal gradient on the weights does not"
+
+    def found(names: list[str]) -> str:
+        zeros = " and ".join(f"{100 * methods[name]['zeros']:.1f} %" for name in names)
+        flips = " and ".join(f"{methods[name]['late_flips_per_iteration']:.3g}" for name in names)
+        return f"{zeros} exact zeros and {flips} sign flips an iteration"
+
     return Verdict(
         status="not confirmed" if not holds else "confirmed with conditions" if proximal else "confirmed",
-        finding=f"The ℓ1 and log masks reach {zeros} exact zeros and stop flipping signs; the subgradient methods "
-        f"reach none and still flip {flips} weights an iteration. {also}.",
+        finding=f"The ℓ1 and log masks end with {found(masks)}, the subgradient methods with {found(subgradients)}, "
+        f"proximal gradient on the weights with {found([logistic.REFERS_TO])}.",
         seeds=1,
         protocol=record["protocol"],
         device=record["provenance"]["device"],
@@ -97,7 +100,8 @@ def table(claims: list[Claim]) -> str:
     rows = ["| | claim, or open question | what we find |", "| --- | --- | --- |"]
     for claim in claims:
         status = f"**{claim.status}**" if claim.verdict else claim.status
-        rows.append(f"| {claim.id} | {claim.text} | {f'[{status}]({claim.chapter}.ipynb)' if claim.chapter else status} |")
+        linked = f"[{status}]({claim.chapter}.ipynb)" if claim.chapter else status
+        rows.append(f"| {claim.id} | {claim.text} | {linked} |")
     return "\n".join(rows)
 
 
@@ -106,5 +110,5 @@ def with_table(text: str, claims: list[Claim]) -> str:
     head, start, rest = text.partition(MARKERS[0])
     _, end, tail = rest.partition(MARKERS[1])
     if not (start and end):
-        raise LotteryError(f"the README has lost its markers {MARKERS[0]} and {MARKERS[1]}; put them around the claims table")
+        raise LotteryError(f"the README has lost its markers {' and '.join(MARKERS)}; put them around the claims table")
     return f"{head}{start}\n{table(claims)}\n{end}{tail}"

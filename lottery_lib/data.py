@@ -109,7 +109,7 @@ class Data:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Images in each split: a partial Tiny ImageNet shows here, and belongs into every record."""
+        """How many images each split has. A partial Tiny ImageNet shows here, and belongs into every record."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
 
     mean = property(lambda self: self.train.mean)

@@ -2,4 +2,7 @@
 
 
 class LotteryError(ValueError):
-    """Bad input. Its text is one sentence: what was wrong, and what would be right. The command line prints it and exits with 1."""
+    """Bad input. Its text is one sentence: what was wrong, and what would be right.
+
+    The command line prints it and exits with 1.
+    """

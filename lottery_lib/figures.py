@@ -155,7 +155,8 @@ def _two_lines(method: str) -> str:
     return method.replace(", ", "\n").replace("proximal ", "")
 
 
-FIGURES: dict[str, Callable[[], Figure]] = {  # file stem -> the figure, from committed records or from mathematics alone
+# File stem -> the figure, from committed records or from mathematics alone.
+FIGURES: dict[str, Callable[[], Figure]] = {
     "pipeline": pipeline,
     "penalties": penalties,
     "mnist-convergence": lambda: logistic_convergence(*records.read(logistic.LogisticConfig())),

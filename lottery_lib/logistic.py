@@ -2,10 +2,12 @@
 
 All minimise L(w) + λ·penalty, L the mean logistic loss of a linear classifier without bias. Three act on the weights:
 the subgradient of ℓ1, the subgradient of the log penalty, and proximal gradient (ISTA) for ℓ1. Two act on w = m⊙θ with
-m ∈ [0, 1]ᵈ by projected gradient, under ℓ1 and under the log penalty on m. scikit-learn's liblinear solves the ℓ1 problem
-from outside. All start from the same random weights, in float64, on the full batch, with steps in units of 1/‖∇²L‖.
+m ∈ [0, 1]ᵈ by projected gradient, under ℓ1 and under the log penalty on m. scikit-learn's liblinear solves the ℓ1
+problem from outside. All start from the same random weights, in float64, on the full batch, with steps in units of
+1/‖∇²L‖.
 """
 
+import math
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -57,7 +59,7 @@ class LogisticConfig:
             "seed": (self.seed >= 0, "≥ 0"),
         }
         for name, (holds, rule) in rules.items():
-            if not holds:
+            if not (holds and math.isfinite(getattr(self, name))):
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be {rule}")
         if self.dataset not in data.NAMES:
             raise LotteryError(f"unknown data set {self.dataset!r}{hint(self.dataset, data.NAMES)}")
@@ -65,7 +67,7 @@ class LogisticConfig:
 
 
 class Subgradient:
-    """w ← w − η(∇L(w) + λ r'(|w|) sign w), any r on |w|."""
+    """``w ← w − η(∇L(w) + λ r'(|w|) sign w)``, for any r on the absolute value."""
 
     masked = False
 
@@ -80,11 +82,12 @@ class Subgradient:
         return self.lam * self.regularizer.penalty(self.w.abs()).item()
 
     def step(self, gradient: Tensor) -> None:
-        self.w = self.w - self.step_size * (gradient + self.lam * self.regularizer.gradient(self.w.abs()) * self.w.sign())
+        pull = self.lam * self.regularizer.gradient(self.w.abs()) * self.w.sign()
+        self.w = self.w - self.step_size * (gradient + pull)
 
 
 class Proximal(Subgradient):
-    """ISTA: w ← soft(w − η∇L(w), ηλ), the proximal step of ℓ1 (Daubechies et al. 2004)."""
+    """ISTA: ``w ← soft(w − η∇L(w), ηλ)``, the proximal step of ℓ1 (Daubechies et al. 2004)."""
 
     def step(self, gradient):
         moved = self.w - self.step_size * gradient
@@ -146,27 +149,30 @@ def run(config: LogisticConfig, progress: bool = False) -> tuple[dict, dict[str,
     start = START_STD * torch.randn(x.shape[1], generator=generator, dtype=x.dtype)
     methods = [cls(start, penalty(config.eps), config, lipschitz) for cls, penalty in METHODS.values()]
     referee = _liblinear(x, y, config.lam)
-    traced = _entries_to_trace(referee, x.std(0))
     threads = torch.get_num_threads()
     torch.set_num_threads(threads if x.numel() > 10**6 else 1)  # on few numbers threads only wait for each other
 
     trace = {key: np.empty((len(methods), config.iterations)) for key in ("objective", "flips", "zeros")}
-    trace["path"] = np.empty((len(methods), config.iterations, len(traced)))
+    path = np.empty((len(methods), config.iterations, x.shape[1]), dtype=np.float32)
     before = None
     for t in tqdm(range(config.iterations), disable=not progress, unit="iteration"):
+        if t:  # the start is the first state traced, and no step follows the last one
+            gradient = x.T @ (torch.sigmoid(logits) - y[:, None]) / len(x)
+            for method, g in zip(methods, gradient.T):
+                method.step(g)
         w = torch.stack([method.weights() for method in methods], 1)  # (d, methods): one pass over x serves them all
         logits = x @ w
         trace["objective"][:, t] = _loss(logits, y) + np.array([method.penalty() for method in methods])
         trace["zeros"][:, t] = (w == 0).double().mean(0)
         trace["flips"][:, t] = 0 if before is None else (w * before < 0).sum(0)
-        trace["path"][:, t] = w[traced].T
-        gradient = x.T @ (torch.sigmoid(logits) - y[:, None]) / len(x)
-        for method, g in zip(methods, gradient.T):
-            method.step(g)
+        path[:, t] = w.T
         before = w
     torch.set_num_threads(threads)
+    for name, objective in zip(METHODS, trace["objective"]):
+        if not np.isfinite(objective).all():
+            raise LotteryError(f"{name!r} diverges; lower step, mask_step or weight_decay, or raise eps")
 
-    final = torch.stack([*w.T, referee], 1)  # the state whose objective is the last one traced
+    final = torch.stack([*w.T, referee], 1)
     correct = ((x_test @ final > 0) == (y_test[:, None] > 0)).double().mean(0)
     referee_objective = float(_loss((x @ referee)[:, None], y)[0]) + config.lam * referee.abs().sum().item()
     late = slice(-(config.iterations // 10), None)
@@ -186,7 +192,9 @@ def run(config: LogisticConfig, progress: bool = False) -> tuple[dict, dict[str,
         summary[name]["late_flips"] = int(trace["flips"][row, late].sum())
         summary[name]["late_flips_per_iteration"] = float(trace["flips"][row, late].mean())
     arrays = {key: value.astype(np.float32) for key, value in trace.items()}
-    arrays |= {"traced": traced.numpy(), "weights": final.T.contiguous().numpy().astype(np.float32)}
+    traced = _entries_to_trace(path[:, -1], x.std(0).numpy())
+    arrays |= {"traced": traced, "path": path[:, :, traced]}
+    arrays |= {"weights": final.T.contiguous().numpy().astype(np.float32)}
     arrays["masks"] = torch.stack([method.m for method in methods if method.masked]).numpy().astype(np.float32)
     return {
         "config": asdict(config),
@@ -213,17 +221,23 @@ def _liblinear(x: Tensor, y: Tensor, lam: float) -> Tensor:
         fit_intercept=False,
         tol=1e-8,
         max_iter=5000,
+        random_state=0,  # of the order of its coordinates
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an unfinished referee is none
         return torch.from_numpy(solver.fit(x.numpy(), y.numpy()).coef_[0])
 
 
-def _entries_to_trace(referee: Tensor, spread: Tensor) -> Tensor:
-    """Half of the entries traced are the referee's largest, half the zeros of the referee whose pixels vary most."""
-    largest = referee.abs().argsort(descending=True)[: TRACED // 2]
-    dropped = torch.where(referee == 0, spread, -1).argsort(descending=True)[: TRACED // 2]
-    return torch.cat([largest, dropped])
+def _entries_to_trace(final: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Half of the entries traced are ISTA's largest; half are zero for all methods that make zeros, and vary most.
+
+    ``final`` (methods, d) are the last weights, ``spread`` (d,) the pixels' standard deviations.
+    """
+    exact = final[[cls is not Subgradient for cls, _ in METHODS.values()]]
+    largest = np.abs(exact[0]).argsort()[::-1][: TRACED // 2]
+    unneeded = np.where((exact == 0).all(0), spread, -1).argsort()[::-1][: TRACED // 2]
+    return np.concatenate([largest, unneeded])
+
 
 
 def table(record: dict) -> pd.DataFrame:

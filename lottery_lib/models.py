@@ -24,7 +24,7 @@ from .params import hint
 def create(name: str, num_classes: int, in_shape: tuple[int, int, int], seed: int = 0, width: float = 1.0) -> nn.Module:
     """The network ``name`` (one of ``NAMES``), initialised from ``seed`` as ``initialize`` does.
 
-    It maps images (N, *in_shape), with in_shape = (channels, height, width), to logits (N, num_classes). ``width``
+    It maps N images of shape ``in_shape`` = (channels, height, width) to logits (N, num_classes). ``width``
     multiplies the number of channels or units of every hidden layer. The global random state is left as it was.
     LotteryError if the name is unknown, a number is out of range, or the images are too small for the network.
     """

@@ -61,6 +61,8 @@ def write(config: Any, record: dict, arrays: dict[str, np.ndarray]) -> Path:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
     except OSError as reason:
+        if exists(config):  # the same run, finished elsewhere in the meantime
+            return final
         raise LotteryError(f"cannot write the record {final}: {reason.strerror}; make its folder writable") from reason
     return final
 
@@ -80,8 +82,8 @@ def read(config: Any) -> tuple[dict, dict[str, np.ndarray]]:
 
 def command(config: Any) -> str:
     """The command that makes this record."""
-    changed = [f for f in fields(config) if getattr(config, f.name) != f.default]
-    return " ".join(["lottery train", config.protocol, *(f"-p {f.name}={_text(getattr(config, f.name))}" for f in changed)])
+    changed = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
+    return " ".join(["lottery train", config.protocol, *(f"-p {key}={_text(value)}" for key, value in changed.items())])
 
 
 def _text(value: Any) -> str:

@@ -95,7 +95,10 @@ class Lp(Regularizer):
 
 @dataclass(frozen=True)
 class MCP(Regularizer):
-    """Minimax concave penalty, r(m) ∝ m − m²/2γ up to m = γ, flat beyond (Zhang 2010). γ ≥ 1 keeps r increasing on the box."""
+    """Minimax concave penalty, r(m) ∝ m − m²/2γ up to m = γ, flat beyond (Zhang 2010).
+
+    γ ≥ 1 keeps r increasing on the box.
+    """
 
     gamma: float = 1.0
 
