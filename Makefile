@@ -15,9 +15,10 @@ help:
 	@echo "make clean     remove what was built; .venv stays (rm -r .venv)"
 	@echo "The first one installs into .venv, some minutes; another Python: make book PYTHON=python3.12"
 
+# A build with warnings forgets what it read, or else the next one would skip the bad pages and pass.
 book: .venv/book.stamp
 	$(BIN)/jupyter-book build -W --keep-going book/ || \
-	    { rm -rf _build/.doctrees; exit 1; }  # or else the next build would skip the bad pages and pass
+	    { rm -rf _build/.doctrees; exit 1; }
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
 test: .venv/test.stamp book
