@@ -165,7 +165,7 @@ def run(config: LogisticConfig, progress: bool = False) -> tuple[dict, dict[str,
         trace["objective"][:, t] = _loss(logits, y) + np.array([method.penalty() for method in methods])
         trace["zeros"][:, t] = (w == 0).double().mean(0)
         trace["flips"][:, t] = 0 if before is None else (w * before < 0).sum(0)
-        path[:, t] = w.T
+        path[:, t] = w.T.float()
         before = w
     torch.set_num_threads(threads)
     for name, objective in zip(METHODS, trace["objective"]):
@@ -237,7 +237,6 @@ def _entries_to_trace(final: np.ndarray, spread: np.ndarray) -> np.ndarray:
     largest = np.abs(exact[0]).argsort()[::-1][: TRACED // 2]
     unneeded = np.where((exact == 0).all(0), spread, -1).argsort()[::-1][: TRACED // 2]
     return np.concatenate([largest, unneeded])
-
 
 
 def table(record: dict) -> pd.DataFrame:
