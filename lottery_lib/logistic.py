@@ -154,10 +154,9 @@ def run(config: LogisticConfig, progress: bool = False) -> tuple[dict, dict[str,
 
     trace = {key: np.empty((len(methods), config.iterations)) for key in ("objective", "flips", "zeros")}
     path = np.empty((len(methods), config.iterations, x.shape[1]), dtype=np.float32)
-    before = None
+    before = gradient = None
     for t in tqdm(range(config.iterations), disable=not progress, unit="iteration"):
         if t:  # the start is the first state traced, and no step follows the last one
-            gradient = x.T @ (torch.sigmoid(logits) - y[:, None]) / len(x)
             for method, g in zip(methods, gradient.T):
                 method.step(g)
         w = torch.stack([method.weights() for method in methods], 1)  # (d, methods): one pass over x serves them all
@@ -166,7 +165,7 @@ def run(config: LogisticConfig, progress: bool = False) -> tuple[dict, dict[str,
         trace["zeros"][:, t] = (w == 0).double().mean(0)
         trace["flips"][:, t] = 0 if before is None else (w * before < 0).sum(0)
         path[:, t] = w.T.float()
-        before = w
+        before, gradient = w, x.T @ (torch.sigmoid(logits) - y[:, None]) / len(x)
     torch.set_num_threads(threads)
     for name, objective in zip(METHODS, trace["objective"]):
         if not np.isfinite(objective).all():

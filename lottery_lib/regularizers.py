@@ -87,7 +87,7 @@ class Lp(Regularizer):
         _require(0 < self.p < 1, "p", self.p, "between 0 and 1, both excluded")
 
     def raw(self, m):
-        return (m + self.DELTA) ** self.p - self.DELTA**self.p
+        return self.DELTA**self.p * torch.expm1(self.p * torch.log1p(m / self.DELTA))  # exactly 0 at 0
 
     def raw_slope(self, m):
         return self.p * (m + self.DELTA) ** (self.p - 1)
