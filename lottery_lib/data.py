@@ -112,6 +112,12 @@ class Data:
         """How many images each split has. A partial Tiny ImageNet shows here, and belongs into every record."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
 
+    @property
+    def fingerprint(self) -> str:
+        """What identifies the training data: name, sizes and a hash of the labels, which tells the split's seed."""
+        labels = hashlib.sha256(self.train.labels.cpu().numpy().tobytes()).hexdigest()[:16]
+        return f"{self.name} {self.sizes} {labels}"
+
     mean = property(lambda self: self.train.mean)
     std = property(lambda self: self.train.std)
     augment = property(lambda self: self.train.augment)

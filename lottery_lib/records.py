@@ -6,22 +6,17 @@ its old behaviour as default renames nothing. Everything downstream (tables, fig
 
 import hashlib
 import json
-import os
-import platform
 import shutil
-import subprocess
 import tempfile
 from dataclasses import fields
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torchvision
 
-from . import __version__, paths
+from . import paths
 from .errors import LotteryError
+from .provenance import provenance
 
 
 def name(config: Any) -> str:
@@ -88,37 +83,3 @@ def command(config: Any) -> str:
 
 def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
-def provenance() -> dict[str, str | int]:
-    """What a number depends on beside its config: versions, machine and commit."""
-    return {
-        "lottery_lib": __version__,
-        "commit": _commit(),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
-        "numpy": np.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _commit() -> str:
-    """The checkout's commit, with ``+`` where tracked files differ from it; ``unknown`` outside a checkout."""
-    try:
-        described = ["git", "-C", str(paths.ROOT), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _processor() -> str:
-    """The processor's model, from the kernel where it tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model} ({os.cpu_count()} cores)"

@@ -1,0 +1,123 @@
+"""What every method of ticket search shares: its config, the ticket at its end, and the retraining after it."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from .. import masks
+from ..errors import LotteryError
+from ..masks import Mask
+from ..models import prunable
+from ..provenance import provenance
+from ..relaxation import FixedMask, Parameterization
+from ..tickets import Ticket, architecture
+from ..training import History, Recipe, snapshot, train
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What all methods are told; LotteryError if a value is out of its range.
+
+    ``rounds`` are the densities after each round of search, falling to the density asked for; () is one round.
+    """
+
+    density: float = 0.05
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0  # of batches, and of all that is drawn
+    rounds: tuple[float, ...] = ()
+    rewind_epoch: int = 0  # rewind to the weights after so many epochs of dense training; 0 is θ₀
+    per_layer: bool = False  # the same density in every layer, instead of one ranking over all
+    names: tuple[str, ...] | None = None  # parameters to mask; None: as models.prunable says
+    allow_empty_layers: bool = False
+
+    def __post_init__(self):
+        if not 0 < self.density <= 1:
+            raise LotteryError(f"density = {self.density!r}: must lie in (0, 1], a fraction of the weights to keep")
+        if not 0 <= self.rewind_epoch < self.recipe.epochs:
+            raise LotteryError(f"rewind_epoch = {self.rewind_epoch!r}: must be 0 to {self.recipe.epochs - 1}")
+        falling = all(a > b for a, b in zip((1.0, *self.rounds), self.rounds))
+        if self.rounds and not (falling and self.rounds[-1] == self.density):
+            raise LotteryError(f"rounds = {self.rounds!r}: must fall from below 1 to the density, {self.density:g}")
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        return self.rounds or (self.density,)
+
+
+def geometric(density: float, rounds: int) -> tuple[float, ...]:
+    """Densities that fall by the same factor each round: density^(k/rounds), k = 1 … rounds."""
+    return (*(density ** (k / rounds) for k in range(1, rounds)), density)
+
+
+class Trainer(NamedTuple):
+    """A model, its data and how to train it: what a method's search passes around. Counts the epochs it spends."""
+
+    model: nn.Module
+    data: Any
+    config: SearchConfig
+    options: dict  # loss, work, progress, as ``training.train`` takes them
+
+    def train(self, rule: Parameterization | None = None, **span: int) -> History:
+        """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
+        span = {"start": self.config.rewind_epoch} | span
+        config = self.config
+        return train(self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **span, **self.options)
+
+    @property
+    def names(self) -> list[str]:
+        return prunable(self.model, self.config.names)
+
+    @property
+    def loss(self):
+        return self.options.get("loss", cross_entropy)
+
+    def rewind_state(self) -> dict[str, Tensor]:
+        """The state after ``rewind_epoch`` epochs of dense training, which the model is left in."""
+        if self.config.rewind_epoch:
+            self.train(start=0, stop=self.config.rewind_epoch)
+        return snapshot(self.model)
+
+    @property
+    def round_epochs(self) -> int:
+        """Of one training from the rewind epoch to the end."""
+        return self.config.recipe.epochs - self.config.rewind_epoch
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights that a mask covers."""
+        return {name: self.model.get_parameter(name).detach().clone() for name in self.names}
+
+    def ticket(self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, **more: Any) -> Ticket:
+        """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``."""
+        if not self.config.allow_empty_layers:
+            masks.check_no_empty_layer(mask)
+        found = Ticket(
+            mask=mask,
+            rewind=rewind,
+            config={"method": type(self.config).__module__.rpartition(".")[2], **asdict(self.config)},
+            provenance=provenance(),
+            architecture=architecture(self.model),
+            search_epochs=search_epochs,
+            seed=self.config.seed,
+            **more,
+        )
+        found.apply(self.model)
+        return found
+
+
+def retrain(
+    model: nn.Module, data: Any, ticket: Ticket, recipe: Recipe, *, seed: int = 0, start: int = 0, work: Path | None = None,
+    **options: Any,
+) -> History:  # fmt: skip
+    """Train a ticket by itself: rewound, pruned weights stay zero. ``start`` is the ticket's rewind epoch.
+
+    A ticket whose weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
+    """
+    ticket.apply(model)
+    if ticket.info.get("trained"):
+        return History([])
+    return train(
+        model, data, recipe, parameterization=FixedMask(model, ticket.mask), seed=seed, start=start, work=work, **options
+    )

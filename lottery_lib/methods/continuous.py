@@ -1,0 +1,90 @@
+"""Continuous Sparsification (Savarese, Silva & Maire 2020): w = σ(βs)⊙θ, the temperature β rising to 200.
+
+Each round ends with a nearly binary σ(βs). The next starts from min(βs, s₀), so that what was kept starts alive and
+what was not stays down, with θ rewound. The paper keeps s > 0; we keep the top k of s, to compare at equal density.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import masks
+from ..errors import LotteryError
+from ..relaxation import Parameterization
+from ..tickets import Ticket
+from .base import SearchConfig, Trainer
+
+HOTTEST = 200.0  # β at the end of a round
+
+
+@dataclass(frozen=True)
+class Config(SearchConfig):
+    start: float = 0.0  # s₀: the lower, the sparser
+    lam: float = 1e-8  # weight of Σσ(βs)
+    mask_lr: float = 1.0  # step size of s
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("lam", "mask_lr"):
+            if not getattr(self, name) >= 0:
+                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be ≥ 0")
+
+
+class SigmoidMask(Parameterization):
+    """W = σ(βs)⊙θ; the optimiser moves θ, plain gradient steps move s."""
+
+    def __init__(self, model: nn.Module, s: dict[str, Tensor], lam: float, mask_lr: float):
+        super().__init__(model, list(s))
+        self.s = [value.clone() for value in s.values()]
+        self.theta = [w.detach().clone().requires_grad_() for w in self.weights]
+        self.leaves, self.lam, self.mask_lr, self.beta = self.theta, lam, mask_lr, 1.0
+
+    @torch.no_grad()
+    def advance(self, fraction):
+        self.beta = HOTTEST**fraction
+        self.push_forward()
+
+    @torch.no_grad()
+    def pull_back(self):
+        for w, s, theta in zip(self.weights, self.s, self.theta):
+            gate = torch.sigmoid(self.beta * s)
+            theta.grad = gate * w.grad
+            s -= self.mask_lr * (theta * w.grad + self.lam) * self.beta * gate * (1 - gate)
+
+    @torch.no_grad()
+    def push_forward(self):
+        for w, s, theta in zip(self.weights, self.s, self.theta):
+            torch.mul(torch.sigmoid(self.beta * s), theta, out=w)
+
+    def state(self):
+        return self._named("s", self.s) | self._named("theta", self.theta)
+
+    def load(self, state):
+        with torch.no_grad():
+            super().load(state)
+
+    def describe(self):
+        return {"lam": self.lam, "mask_lr": self.mask_lr}
+
+    def metrics(self):
+        return {"density": sum((s > 0).sum() for s in self.s) / sum(s.numel() for s in self.s)}
+
+
+def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
+    """A ticket by Continuous Sparsification; ``options`` as in ``training.train`` (loss, work, progress)."""
+    trainer = Trainer(model, data, config, options)
+    rewind = trainer.rewind_state()
+    mask = masks.ones(model, trainer.names)
+    s = {name: torch.full_like(model.get_parameter(name), config.start).detach() for name in trainer.names}
+    for density in config.densities:
+        model.load_state_dict(rewind)
+        rule = SigmoidMask(model, s, config.lam, config.mask_lr)
+        trainer.train(rule)
+        values = dict(zip(rule.names, rule.s))
+        mask = masks.top_k(values, density, mask, config.per_layer)
+        s = {name: (HOTTEST * value).clamp(max=config.start) for name, value in values.items()}
+    epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
+    gates = {name: torch.sigmoid(HOTTEST * value) for name, value in values.items()}
+    return trainer.ticket(mask, rewind, epochs, relaxed=gates)

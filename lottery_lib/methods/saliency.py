@@ -1,0 +1,105 @@
+"""Pruning at initialisation, without training: SNIP, GraSP and SynFlow."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import masks
+from ..errors import LotteryError
+from ..tickets import Ticket
+from ..training import snapshot
+from .base import SearchConfig, Trainer
+
+TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
+SYNFLOW_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Config(SearchConfig):
+    criterion: str = "snip"
+    batches: int = 8  # of training data that SNIP and GraSP see; SynFlow sees none
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.criterion not in CRITERIA:
+            raise LotteryError(f"unknown criterion {self.criterion!r}; known: {', '.join(CRITERIA)}")
+        if self.batches < 1 or self.rounds:
+            raise LotteryError("pruning at initialisation needs batches ≥ 1 and knows no rounds")
+
+
+def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
+    """A ticket by the saliency of initial weights; ``options`` as in ``training.train`` (loss, work, progress)."""
+    trainer = Trainer(model, data, config, options)
+    rewind = trainer.rewind_state()
+    mask = CRITERIA[config.criterion](trainer)
+    model.load_state_dict(rewind)
+    return trainer.ticket(mask, rewind, config.rewind_epoch)
+
+
+def snip(trainer: Trainer) -> masks.Mask:
+    """Keep the largest ``|θ ∂L/∂θ|`` (Lee, Ajanthan & Torr 2019)."""
+    gradients = _gradients(trainer)
+    return _keep(trainer, {name: (w * gradients[name]).abs() for name, w in trainer.weights().items()})
+
+
+def grasp(trainer: Trainer) -> masks.Mask:
+    """Keep the largest θ⊙Hg: what, removed, would lower the norm of the gradient most (Wang, Zhang & Grosse 2020)."""
+    weights = [trainer.model.get_parameter(name) for name in trainer.names]
+    first = [gradient.detach() for gradient in _gradients(trainer, TEMPERATURE).values()]
+    products = [torch.zeros_like(w) for w in weights]
+    trainer.model.train()
+    for inputs, labels in _batches(trainer):
+        value = trainer.loss(trainer.model(inputs) / TEMPERATURE, labels)
+        second = torch.autograd.grad(value, weights, create_graph=True)
+        inner = sum((g * h).sum() for g, h in zip(first, second))
+        for product, more in zip(products, torch.autograd.grad(inner, weights)):
+            product += more
+    return _keep(trainer, {name: (w * p).detach() for name, w, p in zip(trainer.names, weights, products)})
+
+
+def synflow(trainer: Trainer) -> masks.Mask:
+    """Keep the largest ``|θ ∂R/∂θ|``, R the summed output of the network with absolute weights at an input of ones, pruned in 100 exponential
+    steps so that no layer dies (Tanaka et al. 2020). In float64: products of many layers overflow."""
+    model, config = trainer.model, trainer.config
+    signed = snapshot(model)
+    inputs, _ = next(iter(_batches(trainer)))
+    ones = torch.ones_like(inputs[:1], dtype=torch.float64)
+    training = model.training
+    model.eval().double()
+    mask = masks.ones(model, trainer.names)
+    for k in range(1, SYNFLOW_ROUNDS + 1):
+        model.load_state_dict({n: t.abs() if t.is_floating_point() else t for n, t in signed.items()})
+        masks.apply_(model, mask)
+        weights = [model.get_parameter(name) for name in trainer.names]
+        gradients = torch.autograd.grad(model(ones).sum(), weights)
+        scores = {name: (w * g).abs().detach() for name, w, g in zip(trainer.names, weights, gradients)}
+        mask = masks.top_k(scores, config.density ** (k / SYNFLOW_ROUNDS), mask, config.per_layer)
+    model.float().train(training)
+    return mask
+
+
+CRITERIA = {"snip": snip, "grasp": grasp, "synflow": synflow}
+
+
+def _batches(trainer: Trainer):
+    split, config = trainer.data.train, trainer.config
+    return islice(split.batches(config.recipe.batch_size, epoch=0, seed=config.seed), config.batches)
+
+
+def _gradients(trainer: Trainer, temperature: float = 1.0) -> dict[str, Tensor]:
+    """∂L/∂θ summed over the batches, without moving a weight."""
+    weights = [trainer.model.get_parameter(name) for name in trainer.names]
+    total = [torch.zeros_like(w) for w in weights]
+    trainer.model.train()
+    for inputs, labels in _batches(trainer):
+        value = trainer.loss(trainer.model(inputs) / temperature, labels)
+        for sum_, gradient in zip(total, torch.autograd.grad(value, weights)):
+            sum_ += gradient
+    return dict(zip(trainer.names, total))
+
+
+def _keep(trainer: Trainer, scores: dict[str, Tensor]) -> masks.Mask:
+    return masks.top_k(scores, trainer.config.density, per_layer=trainer.config.per_layer)

@@ -1,0 +1,125 @@
+"""What stands between the optimiser and the weights: dense, under a fixed mask, or relaxed to w = m⊙θ.
+
+The effective weight is the leaf. The network stays a plain module whose parameters hold W; one ordinary backward pass
+gives G = ∂L/∂W, and the chain rule through a mask is element-wise. So there are no masked layers, hooks or copies of
+the network, the addresses of its weights never change, and any ``nn.Module`` will do.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .regularizers import Regularizer
+
+Mask = dict[str, Tensor]
+
+
+class Parameterization:
+    """Dense weights: the optimiser acts on W itself. Subclasses put a mask in between.
+
+    Around each optimiser step the training loop calls ``advance``, then after the backward pass ``pull_back``, and after
+    the optimiser's step ``push_forward``. ``leaves`` are the tensors that the optimiser steps on, one for each name.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str] = ()):
+        self.names = list(names)
+        self.weights = [model.get_parameter(name) for name in self.names]
+        self.leaves = self.weights
+
+    def advance(self, fraction: float) -> None:
+        """Told before each step how much of the training is done, 0 to 1."""
+
+    def pull_back(self) -> None:
+        """Turn the gradient at W into the gradient of the leaves."""
+
+    def push_forward(self) -> None:
+        """Write W from the leaves."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that a checkpoint must hold beside the model's own; ``load`` takes them back."""
+        return {}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        for key, tensor in self.state().items():
+            tensor.copy_(state[key])
+
+    def describe(self) -> dict:
+        """What, beside the weights, decides where training goes: JSON-able, part of a training's identity."""
+        return {}
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Scalars for the log, on the device."""
+        return {}
+
+    def _named(self, prefix: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {f"{prefix}.{name}": tensor for name, tensor in zip(self.names, tensors)}
+
+
+class FixedMask(Parameterization):
+    """W under a mask that stays: what is zero stays zero, as its gradient is removed before momentum can see it."""
+
+    def __init__(self, model: nn.Module, mask: Mask):
+        super().__init__(model, list(mask))
+        self.mask = [mask[name].to(w) for name, w in zip(self.names, self.weights)]
+        with torch.no_grad():
+            torch._foreach_mul_(self.weights, self.mask)
+
+    def pull_back(self):
+        torch._foreach_mul_([w.grad for w in self.weights], self.mask)
+
+    def state(self):
+        return self._named("mask", self.mask)
+
+
+class RelaxedMask(Parameterization):
+    """W = m⊙θ with m ∈ [0, 1]: the optimiser moves θ, a projected gradient step moves m (arXiv 2501.11135).
+
+        ∂L/∂θ = m⊙G,   ∂/∂m (L + λR) = θ⊙G + λr'(m),   m ← clip(m − η_m ∂/∂m, 0, 1)
+
+    Entries that start with θ = m = 0 stay so: what earlier rounds have pruned needs no further care. With λ = 0 and
+    η_m = 0 every step is the dense one, bit for bit.
+    """
+
+    def __init__(
+        self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, lam: float, mask_lr: float,
+        within: Mask | None = None,
+    ):  # fmt: skip
+        super().__init__(model, names)
+        self.regularizer, self.lam, self.mask_lr = regularizer, lam, mask_lr
+        self.m = [torch.ones_like(w) if within is None else within[n].to(w) for n, w in zip(self.names, self.weights)]
+        self.m = [m.detach() for m in self.m]
+        self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
+        self.leaves = self.theta
+        self.push_forward()
+
+    @torch.no_grad()
+    def pull_back(self):
+        gradients = [w.grad for w in self.weights]
+        mask_gradients = torch._foreach_mul(self.theta, gradients)
+        torch._foreach_mul_(gradients, self.m)  # in place: now ∂L/∂θ, before m moves
+        for theta, gradient in zip(self.theta, gradients):
+            theta.grad = gradient
+        torch._foreach_add_(mask_gradients, [self.regularizer.gradient(m) for m in self.m], alpha=self.lam)
+        torch._foreach_add_(self.m, mask_gradients, alpha=-self.mask_lr)
+        torch._foreach_clamp_min_(self.m, 0.0)
+        torch._foreach_clamp_max_(self.m, 1.0)
+
+    @torch.no_grad()
+    def push_forward(self):
+        for w, m, theta in zip(self.weights, self.m, self.theta):
+            torch.mul(m, theta, out=w)
+
+    def state(self):
+        return self._named("m", self.m) | self._named("theta", self.theta)
+
+    def load(self, state):
+        with torch.no_grad():
+            super().load(state)
+
+    def describe(self):
+        return {"regularizer": repr(self.regularizer), "lam": self.lam, "mask_lr": self.mask_lr}
+
+    def metrics(self):
+        alive = sum((m > 0).sum() for m in self.m) / sum(m.numel() for m in self.m)
+        return {"density": alive, "penalty": self.lam * sum(self.regularizer.penalty(m) for m in self.m)}

@@ -1,0 +1,248 @@
+"""The one training loop: dense, relaxed, masked and rewound trainings are all this one.
+
+It is deterministic: batches depend on (seed, epoch) alone. Given a work folder, a training is a file there, named by
+all that decides where it goes (start, mask, recipe, seed, data); it grows by a checkpoint an epoch, and once complete
+it is never repeated. So a killed search goes on where it was, and methods that share a training share its file.
+"""
+
+import bisect
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from .errors import LotteryError
+from .params import hint
+from .relaxation import Parameterization
+
+SCHEDULES = {  # learning rate as a share of its peak: corners of a line over the share of training done
+    "constant": ((0, 1), (1, 1)),
+    "linear": ((0, 1), (1, 0)),
+    "step": ((0, 1), (0.5, 1), (0.5, 0.1), (0.75, 0.1), (0.75, 0.01), (1, 0.01)),
+    "one-cycle": ((0, 0.1), (0.3, 1), (1, 0)),
+}
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; LotteryError if a value is out of its range."""
+
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: str = "sgd"
+    lr: float = 0.1  # peak learning rate
+    momentum: float = 0.9  # of SGD
+    nesterov: bool = False
+    weight_decay: float = 0.0  # on the weights and all other parameters, never on a mask
+    schedule: str = "linear"
+    precision: str = "fp32"  # bf16: forward and backward under autocast; weights and masks stay fp32
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be > 0")
+        for name in ("momentum", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be ≥ 0")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise LotteryError(f"unknown {name} {getattr(self, name)!r}{hint(getattr(self, name), known)}")
+
+    def lr_at(self, fraction: float) -> float:
+        """The learning rate when ``fraction`` of the training, 0 to 1, is done."""
+        corners = SCHEDULES[self.schedule]
+        right = min(bisect.bisect_right([x for x, _ in corners], fraction), len(corners) - 1)
+        (x0, y0), (x1, y1) = corners[right - 1], corners[right]
+        return self.lr * (y0 + (y1 - y0) * (fraction - x0) / (x1 - x0))
+
+
+@dataclass
+class History:
+    """What a training leaves behind: one dict of metrics an epoch (loss, val_accuracy in %, seconds, …)."""
+
+    epochs: list[dict[str, float]]
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch["seconds"] for epoch in self.epochs)
+
+    @property
+    def val_accuracy(self) -> float:
+        """Percent, after the last epoch."""
+        return self.epochs[-1]["val_accuracy"]
+
+
+def train(
+    model: nn.Module,
+    data: Any,
+    recipe: Recipe,
+    *,
+    parameterization: Parameterization | None = None,
+    seed: int = 0,
+    start: int = 0,
+    stop: int | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    work: Path | None = None,
+    progress: bool = False,
+) -> History:
+    """Train ``model`` in place on ``data.train`` from epoch ``start`` to ``stop`` of the recipe, both counted from 0.
+
+    Args:
+        data: Has splits ``train`` and ``val`` (None: not evaluated), as ``data.Data`` or ``batches.Batches``.
+        parameterization: What the optimiser acts on; dense weights if None. Holds the mask afterwards.
+        seed: Of the order and the augmentation of the batches.
+        loss: Of (outputs, labels), a scalar.
+        work: Folder for checkpoints; None for none.
+
+    Raises:
+        LotteryError: the loss is no longer finite, or ``start`` and ``stop`` lie outside the recipe.
+    """
+    stop = recipe.epochs if stop is None else stop
+    if not 0 <= start <= stop <= recipe.epochs:
+        raise LotteryError(f"epochs {start} to {stop} do not lie within the recipe's {recipe.epochs}")
+    rule = parameterization or Parameterization(model)
+    covered = {id(weight) for weight in rule.weights}
+    others = [p for p in model.parameters() if id(p) not in covered and p.requires_grad]
+    optimizer = _optimizer(recipe, [*rule.leaves, *others])
+    checkpoint = Checkpoint(work, _identity(model, data, recipe, rule, seed, start, stop, loss)) if work else None
+    history = (checkpoint.resume(model, rule, optimizer) if checkpoint else None) or []
+
+    steps = data.train.steps(recipe.batch_size)
+    device = next(model.parameters()).device
+    bar = tqdm(total=(stop - start) * steps, initial=len(history) * steps, disable=not progress, unit="step")
+    for epoch in range(start + len(history), stop):
+        began, total = time.perf_counter(), torch.zeros((), device=device)
+        model.train()
+        for step, (inputs, labels) in enumerate(data.train.batches(recipe.batch_size, epoch=epoch, seed=seed)):
+            fraction = (epoch + step / steps) / recipe.epochs
+            rule.advance(fraction)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr_at(fraction)
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                value = loss(model(inputs), labels)
+            model.zero_grad(set_to_none=True)
+            value.backward()
+            rule.pull_back()
+            optimizer.step()
+            rule.push_forward()
+            total += value.detach()
+            bar.update()
+        metrics = {"epoch": epoch, "loss": total.item() / steps}
+        if metrics["loss"] != metrics["loss"]:
+            raise LotteryError(f"the loss is not finite in epoch {epoch}; lower lr = {recipe.lr:g} or the mask's step size")
+        if data.val is not None:
+            metrics |= {f"val_{key}": value for key, value in evaluate(model, data.val, loss).items()}
+        metrics |= {key: value.item() for key, value in rule.metrics().items()}
+        history.append(metrics | {"seconds": time.perf_counter() - began})
+        bar.set_postfix({key: f"{metrics[key]:.3g}" for key in ("loss", "density") if key in metrics})
+        if checkpoint:
+            checkpoint.save(model, rule, optimizer, history, complete=epoch + 1 == stop)
+    bar.close()
+    return History(history)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Any, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy) -> dict[str, float]:
+    """Mean loss, and for classes (labels without the outputs' dimension 1) accuracy in percent, over a split in order."""
+    training = model.training
+    model.eval()
+    losses, hits, images, labelled = 0.0, 0, 0, 0
+    for inputs, labels in split.in_order():
+        outputs = model(inputs)
+        losses = losses + loss(outputs, labels) * len(inputs)
+        images += len(inputs)
+        if outputs.ndim == labels.ndim + 1:
+            hits = hits + (outputs.argmax(1) == labels).sum()
+            labelled += labels.numel()
+    model.train(training)
+    metrics = {"loss": float(losses) / images}
+    return metrics | {"accuracy": 100 * int(hits) / labelled} if labelled else metrics
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the model's state, parameters and buffers, to rewind to with ``load_state_dict``."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+class Checkpoint:
+    """One training's file, written whole and renamed, so that a kill leaves the last epoch or the one before."""
+
+    def __init__(self, folder: Path, identity: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{identity}.safetensors"
+
+    def save(self, model: nn.Module, rule: Parameterization, optimizer, history: list[dict], complete: bool) -> None:
+        tensors = _prefixed("model", model.state_dict()) | _prefixed("rule", rule.state())
+        if not complete:
+            tensors |= _prefixed("optimizer", _optimizer_tensors(optimizer))
+            tensors["random"] = torch.get_rng_state()  # a reader's model may hold dropout
+        unfinished = self.path.with_suffix(".unfinished")
+        contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}  # tied ones too
+        save_file(contiguous, unfinished, {"history": json.dumps(history)})
+        unfinished.replace(self.path)
+
+    def resume(self, model: nn.Module, rule: Parameterization, optimizer) -> list[dict] | None:
+        """Load what is there and return its history; None if there is nothing whole."""
+        try:
+            with safe_open(self.path, "pt") as stored:
+                history = json.loads(stored.metadata()["history"])
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (a file, not a dict)
+        except (OSError, SafetensorError):
+            return None
+        model.load_state_dict(_within("model", tensors))
+        rule.load(_within("rule", tensors))
+        if "random" in tensors:
+            torch.set_rng_state(tensors["random"])
+            _load_optimizer_tensors(optimizer, _within("optimizer", tensors))
+        return history
+
+
+def _optimizer(recipe: Recipe, tensors: list[Tensor]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(tensors, recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        tensors, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
+    )
+
+
+def _optimizer_tensors(optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items() if value is not None}
+
+
+def _load_optimizer_tensors(optimizer, tensors: dict[str, Tensor]) -> None:
+    state = optimizer.state_dict()
+    for name, tensor in tensors.items():
+        index, key = name.split(".")
+        state["state"].setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(state)
+
+
+def _identity(model, data, recipe: Recipe, rule: Parameterization, seed: int, start: int, stop: int, loss) -> str:
+    """A hash of all that decides where a training goes."""
+    facts = [asdict(recipe), type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
+    digest = hashlib.sha256(json.dumps([*facts, repr(model), loss.__qualname__], sort_keys=True).encode())
+    for tensors in (model.state_dict(), rule.state()):
+        for name, tensor in tensors.items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
