@@ -67,7 +67,7 @@ class Batches:
 
     @property
     def fingerprint(self) -> str:
-        """What tells these training data from others in one work folder: their first batch and their length."""
+        """A hash of the first training batch and the number of batches, to tell data apart in one work folder."""
         first = next(iter(self.train.in_order()), ())
         digest = hashlib.sha256(b"".join(part.cpu().contiguous().view(torch.uint8).numpy().tobytes() for part in first))
         return f"{digest.hexdigest()[:16]} {self.train.steps(1)}"

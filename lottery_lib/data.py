@@ -114,7 +114,7 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """What identifies the training data: name, sizes and a hash of the labels, which tells the split's seed."""
+        """Name, sizes and a hash of the training labels, which tells the seed of the split."""
         labels = hashlib.sha256(self.train.labels.cpu().numpy().tobytes()).hexdigest()[:16]
         return f"{self.name} {self.sizes} {labels}"
 
