@@ -39,9 +39,7 @@ def threshold(scores: Mapping[str, Tensor], alpha: float) -> Mask:
     return {name: score >= alpha for name, score in scores.items()}
 
 
-def top_k(
-    scores: Mapping[str, Tensor], density: float, within: Mask | None = None, per_layer: bool = False
-) -> Mask:
+def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = None, per_layer: bool = False) -> Mask:
     """Keep exactly k = round(density * d) of the d weights, at least one: those of the highest scores.
 
     Of equal scores the first positions are kept. What an earlier mask ``within`` pruned stays pruned, whatever its
