@@ -1,15 +1,17 @@
 """cli.py: what a reader types, what is printed, and the exit code."""
 
 import errno
+import re
 import subprocess
 import sys
 from unittest.mock import Mock
 
 import pytest
 
-from lottery_lib import notebooks, paths
+from lottery_lib import experiments, figures, notebooks, paths, records
 from lottery_lib.cli import app
 from lottery_lib.errors import LotteryError
+from lottery_lib.logistic import LogisticConfig
 
 CHAPTER = """{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
     {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# A tiny chapter"},
@@ -20,11 +22,12 @@ CHAPTER = """{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A checkout with one notebook."""
+    """A checkout with one notebook and no records."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01_tiny.ipynb").write_text(CHAPTER % "print(lam)")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -65,6 +68,69 @@ def test_lists_notebooks_and_parameters(root, lottery):
     assert stdout.splitlines() == ["lam         float  0.1  weight of the penalty", "iterations  int    7"]
 
 
+def test_train_makes_the_record_once(root, lottery, monkeypatch):
+    words = "train", "mnist-logistic", "-p", "dataset=digits", "-p", "iterations=10", "-p", "digits=4,9"
+    config = LogisticConfig(dataset="digits", iterations=10, digits=(4, 9))
+    said = (0, f"record: results/{records.name(config)}\n", "")
+    assert lottery(*words) == said
+    assert records.read(config)[0]["config"]["digits"] == [4, 9]
+
+    monkeypatch.setitem(experiments.PROTOCOLS, "mnist-logistic", (LogisticConfig, None))  # no second run
+    assert lottery(*words) == said
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["mnist-logistics"], "unknown protocol 'mnist-logistics'; did you mean 'mnist-logistic'?"),
+        (["mnist-logistic", "-p", "lamda=1"], "unknown parameter 'lamda'; did you mean 'lam'?"),
+        (["mnist-logistic", "-p", "lam=-1"], "lam = -1.0: must be > 0"),
+        (["mnist-logistic", "-p", "lam=abc"], "lam = 'abc': must be a finite number"),
+        (["mnist-logistic", "-p", "digits=3"], "digits = '3': must be 2 comma-separated values, each a whole number"),
+        (
+            ["mnist-logistic", "-p", "dataset=digits", "-p", "digits=3,3"],
+            "digits = (3, 3): must be two different classes, as in (3, 8)",
+        ),
+    ],
+)
+def test_train_refuses(root, lottery, words, sentence):
+    assert lottery("train", *words) == (1, "", f"error: {sentence}\n")
+    assert not (root / "results").exists()
+
+
+def test_figure_draws_them_all(root, lottery, monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("pipeline", "penalties")})
+    monkeypatch.setattr(figures.draw_all, "__defaults__", (root / "figures",))
+    assert lottery("figure") == (0, "wrote figures/pipeline.svg\nwrote figures/penalties.svg\n", "")
+    assert all(path.read_text("utf-8").startswith("<?xml") for path in (root / "figures").iterdir())
+
+    monkeypatch.setitem(figures.FIGURES, "mnist-maps", lambda: records.read(LogisticConfig()))
+    code, _, stderr = lottery("figure")
+    assert code == 1
+    assert stderr.endswith("make it with: lottery train mnist-logistic\n") and stderr.startswith("error: no record ")
+
+
+def test_claims_are_listed_and_renewed_in_the_readme(tmp_path, lottery, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    code, listed, _ = lottery("claims")
+    first, second, *rest = listed.splitlines()
+    assert (code, len(rest)) == (0, 11)
+    assert re.match(r"C1   +confirmed with conditions  The ℓ1 and log masks end with \d", first)
+    assert re.match(r"C2   +not yet run +A strictly concave penalty", second)
+
+    readme = tmp_path / "README.md"
+    assert lottery("claims", "--write") == (1, "", f"error: {readme}: No such file or directory\n")
+    readme.write_text("# Title\n")
+    assert lottery("claims", "--write")[::2] == (
+        1, "error: the README has lost its markers <!-- claims --> and <!-- end of claims -->; "
+        "put them around the claims table\n",
+    )  # fmt: skip
+    assert readme.read_text() == "# Title\n"
+    readme.write_text("# Title\n<!-- claims -->\n<!-- end of claims -->\n")
+    assert lottery("claims", "--write") == (0, listed, "")
+    assert "| C1 | " in readme.read_text("utf-8") and "| O3 | " in readme.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "error, code, stderr",
     [
@@ -85,7 +151,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
         app(["notebook", "x"])
 
 
-@pytest.mark.parametrize("words", [["frobnicate"], ["notebook", "--frobnicate"], ["notebook", "-p", "lam=1"]])
+@pytest.mark.parametrize("words", [["zzz"], ["notebook", "--zzz"], ["notebook", "-p", "lam=1"], ["train"]])
 def test_wrong_usage_exits_2(lottery, words):
     code, stdout, stderr = lottery(*words)
     assert (code, stdout) == (2, "") and "Usage: " in stderr
@@ -94,4 +160,5 @@ def test_wrong_usage_exits_2(lottery, words):
 def test_help_imports_nothing_heavy(lottery):
     code = "import sys, lottery_lib.cli; print({'torch', 'papermill', 'pandas'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
-    assert "notebook" in lottery("--help")[1]
+    stdout = lottery("--help")[1]
+    assert all(f"\n  {name} " in stdout for name in ("notebook", "train", "figure", "claims"))

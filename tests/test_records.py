@@ -1,0 +1,204 @@
+"""records.py: names, one rename to write, one sentence when there is nothing to read, and the way back to a command."""
+
+import errno
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lottery_lib import __version__, params, paths, records
+from lottery_lib.errors import LotteryError
+from lottery_lib.logistic import LogisticConfig
+
+OTHER = LogisticConfig("digits", (0, 1), 0.02, 0.2, 0.5, 2.0, 0.0, 10, 1)  # differs from the default in every field
+RECORD, ARRAYS = {"config": {"lam": 0.1}, "note": "λ"}, {"weights": np.arange(6.0).reshape(2, 3)}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A results folder that is not there yet."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    return tmp_path / "results"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# Names.
+
+
+def test_the_name_of_the_committed_record_is_pinned():
+    assert records.name(LogisticConfig()) == "mnist-logistic-c3aa9744"
+    assert records.name(LogisticConfig(digits=[3, 8])) == "mnist-logistic-c3aa9744"  # as a record's JSON has it
+    assert records.exists(LogisticConfig())
+
+
+def test_each_field_and_the_version_change_the_name(monkeypatch):
+    changed = [replace(LogisticConfig(), **{f.name: getattr(OTHER, f.name)}) for f in fields(LogisticConfig)]
+    names = {records.name(config) for config in [LogisticConfig(), OTHER, *changed]}
+    assert len(names) == len(changed) + 2
+    monkeypatch.setattr(LogisticConfig, "version", 2)
+    assert records.name(LogisticConfig()) not in names
+
+
+def test_a_new_field_renames_nothing():
+    @dataclass(frozen=True)
+    class Extended(LogisticConfig):
+        momentum: float = 0.0
+
+    assert records.name(Extended()) == records.name(LogisticConfig())
+    assert records.name(Extended(lam=0.02)) == records.name(LogisticConfig(lam=0.02))
+    assert records.name(Extended(momentum=0.9)) != records.name(LogisticConfig())
+
+
+positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+
+
+@given(
+    st.builds(
+        LogisticConfig,
+        dataset=st.sampled_from(["mnist", "digits", "fashion-mnist"]),
+        digits=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+        lam=positive,
+        eps=positive,
+        step=st.floats(0, 2, exclude_min=True, exclude_max=True),
+        mask_step=positive,
+        weight_decay=st.floats(0, allow_infinity=False),
+        iterations=st.integers(10, 10**9),
+        seed=st.integers(0, 2**63),
+    )
+)
+def test_the_command_gives_the_config_back(config):
+    lottery, train, protocol, *rest = shlex.split(records.command(config))
+    assert (lottery, train, protocol, set(rest[::2]) <= {"-p"}) == ("lottery", "train", "mnist-logistic", True)
+    read = params.from_pairs(LogisticConfig, rest[1::2])
+    assert read == config
+    assert records.name(read) == records.name(config)
+
+
+def test_the_command_names_only_what_differs():
+    assert records.command(LogisticConfig()) == "lottery train mnist-logistic"
+    command = records.command(LogisticConfig(lam=0.5, digits=(4, 9)))
+    assert command == "lottery train mnist-logistic -p digits=4,9 -p lam=0.5"
+
+
+# Writing and reading.
+
+
+def test_what_is_written_is_read(results):
+    assert not records.exists(OTHER)
+    folder = records.write(OTHER, RECORD, ARRAYS)
+    assert folder == results / records.name(OTHER) and records.exists(OTHER)
+    assert os.listdir(results) == [folder.name]
+    assert sorted(os.listdir(folder)) == ["arrays.npz", "record.json"]
+    assert folder.stat().st_mode & 0o777 == 0o755  # others may read it, unlike mkdtemp's
+    record, arrays = records.read(OTHER)
+    assert record.pop("provenance") == records.provenance()
+    assert record == {"run": folder.name, "protocol": "mnist-logistic", **RECORD}
+    assert list(arrays) == ["weights"]
+    np.testing.assert_array_equal(arrays["weights"], ARRAYS["weights"])
+
+
+def test_a_record_that_is_there_stays(results):
+    folder = records.write(OTHER, RECORD, ARRAYS)
+    before = contents(folder)
+    assert records.write(OTHER, {"config": {}}, {}) == folder
+    assert contents(folder) == before
+
+
+def test_of_two_runs_at_once_the_first_to_finish_stays(results, monkeypatch):
+    save, first = np.savez_compressed, []
+
+    def slow(file, **arrays):
+        if not first:
+            first.append(None)
+            records.write(OTHER, RECORD, ARRAYS)
+        save(file, **arrays)
+
+    monkeypatch.setattr(np, "savez_compressed", slow)
+    folder = records.write(OTHER, {"note": "second"}, ARRAYS)
+    assert os.listdir(results) == [folder.name]
+    assert records.read(OTHER)[0]["note"] == "λ"
+
+
+@pytest.mark.parametrize(
+    "failure, raised",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), LotteryError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (ValueError("a bug"), ValueError),
+    ],
+)
+def test_a_failing_write_leaves_nothing(results, monkeypatch, failure, raised):
+    def fail(file, **_):
+        file.write_bytes(b"half")
+        raise failure
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(raised) as error:
+        records.write(OTHER, RECORD, ARRAYS)
+    assert os.listdir(results) == []
+    if raised is LotteryError:
+        final = results / records.name(OTHER)
+        assert str(error.value) == f"cannot write the record {final}: No space left on device; make its folder writable"
+
+
+def test_a_results_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("kept")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "file" / "results")
+    with pytest.raises(LotteryError, match=r"cannot write the record .*: Not a directory; make its folder writable"):
+        records.write(OTHER, RECORD, ARRAYS)
+    assert contents(tmp_path) == {"file": b"kept"}
+
+
+def test_a_missing_record_names_its_command(results):
+    with pytest.raises(LotteryError) as error:
+        records.read(LogisticConfig(lam=0.5))
+    folder = results / records.name(LogisticConfig(lam=0.5))
+    assert str(error.value) == f"no record {folder}; make it with: lottery train mnist-logistic -p lam=0.5"
+    assert not results.exists()
+
+
+# Provenance.
+
+
+def test_provenance():
+    found = records.provenance()
+    assert list(found) == [
+        "lottery_lib", "commit", "date", "python", "torch", "torchvision", "numpy", "device", "threads",
+    ]  # fmt: skip
+    assert (found["lottery_lib"], found["numpy"]) == (__version__, np.__version__)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found["date"])
+    assert all(found.values())
+    assert list(records.read(LogisticConfig())[0]["provenance"]) == list(found)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git")
+def test_the_commit_says_when_files_differ_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+    def git(*words):
+        command = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert records.provenance()["commit"] == "unknown"
+    git("init")
+    (tmp_path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-m", "a")
+    git("tag", "v1")  # a tag does not hide the commit
+    commit = git("rev-parse", "--short=12", "HEAD")
+    assert records.provenance()["commit"] == commit
+    (tmp_path / "untracked").write_text("b")
+    assert records.provenance()["commit"] == commit
+    (tmp_path / "file").write_text("b")
+    assert records.provenance()["commit"] == f"{commit}+"
