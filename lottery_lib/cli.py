@@ -66,7 +66,7 @@ def notebook(
 
 @app.command()
 def train(
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="What to run: mnist-logistic.")],
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="What to run: mnist-logistic or lenet.")],
     pairs: Pairs = None,
 ):
     """Make a record in results/, unless it is there already."""
@@ -75,6 +75,43 @@ def train(
     config = params.from_pairs(experiments.config_class(protocol), pairs or [])
     folder = experiments.train(config, progress=sys.stderr.isatty())
     typer.echo(f"record: {notebooks.shown(folder)}")
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(metavar="GRID", help="A file in workflow/grids/, without its ending.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is left to run.")] = False,
+    part: Annotated[str, typer.Option(metavar="I/N", help="Of N processes side by side, this is the I-th.")] = "1/1",
+):
+    """Put a grid on record, in order; what is there already is passed over, and a run that fails stops no other."""
+    from lottery_lib import experiments, records
+
+    configs = experiments.grid(name)
+    left = [config for config in configs if not records.exists(config)]
+    typer.echo(f"{len(configs)} runs, {len(configs) - len(left)} on record")
+    index, count = experiments.part(part)
+    failed = 0
+    for config in left if dry_run else left[index::count]:
+        if dry_run:
+            typer.echo(records.command(config))
+            continue
+        try:
+            typer.echo(f"{experiments.train(config).name}: {records.command(config)}")
+        except LotteryError as error:
+            failed += 1
+            typer.echo(f"failed: {records.command(config)}: {error}", err=True)
+    if failed:
+        raise LotteryError(f"{failed} runs failed; the reasons stand above")
+
+
+@app.command()
+def table():
+    """Write results/table.csv, one row for each ticket run on record."""
+    from lottery_lib import experiments, notebooks, paths
+
+    found = experiments.table()
+    found.to_csv(paths.RESULTS / "table.csv", index=False)
+    typer.echo(f"wrote {notebooks.shown(paths.RESULTS / 'table.csv')}: {len(found)} runs")
 
 
 @app.command()

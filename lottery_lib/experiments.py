@@ -1,13 +1,21 @@
 """The protocols: a typed config names a run, ``train`` puts it on record. Finished runs are never repeated."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import logistic, records
+import pandas as pd
+import yaml
+
+from . import logistic, params, paths, records, ticket_runs
 from .errors import LotteryError
 from .params import hint
 
-PROTOCOLS = {logistic.LogisticConfig.protocol: (logistic.LogisticConfig, logistic.run)}
+PROTOCOLS = {
+    logistic.LogisticConfig.protocol: (logistic.LogisticConfig, logistic.run),
+    ticket_runs.LeNet.protocol: (ticket_runs.LeNet, ticket_runs.run),
+}
 
 
 def config_class(protocol: str) -> type:
@@ -23,3 +31,62 @@ def train(config: Any, progress: bool = False) -> Path:
         run = PROTOCOLS[config.protocol][1]
         records.write(config, *run(config, progress))
     return records.folder(config)
+
+
+def grid(name: str) -> list[Any]:
+    """The configs of ``workflow/grids/<name>.yaml`` in order of priority.
+
+    The file names a protocol, fields ``over`` which everything is repeated (seeds, outermost), and ``runs``: fields of a
+    config, where a list stands for each of its values. LotteryError if there is no such grid or a field is wrong.
+    """
+    known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
+    if name not in known:
+        raise LotteryError(f"there is no grid {name!r}{hint(name, known)}")
+    content = yaml.safe_load(known[name].read_text("utf-8"))
+    config = config_class(content["protocol"])
+    types = params.field_types(config)
+    found = []
+    for outer in _expanded(content["over"]):
+        for row in itertools.chain.from_iterable(map(_expanded, content["runs"])):
+            texts = [f"{key}={value}" for key, value in (outer | row).items()]
+            found.append(config(**params.parse(texts, types, f"field of grid {name}:")))
+    return found
+
+
+def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One dict for every combination of the listed values, the last key fastest."""
+    values = [value if isinstance(value, list) else [value] for value in row.values()]
+    return (dict(zip(row, combination)) for combination in itertools.product(*values))
+
+
+def part(text: str) -> tuple[int, int]:
+    """Of ``I/N``, the position from 0 and the number of processes; LotteryError unless 1 ≤ I ≤ N."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise LotteryError(f"part {text!r}: must be I/N with 1 ≤ I ≤ N, as in 1/2")
+    return int(index) - 1, int(count)
+
+
+COLUMNS = [
+    "run", "protocol", "reduced", "dataset", "model", "method", "regularizer", "eps", "lam", "mask_lr", "alpha",
+    "density_asked", "density", "seed", "rewind_epoch", "rounds", "search_epochs", "total_epochs", "val_accuracy",
+    "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
+    "commit",
+]  # fmt: skip
+CONCAVE_ONLY = ["regularizer", "eps", "alpha"]
+
+
+def table() -> pd.DataFrame:
+    """One row for each ticket run on record, with ``COLUMNS``. Densities are fractions, accuracies percent."""
+    rows = []
+    for record in records.read_all():
+        if "method" not in record["config"]:
+            continue
+        made, config = record["provenance"], dict(record["config"])
+        facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
+        rows.append(config | record | facts | {"device": made["device"], "commit": made["commit"]})
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    learned = found.method.isin(("concave", *ticket_runs.DERIVED))
+    found.loc[~learned, CONCAVE_ONLY] = None
+    found.loc[~(learned | (found.method == "continuous")), ["lam", "mask_lr"]] = None
+    return found.sort_values(["protocol", "method", "regularizer", "density_asked", "seed", "run"], ignore_index=True)

@@ -12,7 +12,9 @@ def _root() -> Path:
 
 ROOT = _root()
 RESULTS = ROOT / "results"
+WORK = ROOT / "_work"  # checkpoints of trainings, ignored by git
 FIGURES = ROOT / "figures"
+GRIDS = ROOT / "workflow" / "grids"
 NOTEBOOKS = ROOT / "notebooks"
 CLAIMS = ROOT / "book" / "claims.yml"
 

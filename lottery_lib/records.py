@@ -75,6 +75,11 @@ def read(config: Any) -> tuple[dict, dict[str, np.ndarray]]:
         return record, dict(stored)
 
 
+def read_all() -> list[dict]:
+    """Every record there is, without its arrays, in the order of the runs' names."""
+    return [json.loads(path.read_text("utf-8")) for path in sorted(paths.RESULTS.glob("*/record.json"))]
+
+
 def command(config: Any) -> str:
     """The command that makes this record."""
     changed = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}

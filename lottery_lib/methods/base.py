@@ -1,8 +1,7 @@
 """What every method of ticket search shares: its config, the ticket at its end, and the retraining after it."""
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -52,19 +51,24 @@ def geometric(density: float, rounds: int) -> tuple[float, ...]:
     return (*(density ** (k / rounds) for k in range(1, rounds)), density)
 
 
-class Trainer(NamedTuple):
-    """A model, its data and how to train it: what a method's search passes around. Counts the epochs it spends."""
+@dataclass
+class Trainer:
+    """A model, its data and how to train it: what a method's search passes around. Counts the seconds it spends."""
 
     model: nn.Module
     data: Any
     config: SearchConfig
     options: dict  # loss, work, progress, as ``training.train`` takes them
+    seconds: float = 0.0
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
-        span = {"start": self.config.rewind_epoch} | span
-        config = self.config
-        return train(self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **span, **self.options)
+        config, span = self.config, {"start": self.config.rewind_epoch} | span
+        history = train(
+            self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **span, **self.options
+        )
+        self.seconds += history.seconds
+        return history
 
     @property
     def names(self) -> list[str]:
@@ -89,7 +93,9 @@ class Trainer(NamedTuple):
         """A copy of the weights that a mask covers."""
         return {name: self.model.get_parameter(name).detach().clone() for name in self.names}
 
-    def ticket(self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, **more: Any) -> Ticket:
+    def ticket(
+        self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, trained: bool = False, **more: Any
+    ) -> Ticket:
         """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``."""
         if not self.config.allow_empty_layers:
             masks.check_no_empty_layer(mask)
@@ -101,6 +107,7 @@ class Trainer(NamedTuple):
             architecture=architecture(self.model),
             search_epochs=search_epochs,
             seed=self.config.seed,
+            info={"seconds": self.seconds, "trained": trained},
             **more,
         )
         found.apply(self.model)
@@ -108,16 +115,13 @@ class Trainer(NamedTuple):
 
 
 def retrain(
-    model: nn.Module, data: Any, ticket: Ticket, recipe: Recipe, *, seed: int = 0, start: int = 0, work: Path | None = None,
-    **options: Any,
-) -> History:  # fmt: skip
+    model: nn.Module, data: Any, ticket: Ticket, recipe: Recipe, *, seed: int = 0, start: int = 0, **options: Any
+) -> History:
     """Train a ticket by itself: rewound, pruned weights stay zero. ``start`` is the ticket's rewind epoch.
 
-    A ticket whose weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
+    ``options`` are ``training.train``'s: loss, work, progress. A ticket whose weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
     """
     ticket.apply(model)
     if ticket.info.get("trained"):
         return History([])
-    return train(
-        model, data, recipe, parameterization=FixedMask(model, ticket.mask), seed=seed, start=start, work=work, **options
-    )
+    return train(model, data, recipe, parameterization=FixedMask(model, ticket.mask), seed=seed, start=start, **options)

@@ -34,13 +34,13 @@ def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticke
 
 def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     """The ticket with its mask permuted within each layer: same densities, other connections (Frankle et al. 2021)."""
-    return replace(ticket, mask=masks.shuffle(ticket.mask, seed + SHIFT), relaxed=None, info={"control": "shuffled"})
+    return replace(ticket, mask=masks.shuffle(ticket.mask, seed + SHIFT), relaxed=None)
 
 
 def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     """The ticket's mask on freshly drawn weights (``models.initialize``; ``model`` is left in that state)."""
     model.load_state_dict(ticket.state())
     models.initialize(model, seed + SHIFT)
-    fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, info={"control": "reinitialised"}, state_sha256=None)
+    fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None)
     fresh.apply(model)
     return fresh

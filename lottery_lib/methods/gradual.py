@@ -73,4 +73,4 @@ def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticke
     trainer = Trainer(model, data, replace(config, recipe=recipe), options)
     rule = GradualMask(model, trainer.names, config)
     trainer.train(rule)
-    return trainer.ticket(rule.boolean, snapshot(model), recipe.epochs, info={"trained": True})
+    return trainer.ticket(rule.boolean, snapshot(model), recipe.epochs, trained=True)

@@ -1,0 +1,174 @@
+"""One run of a ticket protocol: find a ticket by a method, retrain it, and measure it. One flat, typed config a run."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import data, masks, methods, models, paths, regularizers
+from .errors import LotteryError
+from .methods import concave, continuous, controls, gradual, magnitude, saliency
+from .tickets import Ticket, architecture
+from .training import Recipe, evaluate, train
+
+Method = Literal[
+    "dense", "concave", "one-shot", "imp", "lr-rewinding", "gradual", "continuous",
+    "snip", "grasp", "synflow", "random", "shuffled", "reinitialised",
+]  # fmt: skip
+DERIVED = ("shuffled", "reinitialised")  # controls made from a concave ticket
+
+
+@dataclass(frozen=True)
+class TicketRun:
+    """A run; a protocol subclasses it. LotteryError if a value is out of its range.
+
+    λ, η_m and the start of Continuous Sparsification are chosen on validation data, on seed 0, for each density.
+    """
+
+    protocol: ClassVar[str]
+    version: ClassVar[int]  # raised when the same fields would give other numbers
+    reduced: ClassVar[bool]  # smaller than the full protocol of this data set and network
+    dataset: ClassVar[str]
+    model: ClassVar[str]
+    recipe: ClassVar[Recipe]
+    ladder: ClassVar[tuple[float, ...]]  # densities after each round of iterative magnitude pruning
+
+    method: Method = "concave"
+    density: float = 0.05  # share of the weights to keep, in (0, 1]; 1 for dense
+    seed: int = 0  # of initial weights, batches, and all that is drawn
+    regularizer: str = "log"  # of the concave mask
+    eps: float | None = None  # its shape parameter; none: its default
+    lam: float = 1e-4  # λ of the concave mask, or of Continuous Sparsification
+    mask_lr: float = 10.0  # η_m, likewise
+    start: float = 0.0  # s₀ of Continuous Sparsification
+    alpha: float | None = None  # keep m ≥ α instead of the density's share
+    score: Literal["magnitude", "increase"] = "magnitude"  # of one-shot pruning
+    rounds: int = 1  # of the concave mask and Continuous Sparsification
+    rewind_epoch: int = 0
+    per_layer: bool = False  # the same density in every layer
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self):
+        if (self.method == "dense") != (self.density == 1):
+            raise LotteryError(f"density = {self.density!r}: must be 1 for the dense network and below 1 for a ticket")
+        if self.rounds < 1 or self.seed < 0:
+            raise LotteryError(f"rounds = {self.rounds}, seed = {self.seed}: must be ≥ 1 and ≥ 0")
+        if self.method in ("imp", "lr-rewinding") and self.density not in self.ladder:
+            raise LotteryError(f"density = {self.density!r}: {self.method} reaches {', '.join(map(str, self.ladder))}")
+        self.search_config()  # checks the rest
+
+    def search_config(self) -> methods.SearchConfig:
+        """The config of the method that searches; for a derived control that of the ticket it is made from."""
+        module = _SEARCH[self.method]
+        given = asdict(self) | {"recipe": replace(self.recipe, precision=self.precision)}
+        given |= {"shape": self.eps, "criterion": self.method, "rewind_weights": self.method != "lr-rewinding"}
+        given["rounds"] = self.round_densities if self.rounds_taken > 1 else ()
+        return module.Config(**{f.name: given[f.name] for f in fields(module.Config) if f.name in given})
+
+    @property
+    def round_densities(self) -> tuple[float, ...]:
+        if self.method in ("imp", "lr-rewinding"):
+            return self.ladder[: self.ladder.index(self.density) + 1]
+        return methods.geometric(self.density, self.rounds)
+
+    @property
+    def rounds_taken(self) -> int:
+        return len(self.round_densities)
+
+
+class LeNet(TicketRun):
+    """LeNet-300-100 on MNIST, every method, on a CPU: SGD 0.1, momentum 0.9, batch 128, linear decay."""
+
+    protocol = "lenet"
+    version = 1
+    reduced = False
+    dataset = "mnist"
+    model = "lenet-300-100"
+    recipe = Recipe(epochs=6)
+    ladder = (
+        0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
+        0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
+    )  # fmt: skip
+
+
+_SEARCH = {
+    "dense": controls, "concave": concave, "one-shot": magnitude, "imp": magnitude, "lr-rewinding": magnitude,
+    "gradual": gradual, "continuous": continuous, "snip": saliency, "grasp": saliency, "synflow": saliency,
+    "random": controls, "shuffled": concave, "reinitialised": concave,
+}  # fmt: skip
+
+
+def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
+    """Find the ticket, retrain it and measure it; the test split is read once, after the last epoch.
+
+    Returns the record and the arrays beside it: ``histogram`` (layers, bins) of the relaxed mask where there is one, and,
+    for seed 0, the ticket's ``mask`` packed to a bit a weight.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    images = data.load(config.dataset, device)
+    created = {"name": config.model, "num_classes": images.classes, "in_shape": images.shape}
+    model = models.create(**created, seed=config.seed).to(device)
+    options = {"work": paths.WORK, "progress": progress}
+    recipe = replace(config.recipe, precision=config.precision)
+    if config.method == "dense":
+        history, ticket = train(model, images, recipe, seed=config.seed, **options), None
+    else:
+        ticket = find(config, model, images, options)
+        history = methods.retrain(
+            model, images, ticket, recipe, seed=config.seed, start=config.rewind_epoch, **options
+        )
+    final = history.epochs[-1] if history.epochs else _validated(model, images)
+    search_epochs = ticket.search_epochs if ticket else 0
+    record = {
+        "config": asdict(config),
+        "reduced": config.reduced,
+        "dataset": config.dataset,
+        "images": images.sizes,
+        "model": config.model,
+        "recipe": asdict(recipe),
+        "rounds": config.rounds_taken if ticket else 0,
+        "density": ticket.density if ticket else 1.0,
+        "search_epochs": search_epochs,
+        "total_epochs": search_epochs + len(history.epochs),
+        "val_accuracy": final["val_accuracy"],
+        "test_accuracy": evaluate(model, images.test)["accuracy"],
+        "seconds": history.seconds + (ticket.info.get("seconds", 0.0) if ticket else 0.0),
+        "history": history.epochs,
+    }
+    return (record, {}) if ticket is None else (record | _described(ticket), _arrays(ticket, config.seed))
+
+
+def find(config: TicketRun, model: nn.Module, images: data.Data, options: dict[str, Any]) -> Ticket:
+    """The ticket of a run; ``model`` is left rewound and pruned."""
+    ticket = _SEARCH[config.method].search(model, images, config.search_config(), **options)
+    if config.method == "shuffled":
+        ticket = controls.shuffled(ticket, config.seed)
+    if config.method == "reinitialised":
+        ticket = controls.reinitialised(ticket, model, config.seed)
+    return ticket
+
+
+def _validated(model: nn.Module, images: data.Data) -> dict[str, float]:
+    return {f"val_{key}": value for key, value in evaluate(model, images.val).items()}
+
+
+def _described(ticket: Ticket) -> dict:
+    layers = masks.per_layer(ticket.mask)
+    described = {
+        "layers": layers.assign(shape=layers["shape"].map(list)).to_dict("records"),
+        "mask_sha256": masks.digest(ticket.mask),
+    }
+    if ticket.relaxed:
+        described["bimodality"] = masks.bimodality(ticket.relaxed)
+    return described
+
+
+def _arrays(ticket: Ticket, seed: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    if ticket.relaxed:
+        arrays["histogram"] = np.stack(list(masks.histogram(ticket.relaxed).values()))
+    if seed == 0:
+        arrays["mask"] = masks.pack(ticket.mask)
+    return arrays
