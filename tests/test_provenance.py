@@ -1,0 +1,46 @@
+"""provenance.py: versions, machine and commit, and whether files differ from it."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from lottery_lib import __version__, paths, records
+from lottery_lib.logistic import LogisticConfig
+from lottery_lib.provenance import provenance
+
+
+def test_every_record_says_what_its_numbers_depend_on():
+    found = provenance()
+    assert list(found) == [
+        "lottery_lib", "commit", "date", "python", "torch", "torchvision", "numpy", "device", "threads",
+    ]  # fmt: skip
+    assert (found["lottery_lib"], found["numpy"]) == (__version__, np.__version__)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found["date"])
+    assert all(found.values())
+    assert list(records.read(LogisticConfig())[0]["provenance"]) == list(found)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git")
+def test_the_commit_says_when_files_differ_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+    def git(*words):
+        command = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert provenance()["commit"] == "unknown"
+    git("init")
+    (tmp_path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-m", "a")
+    git("tag", "-a", "v1", "-m", "a")  # a tag does not hide the commit
+    commit = git("rev-parse", "--short=12", "HEAD")
+    assert provenance()["commit"] == commit
+    (tmp_path / "untracked").write_text("b")
+    assert provenance()["commit"] == commit
+    (tmp_path / "file").write_text("b")
+    assert provenance()["commit"] == f"{commit}+"
