@@ -33,12 +33,17 @@ class TensorSplit:
     def in_order(self, batch_size: int = 1000) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(self.inputs.split(batch_size), self.labels.split(batch_size))
 
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """What tells this data from other data: here all of it."""
+        return self.inputs, self.labels
+
 
 @dataclass(frozen=True, eq=False)
 class IterableSplit:
     """Any iterable that gives (inputs, labels) each time it is gone through, such as a DataLoader.
 
-    Its own batch size and order hold; a search is as repeatable as the iterable is.
+    Its own batch size and order hold. If it draws from torch's generator, as a DataLoader does, training seeds that.
+    LotteryError if it gives no batch.
     """
 
     source: Pairs
@@ -46,9 +51,12 @@ class IterableSplit:
 
     def steps(self, batch_size: int) -> int:
         try:
-            return len(self.source)
+            steps = len(self.source)
         except TypeError:
-            return sum(1 for _ in self.source)
+            steps = sum(1 for _ in self.source)
+        if not steps:
+            raise LotteryError("the iterable gives no batch of data; it must give at least one")
+        return steps
 
     def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         return self.in_order()
@@ -56,6 +64,11 @@ class IterableSplit:
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         for inputs, labels in self.source:
             yield inputs.to(self.device), labels.to(self.device)
+
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """What tells this data from other data: here the first batch."""
+        self.steps(1)
+        return next(self.in_order())
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +80,13 @@ class Batches:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the first training batch and the number of batches, to tell data apart in one work folder."""
-        first = next(iter(self.train.in_order()), ())
-        digest = hashlib.sha256(b"".join(part.cpu().contiguous().view(torch.uint8).numpy().tobytes() for part in first))
-        return f"{digest.hexdigest()[:16]} {self.train.steps(1)}"
+        """A hash, to tell data apart in one work folder: of tensors, or of the first batch and the number of batches."""
+        digest = hashlib.sha256()
+        for split in filter(None, (self.train, self.val)):
+            digest.update(f"{split.steps(1)} ".encode())
+            for part in split.sample():
+                digest.update(part.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
 
 
 def own(train: Any, val: Any = None, device: str | torch.device = "cpu") -> Batches:
@@ -86,7 +102,9 @@ def _split(source: Any, device: str | torch.device) -> TensorSplit | IterableSpl
     if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, Tensor) for part in source):
         inputs, labels = source
         if len(inputs) != len(labels) or not len(inputs):
-            raise LotteryError(f"{len(inputs)} inputs and {len(labels)} labels: there must be as many, and at least one")
+            raise LotteryError(
+                f"{len(inputs)} inputs and {len(labels)} labels: there must be as many, and at least one"
+            )
         return TensorSplit(inputs.to(device), labels.to(device))
     if not isinstance(source, Iterable) or isinstance(source, Iterator):
         raise LotteryError("data must be a pair of tensors, or an iterable of batches that can be gone through again")

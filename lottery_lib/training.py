@@ -1,15 +1,20 @@
 """The one training loop: dense, relaxed, masked and rewound trainings are all this one.
 
-It is deterministic: batches depend on (seed, epoch) alone. Given a work folder, a training is a file there, named by
-all that decides where it goes (start, mask, recipe, seed, data); it grows by a checkpoint an epoch, and once complete
-it is never repeated. So a killed search goes on where it was, and methods that share a training share its file.
+It is deterministic: all that an epoch draws depends on (seed, epoch) alone. Given a work folder, a training is a file
+there, named by all that decides where it goes (start, mask, recipe, seed, data, loss); it grows by a checkpoint an epoch,
+and once complete it is never repeated. So a killed search goes on where it was, and methods that share a training share
+its file.
 """
 
 import bisect
 import hashlib
 import json
+import math
+import os
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +61,8 @@ class Recipe:
         for name in ("momentum", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be ≥ 0")
+        if self.nesterov and not self.momentum:
+            raise LotteryError("nesterov = True: needs a momentum > 0")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise LotteryError(f"unknown {name} {getattr(self, name)!r}{hint(getattr(self, name), known)}")
@@ -102,12 +109,13 @@ def train(
     Args:
         data: Has splits ``train`` and ``val`` (None: not evaluated), as ``data.Data`` or ``batches.Batches``.
         parameterization: What the optimiser acts on; dense weights if None. Holds the mask afterwards.
-        seed: Of the order and the augmentation of the batches.
+        seed: Of the batches' order and augmentation, and of whatever else is drawn (dropout).
         loss: Of (outputs, labels), a scalar.
         work: Folder for checkpoints; None for none.
 
     Raises:
-        LotteryError: the loss is no longer finite, or ``start`` and ``stop`` lie outside the recipe.
+        LotteryError: the loss is no longer finite, ``start`` and ``stop`` lie outside the recipe, there is no batch, or a
+            weight under the mask gets no gradient.
     """
     stop = recipe.epochs if stop is None else stop
     if not 0 <= start <= stop <= recipe.epochs:
@@ -116,32 +124,36 @@ def train(
     covered = {id(weight) for weight in rule.weights}
     others = [p for p in model.parameters() if id(p) not in covered and p.requires_grad]
     optimizer = _optimizer(recipe, [*rule.leaves, *others])
+    device = next(model.parameters()).device
     checkpoint = Checkpoint(work, _identity(model, data, recipe, rule, seed, start, stop, loss)) if work else None
     history = (checkpoint.resume(model, rule, optimizer) if checkpoint else None) or []
 
     steps = data.train.steps(recipe.batch_size)
-    device = next(model.parameters()).device
     bar = tqdm(total=(stop - start) * steps, initial=len(history) * steps, disable=not progress, unit="step")
     for epoch in range(start + len(history), stop):
         began, total = time.perf_counter(), torch.zeros((), device=device)
         model.train()
-        for step, (inputs, labels) in enumerate(data.train.batches(recipe.batch_size, epoch=epoch, seed=seed)):
-            fraction = (epoch + step / steps) / recipe.epochs
-            rule.advance(fraction)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr_at(fraction)
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                value = loss(model(inputs), labels)
-            model.zero_grad(set_to_none=True)
-            value.backward()
-            rule.pull_back()
-            optimizer.step()
-            rule.push_forward()
-            total += value.detach()
-            bar.update()
+        with seeded((seed << 32) + epoch, device):
+            for step, (inputs, labels) in enumerate(data.train.batches(recipe.batch_size, epoch=epoch, seed=seed)):
+                fraction = (epoch + step / steps) / recipe.epochs
+                rule.advance(fraction)
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.lr_at(fraction)
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    value = loss(model(inputs), labels)
+                model.zero_grad(set_to_none=True)
+                value.backward()
+                _require_gradients(rule)
+                rule.pull_back()
+                optimizer.step()
+                rule.push_forward()
+                total += value.detach()
+                bar.update()
         metrics = {"epoch": epoch, "loss": total.item() / steps}
-        if metrics["loss"] != metrics["loss"]:
-            raise LotteryError(f"the loss is not finite in epoch {epoch}; lower lr = {recipe.lr:g} or the mask's step size")
+        if not math.isfinite(metrics["loss"]):
+            raise LotteryError(
+                f"the loss is not finite in epoch {epoch}; lower lr = {recipe.lr:g} or the mask's step size"
+            )
         if data.val is not None:
             metrics |= {f"val_{key}": value for key, value in evaluate(model, data.val, loss).items()}
         metrics |= {key: value.item() for key, value in rule.metrics().items()}
@@ -154,7 +166,9 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Any, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, split: Any, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+) -> dict[str, float]:
     """Mean loss, and for classes (labels without the outputs' dimension 1) accuracy in percent, over a split in order."""
     training = model.training
     model.eval()
@@ -176,8 +190,19 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's generators start from ``seed`` within, and go on as they were afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
 class Checkpoint:
-    """One training's file, written whole and renamed, so that a kill leaves the last epoch or the one before."""
+    """One training's file, written whole and renamed, so that a kill leaves the last epoch or the one before.
+
+    Processes side by side may make the same training: each writes under its own name, and all end in the same bits.
+    """
 
     def __init__(self, folder: Path, identity: str):
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,26 +212,25 @@ class Checkpoint:
         tensors = _prefixed("model", model.state_dict()) | _prefixed("rule", rule.state())
         if not complete:
             tensors |= _prefixed("optimizer", _optimizer_tensors(optimizer))
-            tensors["random"] = torch.get_rng_state()  # a reader's model may hold dropout
-        unfinished = self.path.with_suffix(".unfinished")
+        unfinished, text = self.path.with_suffix(f".{os.getpid()}"), json.dumps(history)
         contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}  # tied ones too
-        save_file(contiguous, unfinished, {"history": json.dumps(history)})
+        save_file(contiguous, unfinished, {"history": text, "checksum": _checksum(contiguous, text)})
         unfinished.replace(self.path)
 
     def resume(self, model: nn.Module, rule: Parameterization, optimizer) -> list[dict] | None:
         """Load what is there and return its history; None if there is nothing whole."""
         try:
             with safe_open(self.path, "pt") as stored:
-                history = json.loads(stored.metadata()["history"])
+                texts = stored.metadata() or {}
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (a file, not a dict)
         except (OSError, SafetensorError):
             return None
+        if texts.get("checksum") != _checksum(tensors, texts.get("history", "")):
+            return None
         model.load_state_dict(_within("model", tensors))
         rule.load(_within("rule", tensors))
-        if "random" in tensors:
-            torch.set_rng_state(tensors["random"])
-            _load_optimizer_tensors(optimizer, _within("optimizer", tensors))
-        return history
+        _load_optimizer_tensors(optimizer, _within("optimizer", tensors))
+        return json.loads(texts["history"])
 
 
 def _optimizer(recipe: Recipe, tensors: list[Tensor]) -> torch.optim.Optimizer:
@@ -232,12 +256,44 @@ def _load_optimizer_tensors(optimizer, tensors: dict[str, Tensor]) -> None:
 
 def _identity(model, data, recipe: Recipe, rule: Parameterization, seed: int, start: int, stop: int, loss) -> str:
     """A hash of all that decides where a training goes."""
-    facts = [asdict(recipe), type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
-    digest = hashlib.sha256(json.dumps([*facts, repr(model), loss.__qualname__], sort_keys=True).encode())
+    with seeded(seed, next(model.parameters()).device):  # a reader's loader may draw its order
+        facts = [asdict(recipe), type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
+        facts += [repr(model), _probe(model, data, loss)]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for tensors in (model.state_dict(), rule.state()):
         for name, tensor in tensors.items():
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(name.encode() + _bytes(tensor))
     return digest.hexdigest()[:24]
+
+
+@torch.no_grad()
+def _probe(model: nn.Module, data: Any, loss: Callable[[Tensor, Tensor], Tensor]) -> str:
+    """The first batch's loss before training: tells losses and forward passes apart that go by the same name."""
+    training = model.training
+    model.eval()
+    inputs, labels = next(iter(data.train.in_order()))
+    value = loss(model(inputs), labels).item()
+    model.train(training)
+    return f"{value:.5g}"
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    checksum = zlib.crc32(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        checksum = zlib.crc32(_bytes(tensor), zlib.crc32(name.encode(), checksum))
+    return str(checksum)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _require_gradients(rule: Parameterization) -> None:
+    for name, weight in zip(rule.names, rule.weights):
+        if weight.grad is None:
+            raise LotteryError(
+                f"the weight {name!r} gets no gradient (frozen, or unused); leave it out of the mask's names"
+            )
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -70,7 +70,8 @@ class GradualMask(FixedMask):
 def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
     """A pruned and trained network as a ticket; ``options`` as in ``training.train`` (loss, work, progress)."""
     recipe = replace(config.recipe, epochs=config.recipe.epochs * config.length)
-    trainer = Trainer(model, data, replace(config, recipe=recipe), options)
+    trainer = Trainer(model, data, replace(config, recipe=recipe, length=1), options)
     rule = GradualMask(model, trainer.names, config)
     trainer.train(rule)
+    rule.advance(1)  # prunes no more, unless the training was but a few steps
     return trainer.ticket(rule.boolean, snapshot(model), recipe.epochs, trained=True)

@@ -1,16 +1,18 @@
 """Pruning at initialisation, without training: SNIP, GraSP and SynFlow."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import masks
 from ..errors import LotteryError
 from ..tickets import Ticket
-from ..training import snapshot
+from ..training import seeded, snapshot
 from .base import SearchConfig, Trainer
 
 TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
@@ -34,7 +36,8 @@ def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticke
     """A ticket by the saliency of initial weights; ``options`` as in ``training.train`` (loss, work, progress)."""
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
-    mask = CRITERIA[config.criterion](trainer)
+    with seeded(config.seed, next(model.parameters()).device):  # dropout
+        mask = CRITERIA[config.criterion](trainer)
     model.load_state_dict(rewind)
     return trainer.ticket(mask, rewind, config.rewind_epoch)
 
@@ -52,7 +55,8 @@ def grasp(trainer: Trainer) -> masks.Mask:
     products = [torch.zeros_like(w) for w in weights]
     trainer.model.train()
     for inputs, labels in _batches(trainer):
-        value = trainer.loss(trainer.model(inputs) / TEMPERATURE, labels)
+        with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
+            value = trainer.loss(trainer.model(inputs) / TEMPERATURE, labels)
         second = torch.autograd.grad(value, weights, create_graph=True)
         inner = sum((g * h).sum() for g, h in zip(first, second))
         for product, more in zip(products, torch.autograd.grad(inner, weights)):
@@ -61,23 +65,26 @@ def grasp(trainer: Trainer) -> masks.Mask:
 
 
 def synflow(trainer: Trainer) -> masks.Mask:
-    """Keep the largest ``|θ ∂R/∂θ|``, R the summed output of the network with absolute weights at an input of ones, pruned in 100 exponential
-    steps so that no layer dies (Tanaka et al. 2020). In float64: products of many layers overflow."""
-    model, config = trainer.model, trainer.config
-    signed = snapshot(model)
+    """Keep the largest ``|θ ∂R/∂θ|``, R the summed output of the network with absolute weights at an input of ones,
+    pruned in 100 exponential steps so that no layer dies (Tanaka et al. 2020). In float64: products of many layers
+    overflow."""
+    config = trainer.config
     inputs, _ = next(iter(_batches(trainer)))
+    if not inputs.is_floating_point():
+        raise LotteryError(
+            f"synflow feeds the network an input of ones, but these inputs are {inputs.dtype}; take snip"
+        )
     ones = torch.ones_like(inputs[:1], dtype=torch.float64)
-    training = model.training
-    model.eval().double()
+    model = deepcopy(trainer.model).eval().double()
+    positive = {name: t.abs() if t.is_floating_point() else t for name, t in snapshot(model).items()}
     mask = masks.ones(model, trainer.names)
     for k in range(1, SYNFLOW_ROUNDS + 1):
-        model.load_state_dict({n: t.abs() if t.is_floating_point() else t for n, t in signed.items()})
+        model.load_state_dict(positive)
         masks.apply_(model, mask)
         weights = [model.get_parameter(name) for name in trainer.names]
         gradients = torch.autograd.grad(model(ones).sum(), weights)
         scores = {name: (w * g).abs().detach() for name, w, g in zip(trainer.names, weights, gradients)}
         mask = masks.top_k(scores, config.density ** (k / SYNFLOW_ROUNDS), mask, config.per_layer)
-    model.float().train(training)
     return mask
 
 
