@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import data, masks, methods, models, paths, regularizers
+from . import data, masks, methods, models, paths
 from .errors import LotteryError
 from .methods import concave, continuous, controls, gradual, magnitude, saliency
-from .tickets import Ticket, architecture
+from .tickets import Ticket
 from .training import Recipe, evaluate, train
 
 Method = Literal[
