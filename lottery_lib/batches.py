@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,8 +25,8 @@ class TensorSplit:
         return len(self.inputs) // min(batch_size, len(self.inputs))
 
     def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed((seed << 32) + epoch)
-        order = torch.randperm(len(self.inputs), generator=generator).to(self.inputs.device)
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
+        order = torch.from_numpy(rng.permutation(len(self.inputs))).to(self.inputs.device)
         batch_size = min(batch_size, len(order))
         for rows in order[: self.steps(batch_size) * batch_size].split(batch_size):
             yield self.inputs[rows], self.labels[rows]
@@ -80,7 +81,7 @@ class Batches:
 
     @property
     def fingerprint(self) -> str:
-        """A hash, to tell data apart in one work folder: of tensors, or of the first batch and the number of batches."""
+        """A hash of the tensors, or of the first batch and the number of batches, to tell data apart in one work folder."""
         digest = hashlib.sha256()
         for split in filter(None, (self.train, self.val)):
             digest.update(f"{split.steps(1)} ".encode())

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -133,7 +134,7 @@ def train(
     for epoch in range(start + len(history), stop):
         began, total = time.perf_counter(), torch.zeros((), device=device)
         model.train()
-        with seeded((seed << 32) + epoch, device):
+        with seeded(device, seed, epoch):
             for step, (inputs, labels) in enumerate(data.train.batches(recipe.batch_size, epoch=epoch, seed=seed)):
                 fraction = (epoch + step / steps) / recipe.epochs
                 rule.advance(fraction)
@@ -191,10 +192,10 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's generators start from ``seed`` within, and go on as they were afterwards."""
+def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
+    """torch's generators start from (seed, epoch) within, and go on as they were afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(1)[0]))
         yield
 
 
@@ -256,7 +257,7 @@ def _load_optimizer_tensors(optimizer, tensors: dict[str, Tensor]) -> None:
 
 def _identity(model, data, recipe: Recipe, rule: Parameterization, seed: int, start: int, stop: int, loss) -> str:
     """A hash of all that decides where a training goes."""
-    with seeded(seed, next(model.parameters()).device):  # a reader's loader may draw its order
+    with seeded(next(model.parameters()).device, seed):  # a reader's loader may draw its order
         facts = [asdict(recipe), type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
         facts += [repr(model), _probe(model, data, loss)]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -268,13 +269,16 @@ def _identity(model, data, recipe: Recipe, rule: Parameterization, seed: int, st
 
 @torch.no_grad()
 def _probe(model: nn.Module, data: Any, loss: Callable[[Tensor, Tensor], Tensor]) -> str:
-    """The first batch's loss before training: tells losses and forward passes apart that go by the same name."""
+    """The loss of the first batch, and of its first row, before training.
+
+    It tells losses and forward passes apart that go by the same name, or by none.
+    """
     training = model.training
     model.eval()
     inputs, labels = next(iter(data.train.in_order()))
-    value = loss(model(inputs), labels).item()
+    values = [loss(model(inputs[:rows]), labels[:rows]).item() for rows in (len(inputs), 1)]
     model.train(training)
-    return f"{value:.5g}"
+    return " ".join(f"{value:.5g}" for value in values)
 
 
 def _checksum(tensors: dict[str, Tensor], text: str) -> str:

@@ -36,7 +36,7 @@ def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticke
     """A ticket by the saliency of initial weights; ``options`` as in ``training.train`` (loss, work, progress)."""
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
-    with seeded(config.seed, next(model.parameters()).device):  # dropout
+    with seeded(next(model.parameters()).device, config.seed):  # dropout
         mask = CRITERIA[config.criterion](trainer)
     model.load_state_dict(rewind)
     return trainer.ticket(mask, rewind, config.rewind_epoch)

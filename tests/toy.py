@@ -1,0 +1,121 @@
+"""Networks and data small enough that a search takes a blink, and comparisons to the last bit."""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import nn
+
+from lottery_lib import batches, data, methods, models
+from lottery_lib.methods import concave, continuous, controls, gradual, magnitude, saliency
+from lottery_lib.training import Recipe
+
+torch.set_num_threads(1)  # faster than two, for networks of this size
+
+RECIPE = Recipe(epochs=3, lr=0.1)
+SEARCHES = {  # every method: (module, fields of its config beside the shared ones)
+    "concave": (concave, {"lam": 1e-4}),
+    "one-shot": (magnitude, {}),
+    "lr-rewinding": (magnitude, {"rewind_weights": False}),
+    "gradual": (gradual, {}),
+    "continuous": (continuous, {}),
+    "snip": (saliency, {"criterion": "snip"}),
+    "grasp": (saliency, {"criterion": "grasp"}),
+    "synflow": (saliency, {"criterion": "synflow"}),
+    "random": (controls, {}),
+}
+ITERATIVE = {name: SEARCHES[name] for name in ("concave", "one-shot", "lr-rewinding", "continuous")}
+LEAST = {"recipe": RECIPE, "density": 0.2}
+
+
+def lenet(seed=0):
+    return models.create("lenet-300-100", 10, (1, 8, 8), seed, width=0.1)
+
+
+def convnet(seed=0):
+    """With batch normalisation."""
+    return models.create("conv-small", 10, (1, 8, 8), seed, width=0.125)
+
+
+class Dropping(nn.Sequential):
+    """Draws from torch's own generator, as a reader's network may."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10))
+        models.initialize(self, 0)
+
+
+@cache
+def digits():
+    """The digits, whose test images nobody may read."""
+    whole = data.load("digits")
+    return replace(whole, test=Sealed(len(whole.test)))
+
+
+class Sealed:
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the test split was read: {name}")
+
+
+def noise(inputs=64, features=6, classes=3, seed=0, dtype=torch.float32):
+    """A random problem for ``perceptron``."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(inputs, features, generator=generator, dtype=torch.float64).to(dtype)
+    return batches.own((x, torch.randint(classes, (inputs,), generator=generator)))
+
+
+def perceptron(features=6, hidden=5, classes=3, seed=0, dtype=torch.float32):
+    """Smooth, so that derivatives can be checked by differences."""
+    model = nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), nn.Linear(hidden, classes))
+    models.initialize(model, seed)
+    return model.to(dtype)
+
+
+def find(name, model=None, options=None, **fields):
+    """The ticket of a method, on digits."""
+    module, more = SEARCHES[name]
+    model = model or lenet()
+    return module.search(model, digits(), module.Config(**LEAST | more | fields), **options or {})
+
+
+def retrained(model, ticket, **options):
+    return methods.retrain(model, digits(), ticket, RECIPE, **options)
+
+
+def copied(tensors):
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def same_bits(a, b):
+    """Two dicts of tensors, -0 and +0 told apart."""
+    return list(a) == list(b) and all(_bits(a[name]) == _bits(b[name]) for name in a)
+
+
+def _bits(tensor):
+    return tensor.dtype, tensor.shape, tensor.detach().contiguous().numpy().tobytes()
+
+
+def same_values(a, b):
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def timeless(history):
+    return [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in history.epochs]
+
+
+def watched(rule, check):
+    """``check(rule)`` after every step."""
+    push_forward = rule.push_forward
+
+    def checked():
+        push_forward()
+        check(rule)
+
+    rule.push_forward = checked
+    return rule
