@@ -81,7 +81,7 @@ class Batches:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the tensors, or of the first batch and the number of batches, to tell data apart in one work folder."""
+        """A hash of the tensors, or of the first batch and the number of batches that tells data apart in a work folder."""
         digest = hashlib.sha256()
         for split in filter(None, (self.train, self.val)):
             digest.update(f"{split.steps(1)} ".encode())
