@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torchvision
-from toy import copied, noise, same_bits, same_values
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from toy import copied, noise, same_bits, same_values
 
 from lottery_lib import batches, masks, methods
 from lottery_lib.errors import LotteryError

@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import copied, noise, perceptron, same_bits
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
+from toy import copied, noise, perceptron, same_bits
 
 from lottery_lib import masks, models, regularizers
 from lottery_lib.relaxation import FixedMask, Parameterization, RelaxedMask

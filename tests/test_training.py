@@ -8,12 +8,22 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import save_file
-from toy import (
-    RECIPE, Dropping, convnet, copied, digits, find, lenet, noise, perceptron, same_bits, timeless,
-)  # fmt: skip
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss
+from toy import (
+    RECIPE,
+    Dropping,
+    convnet,
+    copied,
+    digits,
+    find,
+    lenet,
+    noise,
+    perceptron,
+    same_bits,
+    timeless,
+)  # fmt: skip
 
 from lottery_lib import batches, masks, models, regularizers, training
 from lottery_lib.errors import LotteryError

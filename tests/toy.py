@@ -1,9 +1,12 @@
 """Networks and data small enough that a search takes a blink, and comparisons to the last bit."""
 
+import json
+import time
 from dataclasses import replace
 from functools import cache
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from lottery_lib import batches, data, methods, models
@@ -119,3 +122,16 @@ def watched(rule, check):
 
     rule.push_forward = checked
     return rule
+
+
+def search_and_retrain(folder):
+    """What a test kills and starts again; it draws dropout, and finds torch's generator in some state or other."""
+    torch.manual_seed(time.time_ns() % 2**32)
+    model, recipe = Dropping(), Recipe(epochs=12)
+    config = concave.Config(recipe=recipe, density=0.2, rounds=(0.5, 0.2), rewind_epoch=2, lam=1e-4)
+    ticket = concave.search(model, digits(), config, work=folder / "work")
+    history = methods.retrain(model, digits(), ticket, recipe, start=2, work=folder / "work")
+    parts = {"state": model.state_dict(), "rewind": ticket.rewind, "mask": ticket.mask, "m": ticket.relaxed}
+    tensors = {f"{part}/{name}": tensor for part, of in parts.items() for name, tensor in of.items()}
+    save_file(tensors, folder / "unfinished", {"history": json.dumps(timeless(history))})
+    (folder / "unfinished").rename(folder / "result")

@@ -1,0 +1,184 @@
+"""methods/base.py: configs, what a search costs, empty layers, and the retraining."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toy import (
+    ITERATIVE,
+    LEAST,
+    RECIPE,
+    SEARCHES,
+    convnet,
+    copied,
+    digits,
+    find,
+    lenet,
+    retrained,
+    same_bits,
+    same_values,
+    timeless,
+)
+
+from lottery_lib import masks, methods, models
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods import base, concave, continuous, controls, gradual, magnitude, saliency
+from lottery_lib.relaxation import FixedMask
+from lottery_lib.training import train
+
+
+@pytest.mark.parametrize(
+    "config, field, message",
+    [
+        (base.SearchConfig, {"density": 0}, "density = 0: must lie in (0, 1], a fraction of the weights to keep"),
+        (base.SearchConfig, {"density": 1.5}, "density = 1.5: must lie in (0, 1], a fraction of the weights to keep"),
+        (
+            base.SearchConfig, {"density": float("nan")},
+            "density = nan: must lie in (0, 1], a fraction of the weights to keep",
+        ),
+        (base.SearchConfig, {"rewind_epoch": 3}, "rewind_epoch = 3: must be 0 to 2"),
+        (base.SearchConfig, {"rewind_epoch": -1}, "rewind_epoch = -1: must be 0 to 2"),
+        (base.SearchConfig, {"rounds": (0.5, 0.3)}, "rounds = (0.5, 0.3): must fall from below 1 to the density, 0.2"),
+        (base.SearchConfig, {"rounds": (0.1, 0.2)}, "rounds = (0.1, 0.2): must fall from below 1 to the density, 0.2"),
+        (base.SearchConfig, {"rounds": (1.0, 0.2)}, "rounds = (1.0, 0.2): must fall from below 1 to the density, 0.2"),
+        (concave.Config, {"lam": -1.0}, "lam = -1.0: must be ≥ 0"),
+        (concave.Config, {"mask_lr": -1.0}, "mask_lr = -1.0: must be ≥ 0"),
+        (concave.Config, {"alpha": 0.0}, "alpha = 0.0: must lie in (0, 1]"),
+        (concave.Config, {"alpha": 1.1}, "alpha = 1.1: must lie in (0, 1]"),
+        (concave.Config, {"regularizer": "l2"}, "unknown regulariser 'l2'; known: l1, log, lp, mcp, exponential"),
+        (concave.Config, {"shape": -0.1}, "eps = -0.1: must be > 0"),
+        (continuous.Config, {"lam": -1.0}, "lam = -1.0: must be ≥ 0"),
+        (continuous.Config, {"mask_lr": float("nan")}, "mask_lr = nan: must be ≥ 0"),
+        (magnitude.Config, {"score": "size"}, "unknown score 'size'; known: magnitude, increase"),
+        (saliency.Config, {"criterion": "snap"}, "unknown criterion 'snap'; known: snip, grasp, synflow"),
+        (saliency.Config, {"batches": 0}, "pruning at initialisation needs batches ≥ 1 and knows no rounds"),
+        (saliency.Config, {"rounds": (0.5, 0.2)}, "pruning at initialisation needs batches ≥ 1 and knows no rounds"),
+    ]
+    + [
+        (gradual.Config, field, "gradual pruning is one training: length must be ≥ 1, without rounds and rewind_epoch")
+        for field in ({"length": 0}, {"rounds": (0.5, 0.2)}, {"rewind_epoch": 1})
+    ],
+)  # fmt: skip
+def test_configs_out_of_range_are_refused(config, field, message):
+    with pytest.raises(LotteryError) as error:
+        config(**LEAST | field)
+    assert str(error.value) == message
+
+
+def test_rounds_may_fall_geometrically():
+    densities = methods.geometric(0.02, 4)
+    assert densities[-1] == 0.02 and len(densities) == 4
+    assert [a / b for a, b in zip(densities, densities[1:])] == pytest.approx([0.02**-0.25] * 3)
+    assert methods.geometric(0.3, 1) == (0.3,)
+    assert base.SearchConfig(density=0.02, rounds=densities).densities == densities
+    assert base.SearchConfig(density=0.02).densities == (0.02,)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The number of epochs of each training."""
+    spent, original = [], base.train
+
+    def counted(*args, **kwargs):
+        history = original(*args, **kwargs)
+        spent.append(len(history.epochs))
+        return history
+
+    monkeypatch.setattr(base, "train", counted)
+    return spent
+
+
+ROUNDS = (0.5, 0.3, 0.2)
+SPENT = (
+    [
+        (name, rounds, k, k + (3 - k) * len(rounds or [1]))
+        for name in ITERATIVE
+        for rounds in ((), ROUNDS)
+        for k in (0, 1)
+    ]
+    + [(name, (), k, k) for name in ("snip", "grasp", "synflow", "random") for k in (0, 1)]
+    + [("gradual", (), 0, 6)]
+)
+
+
+@pytest.mark.parametrize("name, rounds, rewind_epoch, epochs", SPENT)
+def test_search_epochs_are_those_spent(name, rounds, rewind_epoch, epochs, trained, tmp_path):
+    ticket = find(name, None, {"work": tmp_path}, rounds=rounds, rewind_epoch=rewind_epoch)
+    assert ticket.search_epochs == sum(trained) == epochs
+    assert (ticket.info["seconds"] > 0) == (sum(trained) > 0)
+    again = find(name, None, {"work": tmp_path}, rounds=rounds, rewind_epoch=rewind_epoch)  # read from files
+    assert (again.search_epochs, again.info) == (ticket.search_epochs, ticket.info)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_tickets_say_how_they_were_found(name):
+    ticket = find(name, seed=3)
+    module, fields = SEARCHES[name]
+    assert ticket.config["method"] == module.__name__.rpartition(".")[2] and ticket.seed == 3
+    assert ticket.config.items() >= {**fields, "density": 0.2, "seed": 3, "rewind_epoch": 0}.items()
+    epochs = ticket.config["recipe"]["epochs"] * ticket.config.get("length", 1)
+    assert ticket.search_epochs in (0, epochs) and ticket.provenance["torch"] == str(torch.__version__)
+    assert ticket.info["trained"] == (name == "gradual")
+
+
+def test_an_empty_layer_is_named_unless_it_is_allowed(monkeypatch):
+    full = masks.ones(lenet())
+    full["fc2.weight"][:] = False
+    monkeypatch.setattr(masks, "random", lambda *args: full)
+    with pytest.raises(LotteryError, match="layer 'fc2.weight' keeps none of its 300 weights"):
+        find("random")
+    assert not find("random", allow_empty_layers=True).mask["fc2.weight"].any()
+
+
+@pytest.mark.parametrize("name", ["concave", "one-shot", "continuous", "gradual"])
+def test_every_trained_search_checks_for_empty_layers(name):
+    density = 1 / 2320  # one weight in all
+    with pytest.raises(LotteryError, match="keeps none of its .* weights at density 0.000431"):
+        find(name, density=density)
+    assert find(name, density=density, allow_empty_layers=True).density == density
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_model_is_left_rewound_and_pruned(name):
+    model = convnet()
+    ticket = find(name, model)
+    expected = {key: value * ticket.mask[key] if key in ticket.mask else value for key, value in ticket.rewind.items()}
+    assert same_values(copied(model.state_dict()), expected)
+    if name not in ("gradual", "lr-rewinding"):
+        assert same_bits(ticket.rewind, copied(convnet().state_dict()))
+    assert "classifier.weight" not in ticket.mask
+
+
+@pytest.mark.parametrize("name", ["concave", "random", "snip"])
+def test_names_choose_what_is_masked(name):
+    ticket = find(name, names=("fc1.weight",))
+    assert list(ticket.mask) == ["fc1.weight"] and ticket.density == pytest.approx(0.2, abs=1e-3)
+
+
+def test_retraining_is_a_masked_training_from_the_rewound_weights():
+    model, plain = lenet(), lenet()
+    ticket = find("random", rewind_epoch=1)
+    history = retrained(model, ticket, seed=4, start=1)
+    plain.load_state_dict(ticket.rewind)
+    expected = train(plain, digits(), RECIPE, parameterization=FixedMask(plain, ticket.mask), seed=4, start=1)
+    assert same_values(copied(model.state_dict()), copied(plain.state_dict()))
+    assert timeless(history) == timeless(expected) and [epoch["epoch"] for epoch in history.epochs] == [1, 2]
+
+
+def test_a_trained_ticket_comes_back_as_it_is():
+    ticket = find("gradual")
+    model = lenet(1)
+    assert retrained(model, ticket).epochs == [] and same_values(copied(model.state_dict()), ticket.rewind)
+
+
+def test_all_that_a_search_needs_can_be_frozen_with_names():
+    """Fine-tuning: a frozen layer stays as it is, and out of the mask."""
+    model = lenet()
+    model.fc1.weight.requires_grad_(False)
+    start = model.fc1.weight.clone()
+    config = concave.Config(**LEAST, names=("fc2.weight", "fc3.weight"))
+    concave.search(model, digits(), config)
+    assert torch.equal(model.fc1.weight, start)
+    with pytest.raises(LotteryError, match="'fc1.weight' gets no gradient"):
+        concave.search(model, digits(), replace(config, names=None))
+    assert models.prunable(model)[0] == "fc1.weight" and controls.Config(**LEAST).names is None

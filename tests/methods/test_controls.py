@@ -1,0 +1,76 @@
+"""methods/controls.py: what a control keeps of the ticket it is made from, and what it changes."""
+
+import pytest
+import torch
+from toy import RECIPE, Dropping, convnet, copied, digits, find, lenet, same_bits, same_values
+
+from lottery_lib import masks, models
+from lottery_lib.methods import controls
+from lottery_lib.training import train
+
+
+def kept(ticket):
+    return [int(mask.sum()) for mask in ticket.mask.values()]
+
+
+def test_random_masks_are_drawn_from_the_seed_over_all_weights():
+    tickets = [find("random", density=0.1, seed=seed) for seed in (0, 0, 1)]
+    assert masks.digest(tickets[0].mask) == masks.digest(tickets[1].mask) != masks.digest(tickets[2].mask)
+    assert all(sum(kept(ticket)) == 232 for ticket in tickets)
+    assert len({tuple(kept(ticket)) for ticket in (tickets[0], tickets[2])}) == 2  # layers get their share by chance
+    assert not same_bits(tickets[0].mask, masks.random(lenet(), 0.1, 0))  # not the draw of any other use of the seed
+
+
+def test_random_masks_layer_by_layer_have_the_density_in_each_and_differ():
+    ticket = find("random", density=0.1, per_layer=True, seed=1)
+    assert kept(ticket) == [round(0.1 * mask.numel()) for mask in ticket.mask.values()]
+    same_shape = {name: mask.flatten()[:100] for name, mask in ticket.mask.items()}
+    assert not torch.equal(same_shape["fc2.weight"], same_shape["fc3.weight"])
+
+
+def test_random_tickets_rewind_to_the_initial_or_an_early_state():
+    early = lenet()
+    train(early, digits(), RECIPE, stop=1)
+    assert same_bits(find("random").rewind, copied(lenet().state_dict()))
+    assert same_bits(find("random", rewind_epoch=1).rewind, copied(early.state_dict()))
+
+
+def test_shuffled_keeps_the_counts_and_the_rewind_state():
+    ticket = find("concave", convnet())
+    shuffled = controls.shuffled(ticket, seed=2)
+    assert kept(shuffled) == kept(ticket) and same_bits(shuffled.rewind, ticket.rewind)
+    for name, mask in shuffled.mask.items():
+        assert not torch.equal(mask, ticket.mask[name])
+    assert shuffled.relaxed is None and ticket.relaxed is not None
+    assert same_bits(controls.shuffled(ticket, seed=2).mask, shuffled.mask)
+    assert not same_bits(controls.shuffled(ticket, seed=3).mask, shuffled.mask)
+    model = convnet(1)
+    shuffled.apply(model)
+    assert torch.equal(model.get_parameter("features.0.weight") != 0, shuffled.mask["features.0.weight"])
+
+
+@pytest.mark.parametrize("rewind_epoch", [0, 1])
+def test_reinitialised_keeps_the_mask_and_draws_other_weights(rewind_epoch):
+    model = convnet()
+    ticket = find("one-shot", model, rewind_epoch=rewind_epoch)
+    fresh = controls.reinitialised(ticket, model, seed=2)
+    assert same_bits(fresh.mask, ticket.mask) and fresh.state_sha256 != ticket.state_sha256
+    drawn = convnet()
+    models.initialize(drawn, 2 + controls.SHIFT)
+    assert same_bits(fresh.rewind, copied(drawn.state_dict()))  # statistics of the rewound state are gone too
+    for name in models.prunable(model):
+        assert not torch.equal(fresh.rewind[name], ticket.rewind[name])
+        assert not torch.equal(fresh.rewind[name], convnet(2).state_dict()[name])  # nor those of the seed itself
+    expected = {name: t * fresh.mask[name] if name in fresh.mask else t for name, t in fresh.rewind.items()}
+    assert same_values(copied(model.state_dict()), expected)
+    again = controls.reinitialised(ticket, convnet(5), seed=2)  # whatever the model held
+    assert same_bits(again.rewind, fresh.rewind)
+    assert not same_bits(controls.reinitialised(ticket, convnet(), seed=3).rewind, fresh.rewind)
+
+
+def test_controls_can_be_saved(tmp_path):
+    model = Dropping()
+    ticket = find("concave", model)
+    for control in (controls.shuffled(ticket), controls.reinitialised(ticket, model)):
+        control.save(tmp_path / "ticket.safetensors")
+        assert same_bits(type(control).load(tmp_path / "ticket.safetensors").mask, control.mask)
