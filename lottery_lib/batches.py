@@ -16,7 +16,7 @@ Pairs = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class TensorSplit:
-    """Inputs (N, …) and labels (N, …) on one device. Batches are shuffled by (seed, epoch) alone, the last one dropped."""
+    """Inputs (N, …) and labels (N, …) on one device; batches shuffled by (seed, epoch) alone, the last one dropped."""
 
     inputs: Tensor
     labels: Tensor
@@ -81,7 +81,7 @@ class Batches:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the tensors, or of the first batch and the number of batches that tells data apart in a work folder."""
+        """A hash of the tensors, or of the first batch and the number of batches, to tell data apart."""
         digest = hashlib.sha256()
         for split in filter(None, (self.train, self.val)):
             digest.update(f"{split.steps(1)} ".encode())

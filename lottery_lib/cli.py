@@ -86,12 +86,13 @@ def sweep(
     """Put a grid on record, in order; what is there already is passed over, and a run that fails stops no other."""
     from lottery_lib import experiments, records
 
-    configs = experiments.grid(name)
+    groups = experiments.grid(name)
+    index, count = experiments.part(part)
+    configs = [config for group in groups[index::count] for config in group]
     left = [config for config in configs if not records.exists(config)]
     typer.echo(f"{len(configs)} runs, {len(configs) - len(left)} on record")
-    index, count = experiments.part(part)
     failed = 0
-    for config in left if dry_run else left[index::count]:
+    for config in left:
         if dry_run:
             typer.echo(records.command(config))
             continue

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -144,7 +145,7 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
             images, labels, test_images, test_labels = _torchvision(name, root)
     except (OSError, RuntimeError) as reason:  # what torchvision's downloads raise, some of it on several lines
         raise LotteryError(
-            f"data set {name!r} is not in {root} and could not be downloaded ({' '.join(str(reason).split())}); set "
+            f"data set {name!r} is not in {root} and could not be downloaded ({shorten(str(reason), 60)}); set "
             "LOTTERY_DATA to the folder that holds it, go online, or use the embedded data set 'digits'"
         ) from reason
     held_out = {"digits": 180, "tiny-imagenet": len(labels) // 20}

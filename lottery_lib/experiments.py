@@ -33,11 +33,12 @@ def train(config: Any, progress: bool = False) -> Path:
     return records.folder(config)
 
 
-def grid(name: str) -> list[Any]:
-    """The configs of ``workflow/grids/<name>.yaml`` in order of priority.
+def grid(name: str) -> list[list[Any]]:
+    """The configs of ``workflow/grids/<name>.yaml`` in order of priority, in groups that share trainings.
 
-    The file names a protocol, fields ``over`` which everything is repeated (seeds, outermost), and ``runs``: fields of a
-    config, where a list stands for each of its values. LotteryError if there is no such grid or a field is wrong.
+    The file names a protocol, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of a config,
+    where a list stands for each of its values. A row, once for each combination of ``over``, is a group.
+    LotteryError if there is no such grid or a field is wrong.
     """
     known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
     if name not in known:
@@ -45,12 +46,12 @@ def grid(name: str) -> list[Any]:
     content = yaml.safe_load(known[name].read_text("utf-8"))
     config = config_class(content["protocol"])
     types = params.field_types(config)
-    found = []
-    for outer in _expanded(content["over"]):
-        for row in itertools.chain.from_iterable(map(_expanded, content["runs"])):
-            texts = [f"{key}={value}" for key, value in (outer | row).items()]
-            found.append(config(**params.parse(texts, types, f"field of grid {name}:")))
-    return found
+
+    def parsed(row: dict[str, Any]) -> Any:
+        return config(**params.parse([f"{key}={value}" for key, value in row.items()], types, f"field of grid {name}:"))
+
+    over = list(_expanded(content["over"]))
+    return [[parsed(fixed | row) for row in _expanded(runs)] for fixed in over for runs in content["runs"]]
 
 
 def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -64,6 +64,8 @@ class LogisticConfig:
         if self.dataset not in data.NAMES:
             raise LotteryError(f"unknown data set {self.dataset!r}{hint(self.dataset, data.NAMES)}")
         object.__setattr__(self, "digits", tuple(self.digits))
+        if len(set(self.digits)) != 2 or not set(self.digits) <= set(range(10)):
+            raise LotteryError(f"digits = {self.digits!r}: must be two different digits, as in (3, 8)")
 
 
 class Subgradient:

@@ -18,8 +18,8 @@ Mask = dict[str, Tensor]
 class Parameterization:
     """Dense weights: the optimiser acts on W itself. Subclasses put a mask in between.
 
-    Around each optimiser step the training loop calls ``advance``, then after the backward pass ``pull_back``, and after
-    the optimiser's step ``push_forward``. ``leaves`` are the tensors that the optimiser steps on, one for each name.
+    Around each step the training loop calls ``advance``, after the backward pass ``pull_back``, and after the
+    optimiser's step ``push_forward``. ``leaves`` are the tensors that the optimiser steps on, one for each name.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str] = ()):

@@ -86,7 +86,7 @@ class LeNet(TicketRun):
     reduced = False
     dataset = "mnist"
     model = "lenet-300-100"
-    recipe = Recipe(epochs=6)
+    recipe = Recipe(epochs=10)
     ladder = (
         0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
         0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
@@ -103,8 +103,8 @@ _SEARCH = {
 def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
     """Find the ticket, retrain it and measure it; the test split is read once, after the last epoch.
 
-    Returns the record and the arrays beside it: ``histogram`` (layers, bins) of the relaxed mask where there is one, and,
-    for seed 0, the ticket's ``mask`` packed to a bit a weight.
+    Returns the record and the arrays beside it: ``histogram`` (layers, bins) of the relaxed mask where there is one,
+    and, for seed 0, the ticket's ``mask`` packed to a bit a weight.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = data.load(config.dataset, device)

@@ -1,7 +1,7 @@
 """The one training loop: dense, relaxed, masked and rewound trainings are all this one.
 
 It is deterministic: all that an epoch draws depends on (seed, epoch) alone. Given a work folder, a training is a file
-there, named by all that decides where it goes (start, mask, recipe, seed, data, loss); it grows by a checkpoint an epoch,
+there, named by all that decides where it goes (start, mask, recipe, seed, data, loss); an epoch adds a checkpoint,
 and once complete it is never repeated. So a killed search goes on where it was, and methods that share a training share
 its file.
 """

@@ -3,4 +3,6 @@
 from . import concave, continuous, controls, gradual, magnitude, saliency
 from .base import SearchConfig, geometric, retrain
 
-__all__ = ["SearchConfig", "concave", "continuous", "controls", "geometric", "gradual", "magnitude", "retrain", "saliency"]
+__all__ = [
+    "SearchConfig", "concave", "continuous", "controls", "geometric", "gradual", "magnitude", "retrain", "saliency",
+]  # fmt: skip

@@ -119,7 +119,8 @@ def retrain(
 ) -> History:
     """Train a ticket by itself: rewound, pruned weights stay zero. ``start`` is the ticket's rewind epoch.
 
-    ``options`` are ``training.train``'s: loss, work, progress. A ticket whose weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
+    ``options`` are ``training.train``'s: loss, work, progress. A ticket whose
+    weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
     """
     ticket.apply(model)
     if ticket.info.get("trained"):

@@ -1,4 +1,4 @@
-"""The paper's method: learn a relaxed mask under a concave penalty, keep its largest entries, rewind (arXiv 2501.11135).
+"""The paper's method: learn a relaxed mask under a concave penalty, threshold it, rewind (arXiv 2501.11135).
 
 Each round starts from the rewound weights that are left, with m = 1 on them, and learns m and θ together. At the end a
 mask entry is kept if m ≥ α (the paper's rule), or if it is among the k largest (an exact density: our choice, so that

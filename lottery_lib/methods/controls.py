@@ -1,4 +1,4 @@
-"""What a ticket must beat: a random mask, its own mask shuffled in each layer, and its mask on other initial weights."""
+"""What a ticket must beat: a random mask, its own mask shuffled in each layer, its mask on other initial weights."""
 
 from dataclasses import dataclass, replace
 from typing import Any
