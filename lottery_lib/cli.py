@@ -1,5 +1,6 @@
 """The command line: one function a subcommand. What a subcommand needs it imports itself, so that --help is quick."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -110,9 +111,14 @@ def table():
     """Write results/table.csv, one row for each ticket run on record."""
     from lottery_lib import experiments, notebooks, paths
 
-    found = experiments.table()
-    found.to_csv(paths.RESULTS / "table.csv", index=False)
-    typer.echo(f"wrote {notebooks.shown(paths.RESULTS / 'table.csv')}: {len(found)} runs")
+    found, target = experiments.table(), paths.RESULTS / "table.csv"
+    unfinished = target.with_suffix(f".{os.getpid()}")
+    try:
+        found.to_csv(unfinished, index=False)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    typer.echo(f"wrote {notebooks.shown(target)}: {len(found)} runs")
 
 
 @app.command()

@@ -15,6 +15,7 @@ from .params import hint
 PROTOCOLS = {
     logistic.LogisticConfig.protocol: (logistic.LogisticConfig, logistic.run),
     ticket_runs.LeNet.protocol: (ticket_runs.LeNet, ticket_runs.run),
+    ticket_runs.DigitsLeNet.protocol: (ticket_runs.DigitsLeNet, ticket_runs.run),
 }
 
 
@@ -38,20 +39,24 @@ def grid(name: str) -> list[list[Any]]:
 
     The file names a protocol, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of a config,
     where a list stands for each of its values. A row, once for each combination of ``over``, is a group.
-    LotteryError if there is no such grid or a field is wrong.
+    LotteryError if there is no such grid, or something in it is wrong.
     """
     known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
     if name not in known:
         raise LotteryError(f"there is no grid {name!r}{hint(name, known)}")
-    content = yaml.safe_load(known[name].read_text("utf-8"))
-    config = config_class(content["protocol"])
-    types = params.field_types(config)
+    try:
+        content = yaml.safe_load(known[name].read_text("utf-8"))
+        if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):
+            raise LotteryError("must hold protocol, over and runs, and nothing else")
+        config = config_class(content["protocol"])
+        rows = [(fixed, runs) for fixed in _expanded(content["over"]) for runs in content["runs"]]
+        return [[_parsed(config, fixed | row) for row in _expanded(runs)] for fixed, runs in rows]
+    except (LotteryError, yaml.YAMLError) as reason:
+        raise LotteryError(f"grid {name!r}: {' '.join(str(reason).split())}") from reason
 
-    def parsed(row: dict[str, Any]) -> Any:
-        return config(**params.parse([f"{key}={value}" for key, value in row.items()], types, f"field of grid {name}:"))
 
-    over = list(_expanded(content["over"]))
-    return [[parsed(fixed | row) for row in _expanded(runs)] for fixed in over for runs in content["runs"]]
+def _parsed(config: type, row: dict[str, Any]) -> Any:
+    return params.from_pairs(config, [f"{name}={value}" for name, value in row.items()])
 
 
 def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -74,7 +79,13 @@ COLUMNS = [
     "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
     "commit",
 ]  # fmt: skip
-CONCAVE_ONLY = ["regularizer", "eps", "alpha"]
+CONCAVE = ("concave", *ticket_runs.DERIVED)
+APPLIES = {  # column -> the methods that read this field; it is left empty for all others
+    **dict.fromkeys(("regularizer", "eps", "alpha"), CONCAVE),
+    **dict.fromkeys(("lam", "mask_lr"), (*CONCAVE, "continuous")),
+    "start": ("continuous",),
+    "score": ("one-shot", "imp", "lr-rewinding"),
+}
 
 
 def table() -> pd.DataFrame:
@@ -87,7 +98,6 @@ def table() -> pd.DataFrame:
         facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
         rows.append(config | record | facts | {"device": made["device"], "commit": made["commit"]})
     found = pd.DataFrame(rows, columns=COLUMNS)
-    learned = found.method.isin(("concave", *ticket_runs.DERIVED))
-    found.loc[~learned, CONCAVE_ONLY] = None
-    found.loc[~(learned | (found.method == "continuous")), ["lam", "mask_lr"]] = None
+    for column, among in APPLIES.items():
+        found.loc[~found.method.isin(among), column] = None
     return found.sort_values(["protocol", "method", "regularizer", "density_asked", "seed", "run"], ignore_index=True)

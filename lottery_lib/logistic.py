@@ -151,24 +151,26 @@ def run(config: LogisticConfig, progress: bool = False) -> tuple[dict, dict[str,
     start = START_STD * torch.randn(x.shape[1], generator=generator, dtype=x.dtype)
     methods = [cls(start, penalty(config.eps), config, lipschitz) for cls, penalty in METHODS.values()]
     referee = _liblinear(x, y, config.lam)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads if x.numel() > 10**6 else 1)  # on few numbers threads only wait for each other
 
     trace = {key: np.empty((len(methods), config.iterations)) for key in ("objective", "flips", "zeros")}
     path = np.empty((len(methods), config.iterations, x.shape[1]), dtype=np.float32)
     before = gradient = None
-    for t in tqdm(range(config.iterations), disable=not progress, unit="iteration"):
-        if t:  # the start is the first state traced, and no step follows the last one
-            for method, g in zip(methods, gradient.T):
-                method.step(g)
-        w = torch.stack([method.weights() for method in methods], 1)  # (d, methods): one pass over x serves them all
-        logits = x @ w
-        trace["objective"][:, t] = _loss(logits, y) + np.array([method.penalty() for method in methods])
-        trace["zeros"][:, t] = (w == 0).double().mean(0)
-        trace["flips"][:, t] = 0 if before is None else (w * before < 0).sum(0)
-        path[:, t] = w.T.float()
-        before, gradient = w, x.T @ (torch.sigmoid(logits) - y[:, None]) / len(x)
-    torch.set_num_threads(threads)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads if x.numel() > 10**6 else 1)  # on few numbers threads only wait for each other
+        for t in tqdm(range(config.iterations), disable=not progress, unit="iteration"):
+            if t:  # the start is the first state traced, and no step follows the last one
+                for method, g in zip(methods, gradient.T):
+                    method.step(g)
+            w = torch.stack([method.weights() for method in methods], 1)  # (d, methods): one pass over x for all
+            logits = x @ w
+            trace["objective"][:, t] = _loss(logits, y) + np.array([method.penalty() for method in methods])
+            trace["zeros"][:, t] = (w == 0).double().mean(0)
+            trace["flips"][:, t] = 0 if before is None else (w * before < 0).sum(0)
+            path[:, t] = w.T.float()
+            before, gradient = w, x.T @ (torch.sigmoid(logits) - y[:, None]) / len(x)
+    finally:
+        torch.set_num_threads(threads)
     for name, objective in zip(METHODS, trace["objective"]):
         if not np.isfinite(objective).all():
             raise LotteryError(f"{name!r} diverges; lower step, mask_step or weight_decay, or raise eps")

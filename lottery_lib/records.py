@@ -10,19 +10,18 @@ import shutil
 import tempfile
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from . import paths
+from . import params, paths
 from .errors import LotteryError
 from .provenance import provenance
 
 
 def name(config: Any) -> str:
     """``<protocol>-<8 hex digits>``, the hash taken over the config's non-default fields and the protocol's version."""
-    changed = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
-    text = json.dumps({"version": config.version, **changed}, sort_keys=True)
+    text = json.dumps({"version": config.version, **_changed(config)}, sort_keys=True)
     return f"{config.protocol}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -70,20 +69,39 @@ def read(config: Any) -> tuple[dict, dict[str, np.ndarray]]:
     """
     if not exists(config):
         raise LotteryError(f"no record {folder(config)}; make it with: {command(config)}")
-    record = json.loads((folder(config) / "record.json").read_text("utf-8"))
-    with np.load(folder(config) / "arrays.npz") as stored:
+    return read_run(name(config))
+
+
+def read_run(run: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """The record of the run of that name, as the table of runs gives it, and its arrays."""
+    record = json.loads((paths.RESULTS / run / "record.json").read_text("utf-8"))
+    with np.load(paths.RESULTS / run / "arrays.npz") as stored:
         return record, dict(stored)
 
 
 def read_all() -> list[dict]:
     """Every record there is, without its arrays, in the order of the runs' names."""
-    return [json.loads(path.read_text("utf-8")) for path in sorted(paths.RESULTS.glob("*/record.json"))]
+    finished = sorted(paths.RESULTS.glob("[!.]*/record.json"))  # a hidden folder is still being written
+    return [json.loads(path.read_text("utf-8")) for path in finished]
 
 
 def command(config: Any) -> str:
     """The command that makes this record."""
-    changed = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
-    return " ".join(["lottery train", config.protocol, *(f"-p {key}={_text(value)}" for key, value in changed.items())])
+    pairs = (f"-p {key}={_text(value)}" for key, value in _changed(config).items())
+    return " ".join(["lottery train", config.protocol, *pairs])
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """The non-default fields. Whole numbers have their field's type: so ``lam=1`` and ``lam=1.0`` are one run."""
+    types = params.field_types(type(config))
+    values = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
+    return {name: _typed(value, types[name]) for name, value in values.items()}
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    if isinstance(value, (int, float)) and value % 1 == 0:
+        return next((number(value) for number in (int, float) if number in (kind, *get_args(kind))), value)
+    return value
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 from . import data, masks, methods, models, paths
 from .errors import LotteryError
 from .methods import concave, continuous, controls, gradual, magnitude, saliency
+from .params import hint
 from .tickets import Ticket
 from .training import Recipe, evaluate, train
 
@@ -51,10 +52,14 @@ class TicketRun:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self):
+        if self.method not in _SEARCH:
+            raise LotteryError(f"unknown method {self.method!r}{hint(self.method, _SEARCH)}")
         if (self.method == "dense") != (self.density == 1):
             raise LotteryError(f"density = {self.density!r}: must be 1 for the dense network and below 1 for a ticket")
         if self.rounds < 1 or self.seed < 0:
             raise LotteryError(f"rounds = {self.rounds}, seed = {self.seed}: must be ≥ 1 and ≥ 0")
+        if self.rounds > 1 and self.method not in ("concave", "continuous", *DERIVED):
+            raise LotteryError(f"rounds = {self.rounds}: only concave, its controls and continuous take them")
         if self.method in ("imp", "lr-rewinding") and self.density not in self.ladder:
             raise LotteryError(f"density = {self.density!r}: {self.method} reaches {', '.join(map(str, self.ladder))}")
         self.search_config()  # checks the rest
@@ -91,6 +96,18 @@ class LeNet(TicketRun):
         0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
         0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
     )  # fmt: skip
+
+
+class DigitsLeNet(TicketRun):
+    """The same network on scikit-learn's embedded 8×8 digits: any method, live, in seconds."""
+
+    protocol = "digits"
+    version = 1
+    reduced = True
+    dataset = "digits"
+    model = "lenet-300-100"
+    recipe = Recipe(epochs=20, batch_size=64)
+    ladder = (0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05)
 
 
 _SEARCH = {

@@ -115,8 +115,8 @@ def train(
         work: Folder for checkpoints; None for none.
 
     Raises:
-        LotteryError: the loss is no longer finite, ``start`` and ``stop`` lie outside the recipe, there is no batch, or a
-            weight under the mask gets no gradient.
+        LotteryError: the loss is no longer finite, ``start`` and ``stop`` lie outside the recipe, there is no batch,
+            or a weight under the mask gets no gradient.
     """
     stop = recipe.epochs if stop is None else stop
     if not 0 <= start <= stop <= recipe.epochs:
@@ -170,7 +170,7 @@ def train(
 def evaluate(
     model: nn.Module, split: Any, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
 ) -> dict[str, float]:
-    """Mean loss, and for classes (labels without the outputs' dimension 1) accuracy in percent, over a split in order."""
+    """Mean loss over a split, and accuracy in percent for classes (labels that lack dimension 1 of the outputs)."""
     training = model.training
     model.eval()
     losses, hits, images, labelled = 0.0, 0, 0, 0

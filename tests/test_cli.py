@@ -1,17 +1,21 @@
 """cli.py: what a reader types, what is printed, and the exit code."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
 from unittest.mock import Mock
 
+import pandas as pd
 import pytest
 
-from lottery_lib import experiments, figures, notebooks, paths, records
+from lottery_lib import experiments, figures, notebooks, paths, records, ticket_runs
 from lottery_lib.cli import app
 from lottery_lib.errors import LotteryError
 from lottery_lib.logistic import LogisticConfig
+from lottery_lib.ticket_runs import LeNet
+from lottery_lib.training import Recipe
 
 CHAPTER = """{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
     {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# A tiny chapter"},
@@ -28,6 +32,8 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(paths, "WORK", tmp_path / "work")
+    monkeypatch.setattr(paths, "GRIDS", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -89,13 +95,108 @@ def test_train_makes_the_record_once(root, lottery, monkeypatch):
         (["mnist-logistic", "-p", "digits=3"], "digits = '3': must be 2 comma-separated values, each a whole number"),
         (
             ["mnist-logistic", "-p", "dataset=digits", "-p", "digits=3,3"],
-            "digits = (3, 3): must be two different classes, as in (3, 8)",
+            "digits = (3, 3): must be two different digits, as in (3, 8)",
         ),
     ],
 )
 def test_train_refuses(root, lottery, words, sentence):
     assert lottery("train", *words) == (1, "", f"error: {sentence}\n")
     assert not (root / "results").exists()
+
+
+class Tiny(LeNet):
+    protocol = "tiny"
+    version = 1
+    reduced = True
+    dataset = "digits"
+    recipe = Recipe(epochs=1, batch_size=64)
+
+
+@pytest.fixture
+def sweep(root, lottery, monkeypatch):
+    """``lottery sweep tiny``, a grid of three groups with two tickets each."""
+    (root / "tiny.yaml").write_text(
+        "{protocol: tiny, over: {seed: [0, 1, 2]}, runs: [{method: random, density: [0.5, 0.2]}]}"
+    )
+    monkeypatch.setitem(experiments.PROTOCOLS, "tiny", (Tiny, Mock(wraps=ticket_runs.run)))
+    return lambda *words: lottery("sweep", "tiny", *words)
+
+
+TINY = [Tiny("random", density, seed) for seed in (0, 1, 2) for density in (0.5, 0.2)]
+COMMANDS = [
+    f"lottery train tiny -p method=random -p density={density}{seed}"
+    for seed in ("", " -p seed=1", " -p seed=2")
+    for density in (0.5, 0.2)
+]
+
+
+def test_sweep_lists_what_is_left_and_makes_it_once(sweep):
+    run = experiments.PROTOCOLS["tiny"][1]
+    assert sweep("--dry-run") == (0, "\n".join(["6 runs, 0 on record", *COMMANDS, ""]), "")
+    assert not run.called and not paths.RESULTS.exists()
+
+    experiments.train(TINY[1])
+    names = [records.name(config) for config in TINY]
+    lines = [f"{name}: {command}" for name, command in zip(names, COMMANDS)]
+    left = [line for number, line in enumerate(lines) if number != 1]
+    assert sweep() == (0, "\n".join(["6 runs, 1 on record", *left, ""]), "")
+    assert sorted(path.name for path in paths.RESULTS.iterdir()) == sorted(names)
+    assert [call.args[0] for call in run.call_args_list] == [TINY[1], TINY[0], *TINY[2:]]
+
+    assert sweep() == sweep("--dry-run") == (0, "6 runs, 6 on record\n", "")
+    assert run.call_count == 6
+
+
+def test_parts_of_a_sweep_share_no_group(sweep):
+    assert sweep("--dry-run", "--part", "1/2")[1].splitlines() == ["4 runs, 0 on record", *COMMANDS[:2], *COMMANDS[4:]]
+    assert sweep("--dry-run", "--part", "2/2")[1].splitlines() == ["2 runs, 0 on record", *COMMANDS[2:4]]
+    assert sweep("--part", "4/4") == (0, "0 runs, 0 on record\n", "")
+    sentence = "error: part '3/2': must be I/N with 1 ≤ I ≤ N, as in 1/2\n"
+    assert sweep("--part", "3/2") == (1, "", sentence)
+
+
+def test_a_run_that_fails_stops_no_other(sweep, monkeypatch):
+    def run(config, progress):
+        if config == TINY[2]:
+            raise LotteryError("the loss is not finite")
+        return ticket_runs.run(config, progress)
+
+    monkeypatch.setitem(experiments.PROTOCOLS, "tiny", (Tiny, run))
+    code, stdout, stderr = sweep()
+    assert code == 1
+    assert len(stdout.splitlines()) == 1 + 5 == 1 + len(os.listdir(paths.RESULTS))
+    assert stderr.splitlines() == [
+        f"failed: {COMMANDS[2]}: the loss is not finite", "error: 1 runs failed; the reasons stand above",
+    ]  # fmt: skip
+    assert not records.exists(TINY[2])
+    assert sweep("--dry-run")[1].splitlines() == ["6 runs, 5 on record", COMMANDS[2]]
+
+
+def test_an_unknown_grid(sweep, lottery):
+    assert lottery("sweep", "tinny") == (1, "", "error: there is no grid 'tinny'; did you mean 'tiny'?\n")
+
+
+def test_table_is_written_whole_or_not_at_all(sweep, lottery, root, monkeypatch):
+    experiments.train(TINY[0])
+    assert lottery("table") == (0, "wrote results/table.csv: 1 runs\n", "")
+    written = (root / "results" / "table.csv").read_bytes()
+    found = pd.read_csv(root / "results" / "table.csv")
+    assert list(found) == experiments.COLUMNS and found.run.tolist() == [records.name(TINY[0])]
+    assert (found.density_asked[0], found.density[0], found.total_epochs[0]) == (0.5, 0.5, 1)
+
+    def interrupted(self, file, **_):
+        file.write_text("run,")
+        raise KeyboardInterrupt
+
+    before = sorted(os.listdir(root / "results"))
+    experiments.train(TINY[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", interrupted)
+        assert lottery("table")[0] == 130
+    assert sorted(os.listdir(root / "results")) == sorted([*before, records.name(TINY[1])])
+    assert (root / "results" / "table.csv").read_bytes() == written
+    assert lottery("table")[1] == "wrote results/table.csv: 2 runs\n"
+    assert len(pd.read_csv(root / "results" / "table.csv")) == 2
 
 
 def test_figure_draws_them_all(root, lottery, monkeypatch):
@@ -159,4 +260,4 @@ def test_help_imports_nothing_heavy(lottery):
     code = "import sys, lottery_lib.cli; print({'torch', 'papermill', 'pandas'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
     stdout = lottery("--help")[1]
-    assert all(f"\n  {name} " in stdout for name in ("notebook", "train", "figure", "claims"))
+    assert all(f"\n  {name} " in stdout for name in ("notebook", "train", "sweep", "table", "figure", "claims"))

@@ -1,6 +1,7 @@
 """logistic.py: each method against the objective it claims to minimise, and what a run reports against its arrays."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import fields
 
 import numpy as np
@@ -290,6 +291,9 @@ def test_table(mnist):
 # What is refused.
 
 REFUSED = [
+    ("digits", (3, 3), "digits = (3, 3): must be two different digits, as in (3, 8)"),
+    ("digits", (3, 10), "digits = (3, 10): must be two different digits, as in (3, 8)"),
+    ("digits", (3, 4, 5), "digits = (3, 4, 5): must be two different digits, as in (3, 8)"),
     ("dataset", "minst", "unknown data set 'minst'; did you mean 'mnist'?"),
     ("lam", 0, "lam = 0: must be > 0"),
     ("lam", -1.0, "lam = -1.0: must be > 0"),
@@ -315,25 +319,35 @@ def test_a_config_refuses(field, value, sentence):
     assert str(error.value) == sentence
 
 
-@pytest.mark.parametrize(
-    "settings, sentence",
-    [
-        ({"digits": (3, 3)}, "digits = (3, 3): must be two different classes, as in (3, 8)"),
-        ({"digits": (3, 10)}, "data set 'digits' has no class 10; its classes are 0 to 9"),
-        (
-            {"weight_decay": 1e4, "iterations": 300},
-            "'mask + ℓ1, projected' diverges; lower step, mask_step or weight_decay, or raise eps",
-        ),
-    ],
-)
-def test_a_run_refuses(settings, sentence):
+def test_a_run_that_diverges():
     with pytest.raises(LotteryError) as error:
-        logistic.run(LogisticConfig(dataset="digits", **settings))
+        logistic.run(LogisticConfig(dataset="digits", weight_decay=1e4, iterations=300))
+    sentence = "'mask + ℓ1, projected' diverges; lower step, mask_step or weight_decay, or raise eps"
     assert str(error.value) == sentence
 
 
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, None])
+def test_the_number_of_threads_is_left_as_it_was(monkeypatch, failure):
+    before, seen, loss = torch.get_num_threads(), [], logistic._loss
+
+    def watched(*given):
+        seen.append(torch.get_num_threads())
+        if failure and len(seen) == 3:
+            raise failure
+        return loss(*given)
+
+    monkeypatch.setattr(logistic, "_loss", watched)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(failure) if failure else nullcontext():
+            logistic.run(LogisticConfig(dataset="digits", iterations=10))
+        assert seen[:3] == [1, 1, 1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_every_field_is_checked():
-    assert {field for field, _, _ in REFUSED} | {"digits"} == {field.name for field in fields(LogisticConfig)}
+    assert {field for field, _, _ in REFUSED} == {field.name for field in fields(LogisticConfig)}
 
 
 def test_values_at_the_edge_are_taken():
