@@ -1,49 +1,25 @@
-"""One function a figure: a record in, a matplotlib figure out. ``draw_all`` remakes the files in ``figures/``.
-
-Colours are Okabe and Ito's, which stay apart for colour-blind readers; a method has the same colour everywhere.
-"""
+"""One function a figure: a record in, a matplotlib figure out. ``draw_all`` remakes the files in ``figures/``."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import LogLocator
 
-from . import logistic, paths, records, regularizers
+from . import analysis, experiments, logistic, paths, records, regularizers, ticket_figures, ticket_runs
+from .style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
-)  # fmt: skip
 LOGISTIC_COLOURS = dict(zip([*logistic.METHODS, logistic.REFEREE], [ORANGE, VERMILION, GREEN, SKY, BLUE, BLACK]))
-STYLE = sns.axes_style("ticks") | {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.dpi": 160,
-    "savefig.dpi": 160,
-    "svg.hashsalt": "lottery",  # the same figure is the same file
-}
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float], **kwargs) -> tuple[Figure, np.ndarray]:
-    """A figure outside pyplot's registry: it is drawn where it is returned, and only there."""
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
 
 @mpl.rc_context(STYLE)
 def logistic_convergence(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
     """Claim C1, per iteration: objective, sign flips, and share of weights that are exactly zero."""
-    figure, ((objective, flips, zeros),) = _figure(1, 3, (9, 3.4))
+    figure, ((objective, flips, zeros),) = new_figure(1, 3, (9, 3.4))
     iterations = np.arange(1, record["config"]["iterations"] + 1)
     for row, (name, colour) in enumerate(LOGISTIC_COLOURS.items()):
         if name == logistic.REFEREE:
@@ -67,7 +43,7 @@ def logistic_convergence(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
 @mpl.rc_context(STYLE)
 def logistic_paths(record: dict, arrays: dict[str, np.ndarray], last: int = 40) -> Figure:
     """Paths of single weights: the whole run above, the last iterations of the unneeded ones below."""
-    figure, axes = _figure(2, len(logistic.METHODS), (10, 4.2), sharex="row")
+    figure, axes = new_figure(2, len(logistic.METHODS), (10, 4.2), sharex="row")
     total = record["config"]["iterations"]
     iterations = np.arange(1, total + 1)
     dropped = slice(logistic.TRACED // 2, None)
@@ -89,7 +65,7 @@ def logistic_paths(record: dict, arrays: dict[str, np.ndarray], last: int = 40) 
 def logistic_maps(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
     """The images of the weights (blue: speaks for the first class, red: for the second) and of what is kept."""
     names = [*logistic.METHODS, logistic.REFEREE]
-    figure, axes = _figure(2, len(names), (10.5, 4.1), subplot_kw={"xticks": [], "yticks": []})
+    figure, axes = new_figure(2, len(names), (10.5, 4.1), subplot_kw={"xticks": [], "yticks": []})
     side = int(np.sqrt(arrays["weights"].shape[1]))
     masks = iter(arrays["masks"])
     for column, (name, w) in enumerate(zip(names, arrays["weights"])):
@@ -111,7 +87,7 @@ def logistic_maps(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
 @mpl.rc_context(STYLE)
 def penalties() -> Figure:
     """Every regulariser of the library at its default shape: r(m), and its slope r'(m), the pull towards zero."""
-    figure, ((value, slope),) = _figure(1, 2, (7.5, 2.8))
+    figure, ((value, slope),) = new_figure(1, 2, (7.5, 2.8))
     m = torch.linspace(0, 1, 201, dtype=torch.float64)
     for (name, cls), colour in zip(regularizers.REGULARIZERS.items(), (SKY, BLUE, PURPLE, GREEN, ORANGE)):
         shape = ", ".join(f"{key} = {number:g}" for key, number in vars(cls()).items())
@@ -136,7 +112,7 @@ STATIONS = (  # of the pipeline: heading, text, colour
 @mpl.rc_context(STYLE)
 def pipeline() -> Figure:
     """The method's stations in a row, with the way back for another round."""
-    figure, ((ax,),) = _figure(1, 1, (8.5, 2.1))
+    figure, ((ax,),) = new_figure(1, 1, (8.5, 2.1))
     ax.set(xlim=(-0.05, 5.05), ylim=(-0.62, 1.05))
     ax.axis("off")
     for x, (heading, text, colour) in enumerate(STATIONS):
@@ -155,12 +131,20 @@ def _two_lines(method: str) -> str:
     return method.replace(", ", "\n").replace("proximal ", "")
 
 
+def lenet_tickets() -> Figure:
+    """Every method on LeNet-300-100, as far as it is on record."""
+    table = experiments.table()
+    found = analysis.summary(analysis.chosen(table[table.protocol == ticket_runs.LeNet.protocol]))
+    return ticket_figures.accuracy_against_density(found)
+
+
 # File stem -> the figure, from committed records or from mathematics alone.
 FIGURES: dict[str, Callable[[], Figure]] = {
     "pipeline": pipeline,
     "penalties": penalties,
     "mnist-convergence": lambda: logistic_convergence(*records.read(logistic.LogisticConfig())),
     "mnist-paths": lambda: logistic_paths(*records.read(logistic.LogisticConfig())),
+    "lenet-density": lenet_tickets,
     "mnist-maps": lambda: logistic_maps(*records.read(logistic.LogisticConfig())),
 }
 

@@ -1,0 +1,99 @@
+"""Figures of the ticket chapters: the table of runs, or a record, in; a matplotlib figure out."""
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import analysis
+from .style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
+
+GREY = "#777777"
+LINES = dict(zip(  # method -> colour and line style: methods that search without training are grey
+    analysis.NAMES.values(),
+    [
+        (BLACK, ":"), (BLUE, "-"), (SKY, "-"), (VERMILION, "-"), (VERMILION, "--"), (ORANGE, "-"), (PURPLE, "-"),
+        (GREEN, "-"), (GREEN, "--"), (GREY, "-"), (GREY, "--"), (GREY, "-."), (GREY, ":"), (BLUE, ":"), (BLUE, "--"),
+    ],
+))  # fmt: skip
+
+
+@mpl.rc_context(STYLE)
+def accuracy_against_density(found: pd.DataFrame, floor: float = 90.0) -> Figure:
+    """Test accuracy of each method at each density, with 95 % intervals; below ``floor`` percent the axis ends."""
+    figure, ((whole, close),) = new_figure(1, 2, (9, 4.2), sharex=True)
+    dense = found[found.name == "dense"]
+    top = found["mean"].max()
+    for called, rows in found[found.name != "dense"].groupby("name", sort=False):
+        colour, style = LINES.get(called, (PURPLE, "--"))
+        for ax in (whole, close):
+            ax.errorbar(
+                rows.density, rows["mean"], rows.half_width.fillna(0), color=colour, ls=style, lw=1.3, marker="o",
+                ms=2.5, capsize=2, label=called,
+            )  # fmt: skip
+    for ax in (whole, close):
+        if len(dense):
+            ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
+        ax.set(xscale="log", xlabel="density: share of weights kept")
+        ax.xaxis.set_major_formatter("{x:g}")
+    whole.invert_xaxis()
+    whole.set(ylabel="test accuracy, %", ylim=(floor, None), title="all methods")
+    close.set(ylim=(top - 2.5, top + 0.3), title="the best of them, closer")
+    figure.legend(*whole.get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def accuracy_against_epochs(found: pd.DataFrame, densities: tuple[float, ...] = (0.05, 0.01)) -> Figure:
+    """Test accuracy against all training epochs spent, search and retraining, one panel a density."""
+    figure, axes = new_figure(1, len(densities), (9, 3.6))
+    for ax, density in zip(axes.flat, densities):
+        for row in found[found.density_asked == density].itertuples():
+            colour, _ = LINES.get(row.name, (PURPLE, "--"))
+            error = 0 if row.n == 1 else row.half_width
+            ax.errorbar(row.total_epochs, row.mean, error, color=colour, marker="o", capsize=2)
+            ax.annotate(row.name, (row.total_epochs, row.mean), (4, 3), textcoords="offset points", fontsize=7)
+        ax.set(xscale="log", xlabel="training epochs in all", title=f"density {density:g}")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("")
+        ax.margins(x=0.25)
+    axes[0, 0].set_ylabel("test accuracy, %")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def mask_histograms(records: Mapping[str, tuple[dict, dict[str, np.ndarray]]]) -> Figure:
+    """The relaxed masks at the end of their searches, a column a record, a row a layer; counts are logarithmic.
+
+    The first and the last bar are the entries that are exactly 0 and exactly 1.
+    """
+    layers = [layer["layer"] for layer in next(iter(records.values()))[0]["layers"]]
+    size = (4.2 * len(records), 1.6 * len(layers))
+    figure, axes = new_figure(len(layers), len(records), size, sharex=True, sharey="row")
+    for column, (called, (_, arrays)) in enumerate(records.items()):
+        for row, (layer, counts) in enumerate(zip(layers, arrays["histogram"])):
+            ax, bins = axes[row, column], len(counts) - 2
+            ax.bar((np.arange(bins) + 0.5) / bins, counts[1:-1], 1 / bins, color=SKY, lw=0)
+            ax.bar([-0.02, 1.02], [counts[0], counts[-1]], 0.02, color=[VERMILION, BLUE], lw=0)
+            ax.set(yscale="log", ylim=(0.5, None))
+            if not column:
+                ax.set_ylabel(layer.removesuffix(".weight"))
+        axes[0, column].set_title(called)
+        axes[-1, column].set_xlabel("mask entry m")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def kept_pixels(masks: Mapping[str, np.ndarray]) -> Figure:
+    """How many of each pixel's first-layer weights are kept; ``masks``: name -> that layer's mask (units, pixels)."""
+    figure, axes = new_figure(1, len(masks), (2.3 * len(masks), 2.5), subplot_kw={"xticks": [], "yticks": []})
+    for ax, (called, mask) in zip(axes.flat, masks.items()):
+        counts = mask.sum(0)
+        side = int(np.sqrt(len(counts)))
+        shown = ax.imshow(counts.reshape(side, side), cmap="magma_r", vmin=0)
+        ax.set_title(called)
+        ax.spines[:].set_visible(True)
+        figure.colorbar(shown, ax=ax, shrink=0.7)
+    return figure

@@ -1,0 +1,58 @@
+"""ticket_figures.py: what is drawn is what the table and the records say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lottery_lib import ticket_figures
+
+FOUND = pd.DataFrame(
+    [
+        ("dense", 1.0, 98.2, 0.1, 5, 10.0),
+        ("mask, log", 0.05, 98.1, 0.1, 5, 20.0),
+        ("mask, log", 0.01, 97.7, float("nan"), 1, 20.0),
+        ("IMP", 0.05, 98.0, 0.2, 5, 140.0),
+        ("concave, mcp", 0.01, 97.0, 0.2, 5, 20.0),
+    ],
+    columns=["name", "density_asked", "mean", "half_width", "n", "total_epochs"],
+).assign(density=lambda table: table.density_asked, protocol="lenet")
+
+
+def test_accuracy_against_density_draws_a_line_a_method():
+    figure = ticket_figures.accuracy_against_density(FOUND)
+    lines = {c.get_label(): c.lines[0].get_xydata().tolist() for c in figure.axes[0].containers}
+    assert lines == {
+        "mask, log": [[0.05, 98.1], [0.01, 97.7]],
+        "IMP": [[0.05, 98.0]],
+        "concave, mcp": [[0.01, 97.0]],
+    }
+    assert list(figure.axes[0].lines[-1].get_ydata()) == [98.2, 98.2]
+    assert {text.get_text() for text in figure.legends[0].texts} == {"dense", *lines}
+
+
+def test_accuracy_against_epochs_names_each_point():
+    left, right = ticket_figures.accuracy_against_epochs(FOUND, (0.05, 0.01)).axes
+    assert {text.get_text(): text.xy for text in left.texts} == {"mask, log": (20.0, 98.1), "IMP": (140.0, 98.0)}
+    assert {text.get_text() for text in right.texts} == {"mask, log", "concave, mcp"}
+
+
+def test_mask_histograms_show_all_entries():
+    counts = np.array([[5, 0, 2, 3], [1, 1, 0, 9]])
+    record = {"layers": [{"layer": "a.weight"}, {"layer": "b.weight"}]}
+    figure = ticket_figures.mask_histograms({"mask, log": (record, {"histogram": counts})})
+    for ax, expected in zip(figure.axes, counts, strict=True):
+        bars, ends = ax.containers
+        assert [bar.get_height() for bar in (ends[0], *bars, ends[1])] == expected.tolist()
+    assert [ax.get_ylabel() for ax in figure.axes] == ["a", "b"]
+
+
+def test_kept_pixels_counts_over_units():
+    mask = np.zeros((3, 4), dtype=bool)
+    mask[:, 1] = mask[0, 2] = True
+    (image,) = ticket_figures.kept_pixels({"IMP": mask}).axes[0].images
+    assert image.get_array().tolist() == [[0, 3], [1, 0]]
+
+
+@pytest.mark.parametrize("name", ticket_figures.LINES)
+def test_lines_can_be_told_apart(name):
+    assert list(ticket_figures.LINES.values()).count(ticket_figures.LINES[name]) == 1
