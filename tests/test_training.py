@@ -27,6 +27,7 @@ from toy import (
 
 from lottery_lib import batches, masks, models, regularizers, training
 from lottery_lib.errors import LotteryError
+from lottery_lib.methods import continuous
 from lottery_lib.relaxation import FixedMask, RelaxedMask
 from lottery_lib.training import Recipe, evaluate, train
 
@@ -395,6 +396,22 @@ def relaxed(**fields):
 DATA = batches.own((torch.linspace(-1, 1, 1200 * 64).view(1200, 1, 8, 8), torch.arange(1200) % 10))
 
 
+def gated(start):
+    def make(model):
+        s = {name: torch.full_like(model.get_parameter(name), start) for name in models.prunable(model)}
+        return continuous.SigmoidMask(model, s, 0.0, 1.0)
+
+    return make
+
+
+def nearly():
+    """The same network but for one bit, which no loss shows."""
+    model = lenet()
+    with torch.no_grad():
+        model.fc1.weight[0, 0] *= 1 + 2e-7
+    return model
+
+
 def with_last_label(data, label):
     inputs, labels = data.train.sample()
     return batches.own((inputs, torch.cat([labels[:-1], torch.tensor([label])])))
@@ -417,6 +434,7 @@ BASE = {"make": lenet, "data": DATA, "recipe": replace(RECIPE, epochs=2), "rule"
         {"stop": 1},
         {"start": 1},
         {"make": partial(lenet, 1)},
+        {"make": nearly},
         {"make": logits_squared},
         {"rule": lambda model: None},
         {"rule": fixed(0)},
@@ -444,13 +462,16 @@ def test_whatever_changes_a_training_changes_its_file(changed, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2  # and it is found again
 
 
-def test_masks_and_validation_sets_are_told_apart(tmp_path):
+def test_masks_gates_and_validation_sets_are_told_apart(tmp_path):
+    for start in (0.0, 0.1):
+        model = lenet()
+        train(model, DATA, RECIPE, parameterization=gated(start)(model), work=tmp_path, stop=1)
     for seed in (0, 1):
         model = lenet()
         train(model, DATA, RECIPE, parameterization=fixed(seed)(model), work=tmp_path, stop=1)
     for count in (100, 200):
         train(lenet(), with_val(DATA, count), RECIPE, work=tmp_path, stop=1)
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_a_loss_is_known_by_what_it_computes(tmp_path):
