@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
 
 import numpy as np
 import torch
@@ -144,8 +143,9 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
         else:
             images, labels, test_images, test_labels = _torchvision(name, root)
     except (OSError, RuntimeError) as reason:  # what torchvision's downloads raise, some of it on several lines
+        why = " ".join(str(reason).split()).rpartition("got: ")[2]  # torchvision lists every mirror; the last one's
         raise LotteryError(
-            f"data set {name!r} is not in {root} and could not be downloaded ({shorten(str(reason), 60)}); set "
+            f"data set {name!r} is not in {root} and could not be downloaded ({why}); set "
             "LOTTERY_DATA to the folder that holds it, go online, or use the embedded data set 'digits'"
         ) from reason
     held_out = {"digits": 180, "tiny-imagenet": len(labels) // 20}

@@ -97,3 +97,22 @@ def kept_pixels(masks: Mapping[str, np.ndarray]) -> Figure:
         ax.spines[:].set_visible(True)
         figure.colorbar(shown, ax=ax, shrink=0.7)
     return figure
+
+
+@mpl.rc_context(STYLE)
+def alpha_sweep(table: pd.DataFrame) -> Figure:
+    """Runs of one search at several thresholds α: the density that each α gives, and the test accuracy of its ticket."""
+    runs = table[table.alpha.notna()].groupby("alpha", as_index=False)[["density", "test_accuracy"]].mean()
+    figure, ((density, accuracy),) = new_figure(1, 2, (7, 2.8))
+    density.plot(runs.alpha, runs.density, color=BLUE, marker="o", ms=3)
+    accuracy.plot(runs.density, runs.test_accuracy, color=BLUE, marker="o", ms=3)
+    for row in runs.itertuples():
+        place = (row.density, row.test_accuracy)
+        accuracy.annotate(f"α = {row.alpha:g}", place, (3, 3), textcoords="offset points", size=7)
+    density.set(xscale="log", xlabel="threshold α", ylabel="density", ylim=(0, None))
+    accuracy.set(xscale="log", xlabel="density", ylabel="test accuracy, %")
+    accuracy.invert_xaxis()
+    for axis in (density.xaxis, accuracy.xaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    return figure

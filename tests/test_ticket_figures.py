@@ -53,6 +53,16 @@ def test_kept_pixels_counts_over_units():
     assert image.get_array().tolist() == [[0, 3], [1, 0]]
 
 
+def test_alpha_sweep_averages_over_seeds_and_leaves_other_runs_out():
+    table = pd.DataFrame(
+        {"alpha": [0.1, 0.1, 0.01, None], "density": [0.02, 0.04, 0.1, 0.5], "test_accuracy": [97.0, 98.0, 98.5, 1.0]}
+    )
+    density, accuracy = ticket_figures.alpha_sweep(table).axes
+    np.testing.assert_allclose(density.lines[0].get_xydata(), [[0.01, 0.1], [0.1, 0.03]])
+    np.testing.assert_allclose(accuracy.lines[0].get_xydata(), [[0.1, 98.5], [0.03, 97.5]])
+    assert [text.get_text() for text in accuracy.texts] == ["α = 0.01", "α = 0.1"]
+
+
 @pytest.mark.parametrize("name", ticket_figures.LINES)
 def test_lines_can_be_told_apart(name):
     assert list(ticket_figures.LINES.values()).count(ticket_figures.LINES[name]) == 1

@@ -434,7 +434,6 @@ BASE = {"make": lenet, "data": DATA, "recipe": replace(RECIPE, epochs=2), "rule"
         {"stop": 1},
         {"start": 1},
         {"make": partial(lenet, 1)},
-        {"make": nearly},
         {"make": logits_squared},
         {"rule": lambda model: None},
         {"rule": fixed(0)},
@@ -462,7 +461,9 @@ def test_whatever_changes_a_training_changes_its_file(changed, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2  # and it is found again
 
 
-def test_masks_gates_and_validation_sets_are_told_apart(tmp_path):
+def test_weights_masks_gates_and_validation_sets_are_told_apart(tmp_path):
+    for make in (lenet, nearly):
+        train(make(), DATA, RECIPE, work=tmp_path, stop=1)
     for start in (0.0, 0.1):
         model = lenet()
         train(model, DATA, RECIPE, parameterization=gated(start)(model), work=tmp_path, stop=1)
@@ -471,7 +472,7 @@ def test_masks_gates_and_validation_sets_are_told_apart(tmp_path):
         train(model, DATA, RECIPE, parameterization=fixed(seed)(model), work=tmp_path, stop=1)
     for count in (100, 200):
         train(lenet(), with_val(DATA, count), RECIPE, work=tmp_path, stop=1)
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 8
 
 
 def test_a_loss_is_known_by_what_it_computes(tmp_path):

@@ -70,6 +70,22 @@ def test_reinitialised_keeps_the_mask_and_draws_other_weights(rewind_epoch):
     assert not same_bits(controls.reinitialised(ticket, convnet(), seed=3).rewind, fresh.rewind)
 
 
+class Shifted(nn.Module):
+    """Holds a parameter that ``models.initialize`` does not draw."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.read, self.shift = lenet(), nn.Parameter(torch.full((1, 1, 8, 8), value))
+
+    def forward(self, images):
+        return self.read(images + self.shift)
+
+
+def test_reinitialised_keeps_what_is_not_drawn():
+    ticket = find("random", Shifted(0.5))
+    assert (controls.reinitialised(ticket, Shifted(9.0)).rewind["shift"] == 0.5).all()
+
+
 def test_controls_can_be_saved(tmp_path):
     model = Dropping()
     ticket = find("concave", model)
