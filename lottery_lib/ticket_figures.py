@@ -101,7 +101,7 @@ def kept_pixels(masks: Mapping[str, np.ndarray]) -> Figure:
 
 @mpl.rc_context(STYLE)
 def alpha_sweep(table: pd.DataFrame) -> Figure:
-    """Runs of one search at several thresholds α: the density that each α gives, and the test accuracy of its ticket."""
+    """Runs of one search at several thresholds α: the density each α gives, and the test accuracy of its ticket."""
     runs = table[table.alpha.notna()].groupby("alpha", as_index=False)[["density", "test_accuracy"]].mean()
     figure, ((density, accuracy),) = new_figure(1, 2, (7, 2.8))
     density.plot(runs.alpha, runs.density, color=BLUE, marker="o", ms=3)
