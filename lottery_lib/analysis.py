@@ -71,7 +71,8 @@ def pivot(found: pd.DataFrame) -> pd.DataFrame:
     """What ``summary`` found as a table to read: methods down, densities across, mean ± half width of the interval."""
     cells = found.assign(text=[_cell(row.mean, row.half_width) for row in found[["mean", "half_width"]].itertuples()])
     shown = cells.pivot(index="name", columns="density_asked", values="text")
-    return shown.loc[found.name.unique(), sorted(shown.columns, reverse=True)].fillna("–").rename_axis(None)
+    shown = shown.loc[found.name.unique(), sorted(shown.columns, reverse=True)].fillna("–")
+    return shown.rename(columns="{:g}".format).rename_axis(None).rename_axis("density", axis="columns")
 
 
 def _cell(mean: float, half_width: float) -> str:

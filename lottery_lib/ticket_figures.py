@@ -18,6 +18,7 @@ LINES = dict(zip(  # method -> colour and line style: methods that search withou
         (GREEN, "-"), (GREEN, "--"), (GREY, "-"), (GREY, "--"), (GREY, "-."), (GREY, ":"), (BLUE, ":"), (BLUE, "--"),
     ],
 ))  # fmt: skip
+MARKERS = {"-": "o", "--": "s", "-.": "D", ":": "v"}  # where there are points and no lines
 
 
 @mpl.rc_context(STYLE)
@@ -39,27 +40,38 @@ def accuracy_against_density(found: pd.DataFrame, floor: float = 90.0) -> Figure
         ax.set(xscale="log", xlabel="density: share of weights kept")
         ax.xaxis.set_major_formatter("{x:g}")
     whole.invert_xaxis()
-    whole.set(ylabel="test accuracy, %", ylim=(floor, None), title="all methods")
+    whole.set(ylabel="test accuracy, %", ylim=(floor, top + 0.3), title="all methods")
     close.set(ylim=(top - 2.5, top + 0.3), title="the best of them, closer")
     figure.legend(*whole.get_legend_handles_labels(), loc="outside right center")
     return figure
 
 
 @mpl.rc_context(STYLE)
-def accuracy_against_epochs(found: pd.DataFrame, densities: tuple[float, ...] = (0.05, 0.01)) -> Figure:
-    """Test accuracy against all training epochs spent, search and retraining, one panel a density."""
-    figure, axes = new_figure(1, len(densities), (9, 3.6))
+def accuracy_against_epochs(
+    found: pd.DataFrame, densities: tuple[float, ...] = (0.05, 0.01), span: float = 5.0
+) -> Figure:
+    """Test accuracy against all training epochs spent, search and retraining, one panel a density.
+
+    Methods more than ``span`` points below the best of a panel lie outside of it.
+    """
+    figure, axes = new_figure(1, len(densities), (9, 3.8))
+    shown = {}
     for ax, density in zip(axes.flat, densities):
-        for row in found[found.density_asked == density].itertuples():
-            colour, _ = LINES.get(row.name, (PURPLE, "--"))
+        rows = found[found.density_asked == density]
+        for row in rows.itertuples():
+            colour, style = LINES.get(row.name, (PURPLE, "--"))
+            filled = colour if style == "-" else "none"
             error = 0 if row.n == 1 else row.half_width
-            ax.errorbar(row.total_epochs, row.mean, error, color=colour, marker="o", capsize=2)
-            ax.annotate(row.name, (row.total_epochs, row.mean), (4, 3), textcoords="offset points", fontsize=7)
+            shown[row.name] = ax.errorbar(
+                row.total_epochs, row.mean, error, color=colour, marker=MARKERS[style], mfc=filled, ls="", capsize=2,
+                label=row.name,
+            )  # fmt: skip
         ax.set(xscale="log", xlabel="training epochs in all", title=f"density {density:g}")
+        ax.set_ylim(max(rows["mean"].max() - span, rows["mean"].min() - 0.2), rows["mean"].max() + 0.3)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
-        ax.margins(x=0.25)
     axes[0, 0].set_ylabel("test accuracy, %")
+    figure.legend(shown.values(), shown.keys(), loc="outside right center")
     return figure
 
 

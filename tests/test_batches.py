@@ -105,10 +105,10 @@ VOCABULARY, LENGTH = 7, 6
 class Tagger(nn.Module):
     """Learns to name the token before; dropout as transformers have it."""
 
-    def __init__(self):
+    def __init__(self, dropout):
         super().__init__()
         self.embed, self.place = nn.Embedding(VOCABULARY, 16), nn.Parameter(torch.randn(LENGTH, 16))
-        self.block = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, dropout=dropout, batch_first=True)
         self.read = nn.Linear(16, VOCABULARY)
 
     def forward(self, tokens):
@@ -120,10 +120,10 @@ def tokens(count, seed):
     return words, words.roll(1, 1)
 
 
-def tagger():
+def tagger(dropout=0.1):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Tagger()
+        return Tagger(dropout)
 
 
 def test_a_transformer_on_tokens_from_data_to_a_saved_ticket(tmp_path):
@@ -160,12 +160,14 @@ def test_a_transformer_on_tokens_from_data_to_a_saved_ticket(tmp_path):
     assert same_bits(fresh.state_dict(), model.state_dict())
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])  # different kernels of attention
 @pytest.mark.parametrize("criterion", ["snip", "grasp"])
-def test_saliency_differentiates_through_attention(criterion):
-    config = saliency.Config(density=0.4, criterion=criterion, recipe=Recipe(batch_size=32), batches=2)
-    ticket = saliency.search(tagger(), batches.own(tokens(64, 0)), config)
-    assert ticket.density == pytest.approx(0.4, abs=1e-3)
-    assert masks.digest(saliency.search(tagger(), batches.own(tokens(64, 0)), config).mask) == masks.digest(ticket.mask)
+def test_saliency_differentiates_through_attention(criterion, dropout):
+    names = ("block.self_attn.in_proj_weight", "block.linear1.weight")
+    config = saliency.Config(density=0.4, criterion=criterion, recipe=Recipe(batch_size=32), batches=2, names=names)
+    found = [saliency.search(tagger(dropout), batches.own(tokens(64, 0)), config) for _ in range(2)]
+    assert found[0].density == pytest.approx(0.4, abs=1e-3)
+    assert masks.digest(found[0].mask) == masks.digest(found[1].mask)
 
 
 def test_synflow_refuses_tokens():
