@@ -8,11 +8,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
 GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]+@)?|git@)github\.com[:/](?P<name>[^/]+/[^/]+?)(?:\.git)?/?")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 SOURCE, MIRROR = ROOT / "notebooks", BOOK / "notebooks"
 
 
@@ -51,13 +54,29 @@ def name_repository(app, config):
         config.html_theme_options["repository_url"] = f"https://github.com/{github['name']}"
 
 
-def copy_mathjax(app):
-    """Serve MathJax from the book: 2 of the wheel's 24 MB are enough, and listing it as an extension would copy all."""
+def copy_scripts(app):
+    """Serve from the book what draws maths and widgets: of MathJax's wheel 2 of 24 MB, all of it as an extension."""
     source = Path(importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0], "static", "mathjax")
     target = Path(app.outdir, "_static", "local")
     for folder in ("output/chtml/fonts/woff-v2", "input/tex/extensions"):
         shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
     shutil.copyfile(source / "tex-mml-chtml.js", target / "tex-mml-chtml.js")
+    shutil.copyfile(BOOK / "_js" / "anyviews.js", target / "anyviews.js")  # in _static itself, all pages would load it
+
+
+class StillPictures(SphinxPostTransform):
+    """Where scripts are off, let an interactive figure be the still picture that it carries."""
+
+    default_priority = 3  # at 4, myst-nb keeps one representation only
+    formats = ("html",)
+
+    def run(self):
+        for bundle in self.document.findall(nodes.container):
+            if bundle.get("nb_element") == "mime_bundle":
+                shown = {child["mime_type"]: child for child in bundle}
+                if WIDGET in shown and "image/png" in shown:
+                    start, end = (nodes.raw("", tag, format="html") for tag in ("<noscript>", "</noscript>"))
+                    shown[WIDGET].extend([start, *shown["image/png"].deepcopy().children, end])
 
 
 def finish_page(app, pagename, templatename, context, doctree):
@@ -80,6 +99,7 @@ def setup(app):
         raise ExtensionError("the book needs the library: run `pip install -e '.[book]'` in the checkout first")
     for prepare in (mirror_notebooks, key_cache, name_repository):
         app.connect("config-inited", prepare, priority=100)  # sphinx-external-toc looks for the pages at 900
-    app.connect("builder-inited", copy_mathjax)
+    app.connect("builder-inited", copy_scripts)
+    app.add_post_transform(StillPictures)
     app.connect("html-page-context", finish_page, priority=900)  # the theme makes its buttons at 501
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,16 +1,23 @@
 """A browser that sees only files: what a page asks of another host is noted and refused."""
 
+import json
 import os
 import re
 import shutil
+import threading
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from lottery_lib.paths import ROOT
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
+FOREIGN = re.compile(r"^(?!file:|data:|blob:|http://127\.0\.0\.1:)")
 TYPESET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
 BAD_MATHS = """() => [...document.querySelectorAll("article .math")].filter((m) =>
     !m.querySelector("mjx-container") || m.querySelector("mjx-merror")).map((m) => m.textContent)"""
@@ -48,19 +55,22 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """``open_page(path, scheme, width)``: a playwright page on a file, and the Visit that keeps what it does wrong."""
+    """``open_page(where, scheme, width)``: a playwright page, and the Visit that keeps what it does wrong.
+
+    ``where`` is a file or a URL that ``served`` gave; further options are those of a browser context.
+    """
     contexts = []
 
-    def opened(path: Path, scheme: str = "light", width: int = 400):
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    def opened(where: Path | str, scheme: str = "light", width: int = 400, **options):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
         contexts.append(context)
         visit = Visit()
-        context.route(re.compile(r"^(?!file:|data:|blob:)"), lambda route: route.abort())
+        context.route(FOREIGN, lambda route: route.abort())
         page = context.new_page()
-        page.on("request", lambda r: visit.asked_elsewhere.append(r.url) if re.match("http|ws", r.url) else None)
+        page.on("request", lambda r: visit.asked_elsewhere.append(r.url) if FOREIGN.match(r.url) else None)
         page.on("console", lambda m: visit.errors.append(m.text) if is_error(m) else None)
         page.on("pageerror", lambda error: visit.errors.append(str(error)))
-        page.goto(path.resolve().as_uri())
+        page.goto(where if isinstance(where, str) else where.resolve().as_uri())
         page.evaluate(TYPESET)
         visit.bad_maths, visit.too_wide = page.evaluate(BAD_MATHS), page.evaluate(TOO_WIDE)
         return page, visit
@@ -68,3 +78,53 @@ def open_page(browser):
     yield opened
     for context in contexts:
         context.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def served():
+    """``served(folder)``: the URL under which its files are served by http, from this machine."""
+    servers = []
+
+    def start(folder: Path) -> str:
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+STATIC = """<!doctype html><html lang="en" data-theme="{scheme}"><meta charset="utf-8"><title>x</title>
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+<main><h1>x</h1>{scripts}</main><script src="anyviews.js" defer></script>"""
+
+
+@pytest.fixture(params=["file", "http"])
+def open_widget(request, open_page, served, tmp_path):
+    """``open_widget(*widgets, **options)``: their views on a static page as myst-nb would write it, by file and http."""
+    embed = pytest.importorskip("ipywidgets.embed")
+
+    def opened(*widgets, **options):
+        data = embed.embed_data(widgets, drop_defaults=False)
+        stored = [("state", data["manager_state"])] + [("view", view) for view in data["view_specs"]]
+        scripts = "".join(
+            f'<script type="application/vnd.jupyter.widget-{kind}+json">{escaped(content)}</script>'
+            for kind, content in stored
+        )
+        page = STATIC.format(scheme=options.get("scheme", "light"), scripts=scripts)
+        (tmp_path / "x.html").write_text(page, encoding="utf-8")
+        shutil.copy(ROOT / "book" / "_js" / "anyviews.js", tmp_path)
+        return open_page(tmp_path / "x.html" if request.param == "file" else served(tmp_path) + "/x.html", **options)
+
+    return opened
+
+
+def escaped(content) -> str:
+    return json.dumps(content).replace("</", "<\\/")
