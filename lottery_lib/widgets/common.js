@@ -17,6 +17,13 @@ export function svg(tag, attributes = {}, parent = null) {
 /** A number as people write it: three digits, no trailing zeros. */
 export const shown = (value) => String(Number(value.toPrecision(3)));
 
+/** The same as digits and a power of ten: 5.8·10⁻⁵. */
+export function scientific(value) {
+  const [digits, exponent] = value.toExponential().split("e");
+  const raised = [...exponent].map((sign) => ({ "+": "", "-": "⁻" })[sign] ?? "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign]).join("");
+  return `${digits === "1" ? "" : `${digits}·`}10${raised}`;
+}
+
 /** The view's root: a named group in the book's colours. */
 export function frame(el, label) {
   const root = html("div", { className: "lottery" }, el);
@@ -104,6 +111,7 @@ export function onTheme(redraw) {
 
 /** Round numbers between `min` and `max`: powers of ten on a log scale, else about `count` of them. */
 export function ticks({ min, max, log = false }, count = 4) {
+  if (min > max) return ticks({ min: max, max: min, log }, count); // an axis that falls to the right
   if (log) {
     const first = Math.ceil(Math.log10(min) - 1e-9), last = Math.floor(Math.log10(max) + 1e-9);
     const stride = Math.max(1, Math.ceil((last - first) / count));
@@ -120,13 +128,14 @@ export function ticks({ min, max, log = false }, count = 4) {
  * curve of that class, `rescale({ x, y })` draws other axes and clears the layer, `describe(text)` says what is seen.
  */
 export function plot(parent, { title, x, y, width = 300, height = 200 }) {
-  const left = 38, right = 8, top = 20, bottom = 34;
+  const left = 38, right = 8, top = 20, bottom = 34, floor = height - bottom;
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "plot", "aria-label": title }, parent);
   const axes = svg("g", { class: "axes" }, root), layer = svg("g", {}, root);
   const share = ({ min, max, log }, value) =>
     log ? Math.log(value / min) / Math.log(max / min) : (value - min) / (max - min);
+  const short = (value) => (Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? scientific : shown)(value);
   const self = {
-    root, layer,
+    root, layer, top, floor,
     X: (value) => left + share(x, value) * (width - left - right),
     Y: (value) => height - bottom - share(y, value) * (height - top - bottom),
     line(points, name) {
@@ -138,16 +147,15 @@ export function plot(parent, { title, x, y, width = 300, height = 200 }) {
       ({ x, y } = { x, y, ...scales });
       axes.replaceChildren();
       layer.replaceChildren();
-      const floor = height - bottom;
       svg("path", { d: `M${left} ${top}V${floor}H${width - right}` }, axes);
       const text = (what, at) => { svg("text", at, axes).textContent = what; };
       for (const tick of ticks(x)) {
         svg("path", { d: `M${self.X(tick)} ${floor}v4` }, axes);
-        text(shown(tick), { x: self.X(tick), y: floor + 15, "text-anchor": "middle" });
+        text(short(tick), { x: self.X(tick), y: floor + 15, "text-anchor": "middle" });
       }
       for (const tick of ticks(y)) {
         svg("path", { d: `M${left} ${self.Y(tick)}h-4` }, axes);
-        text(shown(tick), { x: left - 7, y: self.Y(tick) + 4, "text-anchor": "end" });
+        text(short(tick), { x: left - 7, y: self.Y(tick) + 4, "text-anchor": "end" });
       }
       text(title, { x: left, y: 11, class: "title" });
       text(x.label, { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" });
