@@ -55,8 +55,10 @@
 
   async function show(id, el) {
     const shown = model(id), css = shown.get("_css"), code = shown.get("_esm");
-    if (css) remember(css, () => document.head.append(Object.assign(document.createElement("style"), { textContent: css })));
-    const loaded = await remember(code, () => import(URL.createObjectURL(new Blob([code], { type: "text/javascript" }))));
+    const style = () => document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+    const load = () => import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+    if (css) remember(css, style);
+    const loaded = await remember(code, load);
     const widget = typeof loaded.default === "function" ? await loaded.default() : loaded.default;
     await remember(shown, () => widget.initialize?.({ model: shown }));
     await widget.render({ model: shown, el });

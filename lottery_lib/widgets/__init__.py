@@ -6,3 +6,8 @@ try:
     import anywidget  # noqa: F401
 except ImportError:
     raise LotteryError("the interactive figures need anywidget: pip install -e .[book]") from None
+
+from .playground import Playground
+from .regularizer_card import RegularizerCard
+
+__all__ = ["Playground", "RegularizerCard"]

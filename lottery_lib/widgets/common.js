@@ -29,6 +29,7 @@ export function frame(el, label) {
   const root = html("div", { className: "lottery" }, el);
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", label);
+  root.setAttribute("data-lm-suppress-shortcuts", "true"); // in JupyterLab, arrow keys move sliders alone
   return root;
 }
 
@@ -37,7 +38,7 @@ export function slider(parent, model, name, { label, min, max, steps = 60, log =
   const line = html("label", { className: "slider" }, parent);
   html("span", { textContent: label }, line);
   const input = html("input", { type: "range", min: 0, max: steps, step: 1, name }, line);
-  const output = html("output", {}, line);
+  const output = html("output", { ariaHidden: "true", ariaLive: "off" }, line); // spoken as the slider's value
   const at = (step) => (log ? min * (max / min) ** (step / steps) : min + ((max - min) * step) / steps);
   const step = (value) => steps * (log ? Math.log(value / min) / Math.log(max / min) : (value - min) / (max - min));
   const show = () => {
@@ -129,7 +130,8 @@ export function ticks({ min, max, log = false }, count = 4) {
  */
 export function plot(parent, { title, x, y, width = 300, height = 200 }) {
   const left = 38, right = 8, top = 20, bottom = 34, floor = height - bottom;
-  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "plot", "aria-label": title }, parent);
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "plot", role: "img" }, parent);
+  root.setAttribute("aria-label", title);
   const axes = svg("g", { class: "axes" }, root), layer = svg("g", {}, root);
   const share = ({ min, max, log }, value) =>
     log ? Math.log(value / min) / Math.log(max / min) : (value - min) / (max - min);
@@ -168,6 +170,7 @@ export function plot(parent, { title, x, y, width = 300, height = 200 }) {
 /**
  * A canvas as wide as its parent and sharp on every screen, redrawn when its size or the theme changes.
  * `draw(context, width, height, colour)` is called with CSS pixels; `colour("mark")` is what `--mark` looks like now.
+ * `paint(what)` calls `what` the same way, to add to the drawing.
  */
 export function canvas(parent, { label, height, draw }) {
   const node = html("canvas", { className: "drawing" }, parent);
@@ -184,6 +187,7 @@ export function canvas(parent, { label, height, draw }) {
     return seen.get(name);
   };
   const context = node.getContext("2d");
+  const paint = (what) => what(context, node.clientWidth, height, colour);
   const redraw = () => {
     const width = node.clientWidth, scale = devicePixelRatio || 1;
     if (!width) return;
@@ -192,9 +196,11 @@ export function canvas(parent, { label, height, draw }) {
       node.height = Math.round(height * scale);
     }
     context.setTransform(scale, 0, 0, scale, 0, 0);
-    draw(context, width, height, colour);
+    context.clearRect(0, 0, width, height);
+    context.font = "11px system-ui, sans-serif";
+    paint(draw);
   };
   new ResizeObserver(redraw).observe(node);
   onTheme(() => { seen.clear(); redraw(); });
-  return { node, redraw };
+  return { node, redraw, paint };
 }
