@@ -43,7 +43,7 @@ function render({ model, el }) {
   });
 
   const root = frame(el, "Playground: a mask by projected gradient beside weights by subgradient");
-  const bar = html("div", { className: "row" }, root);
+  const bar = html("div", { className: "controls" }, root);
   const play = html("button", { type: "button" }, bar);
   const button = (textContent, onclick) => html("button", { type: "button", textContent, onclick }, bar);
   button("Step", () => go({ target: target + 1 }));
@@ -52,7 +52,7 @@ function render({ model, el }) {
   seeds.append(...Array.from({ length: starts.length / data.d }, (_, seed) => new Option(seed)));
   const clock = html("output", { className: "clock", ariaLive: "off" }, bar);
 
-  const choices = html("div", { className: "row" }, root);
+  const choices = html("div", { className: "controls" }, root);
   choice(choices, model, "penalty", { label: "penalty", options: { log: "log", l1: "ℓ1" } });
   choice(choices, model, "variable", { label: "image and histogram", options: VARIABLES });
 

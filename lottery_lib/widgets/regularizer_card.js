@@ -15,7 +15,7 @@ const along = ({ min, max }) => Array.from({ length: POINTS + 1 }, (_, k) => min
 
 function render({ model, el }) {
   const root = frame(el, "Regulariser card: a penalty on the mask, and what it charges a weight");
-  const bar = html("div", { className: "row" }, root);
+  const bar = html("div", { className: "controls" }, root);
   choice(bar, model, "regularizer", { label: "penalty", options: NAMES });
   const shapes = Object.fromEntries(Object.entries(SHAPES).map(([name, [trait, range]]) =>
     [name, slider(root, model, trait, range)]));

@@ -65,5 +65,5 @@ class RegularizerCard(InteractiveFigure):
         slope.yaxis.set_major_formatter("{x:g}")
         price.set(title="what a weight pays, in units of λ", xlabel="weight |w|, in units of √(λ/µ)", ylim=(0, 3))
         split.set(title="the m that pays it", xlabel="weight |w|, in units of √(λ/µ)")
-        price.legend()
+        figure.legend(*price.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         return figure
