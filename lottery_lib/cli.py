@@ -82,28 +82,35 @@ def train(
 def sweep(
     name: Annotated[str, typer.Argument(metavar="GRID", help="A file in workflow/grids/, without its ending.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is left to run.")] = False,
-    part: Annotated[str, typer.Option(metavar="I/N", help="Of N processes side by side, this is the I-th.")] = "1/1",
+    engine: Annotated[str, typer.Option(help="loop, or snakemake with jobs side by side.")] = "loop",
+    part: Annotated[
+        str | None, typer.Option(metavar="I/N", help="loop: of N processes side by side, this is the I-th.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="loop: start no run that will not end in time, as in 9m.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="snakemake: one of workflow/profiles/.  [default: local]")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="snakemake: how many to use.  [default: all]")] = None,
+    target: Annotated[str | None, typer.Option(help="snakemake: runs, table, figures, book.  [default: table]")] = None,
 ):
     """Put a grid on record, in order; what is there already is passed over, and a run that fails stops no other."""
-    from lottery_lib import experiments, records
+    from lottery_lib import params, records, sweeps, workflow
 
-    groups = experiments.grid(name)
-    index, count = experiments.part(part)
-    configs = [config for group in groups[index::count] for config in group]
-    left = [config for config in configs if not records.exists(config)]
-    typer.echo(f"{len(configs)} runs, {len(configs) - len(left)} on record")
-    failed = 0
-    for config in left:
-        if dry_run:
-            typer.echo(records.command(config))
-            continue
-        try:
-            typer.echo(f"{experiments.train(config).name}: {records.command(config)}")
-        except LotteryError as error:
-            failed += 1
-            typer.echo(f"failed: {records.command(config)}: {error}", err=True)
+    engines = {
+        "loop": (sweeps.run, {"part": part, "budget": budget}),
+        "snakemake": (workflow.run, {"profile": profile, "cores": cores, "target": target}),
+    }
+    if engine not in engines:
+        raise LotteryError(f"unknown engine {engine!r}{params.hint(engine, engines)}")
+    for other, (_, options) in engines.items():
+        if other != engine and (given := [key for key, value in options.items() if value is not None]):
+            raise LotteryError(f"--{given[0]} is for --engine {other}, not for {engine}")
+    run, options = engines[engine]
+    failed = run(name, dry_run=dry_run, **{key: value for key, value in options.items() if value is not None})
+    for config, reason in failed.items():
+        typer.echo(f"failed: {records.command(config)}: {reason}", err=True)
     if failed:
-        raise LotteryError(f"{failed} runs failed; the reasons stand above")
+        raise LotteryError(f"{len(failed)} runs failed; the reasons stand above")
 
 
 @app.command()

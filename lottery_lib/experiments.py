@@ -1,21 +1,17 @@
 """The protocols: a typed config names a run, ``train`` puts it on record. Finished runs are never repeated."""
 
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from . import logistic, params, paths, records, ticket_runs
+from . import distributed, logistic, records, ticket_runs
 from .errors import LotteryError
 from .params import hint
 
 PROTOCOLS = {
     logistic.LogisticConfig.protocol: (logistic.LogisticConfig, logistic.run),
-    ticket_runs.LeNet.protocol: (ticket_runs.LeNet, ticket_runs.run),
-    ticket_runs.DigitsLeNet.protocol: (ticket_runs.DigitsLeNet, ticket_runs.run),
+    **{config.protocol: (config, ticket_runs.run) for config in ticket_runs.PROTOCOLS},
 }
 
 
@@ -30,47 +26,11 @@ def train(config: Any, progress: bool = False) -> Path:
     """The folder of this run's record; it is made first unless it is there."""
     if not records.exists(config):
         run = PROTOCOLS[config.protocol][1]
-        records.write(config, *run(config, progress))
+        found = run(config, progress)
+        if distributed.first():
+            records.write(config, *found)
+        distributed.barrier()
     return records.folder(config)
-
-
-def grid(name: str) -> list[list[Any]]:
-    """The configs of ``workflow/grids/<name>.yaml`` in order of priority, in groups that share trainings.
-
-    The file names a protocol, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of a config,
-    where a list stands for each of its values. A row, once for each combination of ``over``, is a group.
-    LotteryError if there is no such grid, or something in it is wrong.
-    """
-    known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
-    if name not in known:
-        raise LotteryError(f"there is no grid {name!r}{hint(name, known)}")
-    try:
-        content = yaml.safe_load(known[name].read_text("utf-8"))
-        if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):
-            raise LotteryError("must hold protocol, over and runs, and nothing else")
-        config = config_class(content["protocol"])
-        rows = [(fixed, runs) for fixed in _expanded(content["over"]) for runs in content["runs"]]
-        return [[_parsed(config, fixed | row) for row in _expanded(runs)] for fixed, runs in rows]
-    except (LotteryError, yaml.YAMLError) as reason:
-        raise LotteryError(f"grid {name!r}: {' '.join(str(reason).split())}") from reason
-
-
-def _parsed(config: type, row: dict[str, Any]) -> Any:
-    return params.from_pairs(config, [f"{name}={value}" for name, value in row.items()])
-
-
-def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One dict for every combination of the listed values, the last key fastest."""
-    values = [value if isinstance(value, list) else [value] for value in row.values()]
-    return (dict(zip(row, combination)) for combination in itertools.product(*values))
-
-
-def part(text: str) -> tuple[int, int]:
-    """Of ``I/N``, the position from 0 and the number of processes; LotteryError unless 1 ≤ I ≤ N."""
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise LotteryError(f"part {text!r}: must be I/N with 1 ≤ I ≤ N, as in 1/2")
-    return int(index) - 1, int(count)
 
 
 COLUMNS = [
@@ -96,6 +56,7 @@ def table() -> pd.DataFrame:
             continue
         made, config = record["provenance"], dict(record["config"])
         facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
+        facts["precision"] = record["recipe"]["precision"]
         rows.append(config | record | facts | {"device": made["device"], "commit": made["commit"]})
     found = pd.DataFrame(rows, columns=COLUMNS)
     for column, among in APPLIES.items():

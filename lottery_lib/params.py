@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,7 @@ def from_pairs(config_class: type[Config], pairs: Iterable[str]) -> Config:
     return config_class(**parse(pairs, field_types(config_class)))
 
 
+@cache  # a grid asks thousands of times
 def field_types(config_class: type) -> dict[str, Any]:
     """Name -> type of the fields that a dataclass can be built from."""
     types = get_type_hints(config_class)

@@ -15,6 +15,8 @@ RESULTS = ROOT / "results"
 WORK = ROOT / "_work"  # checkpoints of trainings, ignored by git
 FIGURES = ROOT / "figures"
 GRIDS = ROOT / "workflow" / "grids"
+PROFILES = ROOT / "workflow" / "profiles"  # of Snakemake
+SNAKEFILE = ROOT / "workflow" / "Snakefile"
 NOTEBOOKS = ROOT / "notebooks"
 CLAIMS = ROOT / "book" / "claims.yml"
 

@@ -130,29 +130,36 @@ COMMANDS = [
 ]
 
 
+def commands(stdout):
+    """What a sweep has started; times are nobody's business here."""
+    return [line.partition(": ")[2] for line in stdout.splitlines() if ": lottery " in line]
+
+
 def test_sweep_lists_what_is_left_and_makes_it_once(sweep):
     run = experiments.PROTOCOLS["tiny"][1]
-    assert sweep("--dry-run") == (0, "\n".join(["6 runs, 0 on record", *COMMANDS, ""]), "")
+    assert sweep("--dry-run") == (0, "\n".join(["0 of 6 on record", *COMMANDS, ""]), "")
     assert not run.called and not paths.RESULTS.exists()
 
     experiments.train(TINY[1])
-    names = [records.name(config) for config in TINY]
-    lines = [f"{name}: {command}" for name, command in zip(names, COMMANDS)]
-    left = [line for number, line in enumerate(lines) if number != 1]
-    assert sweep() == (0, "\n".join(["6 runs, 1 on record", *left, ""]), "")
-    assert sorted(path.name for path in paths.RESULTS.iterdir()) == sorted(names)
+    code, stdout, stderr = sweep()
+    assert (code, commands(stdout), stderr) == (0, [COMMANDS[0], *COMMANDS[2:]], "")
+    assert stdout.splitlines()[-1] == "6 of 6 on record"
+    assert sorted(path.name for path in paths.RESULTS.iterdir()) == sorted(map(records.name, TINY))
     assert [call.args[0] for call in run.call_args_list] == [TINY[1], TINY[0], *TINY[2:]]
 
-    assert sweep() == sweep("--dry-run") == (0, "6 runs, 6 on record\n", "")
+    assert sweep() == sweep("--dry-run") == (0, "6 of 6 on record\n", "")
     assert run.call_count == 6
 
 
 def test_parts_of_a_sweep_share_no_group(sweep):
-    assert sweep("--dry-run", "--part", "1/2")[1].splitlines() == ["4 runs, 0 on record", *COMMANDS[:2], *COMMANDS[4:]]
-    assert sweep("--dry-run", "--part", "2/2")[1].splitlines() == ["2 runs, 0 on record", *COMMANDS[2:4]]
-    assert sweep("--part", "4/4") == (0, "0 runs, 0 on record\n", "")
-    sentence = "error: part '3/2': must be I/N with 1 ≤ I ≤ N, as in 1/2\n"
-    assert sweep("--part", "3/2") == (1, "", sentence)
+    assert sweep("--dry-run", "--part", "1/2")[1].splitlines() == ["0 of 4 on record", *COMMANDS[:2], *COMMANDS[4:]]
+    assert sweep("--dry-run", "--part", "2/2")[1].splitlines() == ["0 of 2 on record", *COMMANDS[2:4]]
+    assert sweep("--part", "4/4") == (0, "0 of 0 on record\n", "")
+
+
+def test_a_budget_leaves_over_what_does_not_fit(sweep):
+    assert sweep("--budget", "0s") == (0, "0 of 6 on record\n", "")
+    assert sweep("--budget", "1h")[1].splitlines()[-1] == "6 of 6 on record"
 
 
 def test_a_run_that_fails_stops_no_other(sweep, monkeypatch):
@@ -163,13 +170,31 @@ def test_a_run_that_fails_stops_no_other(sweep, monkeypatch):
 
     monkeypatch.setitem(experiments.PROTOCOLS, "tiny", (Tiny, run))
     code, stdout, stderr = sweep()
-    assert code == 1
-    assert len(stdout.splitlines()) == 1 + 5 == 1 + len(os.listdir(paths.RESULTS))
+    assert code == 1 and commands(stdout) == COMMANDS
+    assert len(os.listdir(paths.RESULTS)) == 5
     assert stderr.splitlines() == [
         f"failed: {COMMANDS[2]}: the loss is not finite", "error: 1 runs failed; the reasons stand above",
     ]  # fmt: skip
     assert not records.exists(TINY[2])
-    assert sweep("--dry-run")[1].splitlines() == ["6 runs, 5 on record", COMMANDS[2]]
+    listed = sweep("--dry-run")[1].splitlines()
+    assert listed[0].startswith("5 of 6 on record, about ") and listed[1:] == [COMMANDS[2]]
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ("--part 3/2", "part '3/2': must be I/N, as in 1/2, or the groups I-N, as in 3-5, with 1 ≤ I ≤ N"),
+        ("--budget abc", "budget 'abc': must be a time with its unit, as in 90s, 9m or 1.5h"),
+        ("--engine snakmake", "unknown engine 'snakmake'; did you mean 'snakemake'?"),
+        ("--engine snakemake --budget 9m", "--budget is for --engine loop, not for snakemake"),
+        ("--engine snakemake --part 1/2", "--part is for --engine loop, not for snakemake"),
+        ("--profile slurm", "--profile is for --engine snakemake, not for loop"),
+        ("--dry-run --cores 2", "--cores is for --engine snakemake, not for loop"),
+    ],
+)
+def test_sweep_refuses(sweep, words, sentence):
+    assert sweep(*words.split()) == (1, "", f"error: {sentence}\n")
+    assert not paths.RESULTS.exists()
 
 
 def test_an_unknown_grid(sweep, lottery):

@@ -1,0 +1,214 @@
+"""Sweeps: the runs of a grid put on record in order of priority, by a plain loop. ``workflow`` does it by Snakemake.
+
+Processes may share a checkout: a record appears by one rename, so none spoils another's. Give each its own ``--part``,
+or they do the same work at the same time. A run that was killed goes on after its last epoch, kept in ``paths.WORK``.
+"""
+
+import itertools
+import math
+import re
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import fields
+from functools import cache
+from statistics import median
+from typing import Any
+
+import yaml
+
+from . import experiments, params, paths, records
+from .errors import LotteryError
+from .params import hint
+from .provenance import provenance
+from .ticket_runs import TicketRun
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def grid(name: str) -> list[list[Any]]:
+    """The configs of ``workflow/grids/<name>.yaml`` in order of priority, in groups that share trainings.
+
+    The file names a protocol, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of a config,
+    where a list stands for each of its values. A row, once for each combination of ``over``, is a group.
+    LotteryError if there is no such grid, or something in it is wrong.
+    """
+    known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
+    if name not in known:
+        raise LotteryError(f"there is no grid {name!r}{hint(name, known)}")
+    try:
+        content = yaml.load(known[name].read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):
+            raise LotteryError("must hold protocol, over and runs, and nothing else")
+        config, over, runs = experiments.config_class(content["protocol"]), content["over"], content["runs"]
+        if not (isinstance(over, dict) and isinstance(runs, list) and all(isinstance(row, dict) for row in runs)):
+            raise LotteryError("over must map fields to values, and runs must list such maps")
+        rows = itertools.product(_expanded(over), runs)
+        groups = [[_parsed(config, fixed | run) for run in _expanded(row)] for fixed, row in rows]
+        if not any(groups):
+            raise LotteryError("holds no runs; give runs at least one row, and over no empty list")
+        return groups
+    except (LotteryError, yaml.YAMLError) as reason:
+        raise LotteryError(f"grid {name!r}: {' '.join(str(reason).split())}") from reason
+
+
+def _parsed(config: type, row: dict[str, Any]) -> Any:
+    return params.from_pairs(config, [f"{name}={value}" for name, value in row.items()])
+
+
+def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One dict for every combination of the listed values, the last key fastest."""
+    values = [value if isinstance(value, list) else [value] for value in row.values()]
+    return (dict(zip(row, combination)) for combination in itertools.product(*values))
+
+
+def groups_of(part: str) -> slice:
+    """Of a grid's groups, those of ``I/N``, the I-th of N processes side by side, or those from I to N, ``I-N``.
+
+    LotteryError unless 1 ≤ I ≤ N.
+    """
+    found = re.fullmatch(r"(\d+)([/-])(\d+)", part)
+    first, last = (int(found[1]), int(found[3])) if found else (0, 0)
+    if not 1 <= first <= last:
+        raise LotteryError(f"part {part!r}: must be I/N, as in 1/2, or the groups I-N, as in 3-5, with 1 ≤ I ≤ N")
+    return slice(first - 1, None, last) if found[2] == "/" else slice(first - 1, last)
+
+
+def seconds(text: str) -> float:
+    """A time such as ``90s``, ``9m`` or ``1.5h``, in seconds; LotteryError if it is none."""
+    if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)):
+        raise LotteryError(f"budget {text!r}: must be a time with its unit, as in 90s, 9m or 1.5h")
+    return float(found[1]) * UNITS[found[2]]
+
+
+@cache
+def trainings(config: Any) -> dict[Hashable, int]:
+    """The trainings that a run is made of, named by what decides them, with the epochs of each: runs may share some.
+
+    Empty for a run that is not measured in epochs.
+    """
+    if not isinstance(config, TicketRun):
+        return {}
+    if config.method == "dense":
+        return {("dense", config): config.recipe.epochs}
+    search = config.search_config()
+    length, family = config.recipe.epochs - config.rewind_epoch, type(search).__module__.rpartition(".")[2]
+    own = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("density", "rounds", "alpha")}
+    settings = (family, *own.items())
+    needed = {("start", search.recipe, config.seed): config.rewind_epoch} if config.rewind_epoch else {}
+    if family == "gradual":
+        return {(settings, config.density): search.recipe.epochs * search.length}
+    if family == "continuous":  # prunes at the end alone
+        needed |= {(settings, done): length for done in range(len(search.densities))}
+    if family in ("concave", "magnitude"):
+        needed |= {(settings, search.densities[:done]): length for done in range(len(search.densities))}
+    return needed | {("retraining", config): length}
+
+
+class Costs:
+    """What runs will take: the epochs of their trainings × the median seconds an epoch of similar runs on this device.
+
+    Similar runs share protocol and precision. The trainings of runs made before, ``done``, cost nothing again.
+    """
+
+    def __init__(self, done: Iterable[Any] = ()):
+        self._paces: dict[Hashable, list[float]] = defaultdict(list)
+        kept = done if paths.WORK.exists() else ()  # else the records were brought here, without the trainings
+        self._made: set[Hashable] = {key for config in kept for key in trainings(config)}
+        here = provenance()["device"]
+        for record in records.read_all():
+            if record["provenance"]["device"] == here:
+                self._time(record)
+
+    def add(self, config: Any) -> None:
+        """A run was finished just now."""
+        self._made |= trainings(config).keys()
+        self._time(records.read(config)[0])
+
+    def _time(self, record: dict) -> None:
+        if record.get("total_epochs"):
+            kind = record["protocol"], record["config"]["precision"]
+            self._paces[kind].append(record["seconds"] / record["total_epochs"])
+
+    def estimate(self, configs: Iterable[Any]) -> float | None:
+        """Seconds these runs take, one after the other; None if that of one is unknown."""
+        paces, made, total = {kind: median(values) for kind, values in self._paces.items()}, set(self._made), 0.0
+        for config in configs:
+            needed = trainings(config)
+            if not needed or (config.protocol, config.precision) not in paces:
+                return None
+            epochs = sum(epochs for key, epochs in needed.items() if key not in made)
+            total += paces[config.protocol, config.precision] * epochs
+            made |= needed.keys()
+        return total
+
+
+def run(name: str, part: str = "1/1", budget: str | None = None, dry_run: bool = False) -> dict[Any, str]:
+    """Make what is left of a grid's ``part``, or only list it; returns the runs that failed, with the reason.
+
+    LotteryError as ``grid``, ``groups_of`` and ``seconds`` raise it, before anything runs.
+    """
+    configs = [config for group in grid(name)[groups_of(part)] for config in group]
+    limit = seconds(budget) if budget is not None else math.inf
+    if not dry_run:
+        return loop(configs, limit)
+    left = [config for config in configs if not records.exists(config)]
+    print(progress(configs, left, Costs(set(configs) - set(left))))
+    for config in left:
+        print(records.command(config))
+    return {}
+
+
+def loop(
+    configs: list[Any],
+    budget: float = math.inf,
+    say: Callable[[str], None] = print,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[Any, str]:
+    """Make the runs that are not on record, in order; returns those that failed, with the reason.
+
+    A run that fails stops no other. Within a ``budget`` of seconds, no run is started that is known to take more than
+    what is left of it. ``say`` is told what is done and left.
+    """
+    started, failed = clock(), {}
+    left = [config for config in configs if not records.exists(config)]
+    costs = Costs(set(configs) - set(left))
+    for config in tuple(left):
+        rest = budget - (clock() - started)
+        if records.exists(config):  # made by another process in the meantime
+            left.remove(config)
+        elif rest > 0 and (costs.estimate([config]) or 0) <= rest:
+            say(f"{progress(configs, left, costs)}: {records.command(config)}")
+            try:
+                experiments.train(config)
+            except Exception as error:
+                failed[config] = str(error) if isinstance(error, LotteryError) else _unforeseen(error)
+                say(f"  failed: {failed[config]}")
+            else:
+                costs.add(config)
+                left.remove(config)
+    say(progress(configs, left, costs))
+    return failed
+
+
+def progress(configs: list[Any], left: list[Any], costs: Costs) -> str:
+    """How much is done and left, and how long that takes if it is known."""
+    estimate = costs.estimate(left)
+    return f"{len(configs) - len(left)} of {len(configs)} on record" + (
+        f", about {duration(estimate)} left" if left and estimate is not None else ""
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time to the unit that matters."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _unforeseen(error: Exception) -> str:
+    """The reason in a line; where it arose is printed for whoever mends it."""
+    traceback.print_exception(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())
