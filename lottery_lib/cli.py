@@ -67,15 +67,19 @@ def notebook(
 
 @app.command()
 def train(
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="What to run: mnist-logistic or lenet.")],
+    protocol: Annotated[
+        str, typer.Argument(metavar="PROTOCOL", help="What to run: mnist-logistic, lenet, cifar-short, cifar, digits.")
+    ],
     pairs: Pairs = None,
 ):
-    """Make a record in results/, unless it is there already."""
-    from lottery_lib import experiments, notebooks, params
+    """Make a record in results/, unless it is there already; on several devices under torchrun."""
+    from lottery_lib import distributed, experiments, notebooks, params
 
     config = params.from_pairs(experiments.config_class(protocol), pairs or [])
-    folder = experiments.train(config, progress=sys.stderr.isatty())
-    typer.echo(f"record: {notebooks.shown(folder)}")
+    with distributed.joined():
+        folder = experiments.train(config, progress=sys.stderr.isatty())
+        if distributed.first():
+            typer.echo(f"record: {notebooks.shown(folder)}")
 
 
 @app.command()

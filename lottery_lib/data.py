@@ -10,7 +10,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -81,15 +81,26 @@ class Split:
         augment = self.augment if augment is None else augment
         for step in range(self.steps(batch_size)):
             batch = slice(step * batch_size, (step + 1) * batch_size)
-            images = self.images[order[batch]]
+            rows = order[batch]
             if augment:
-                images = crop_and_flip(images, shift[batch], mirror[batch])
-            yield normalize(images, self.mean, self.std), self.labels[order[batch]]
+                images = crop_and_flip(self.images.index_select(0, rows), shift[batch], mirror[batch])
+                inputs = normalize(images, self.mean, self.std)
+            else:
+                inputs = self.inputs.index_select(0, rows)
+            yield inputs, self.labels.index_select(0, rows)
 
     def in_order(self, batch_size: int = 1000) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, in order and unaugmented, for evaluation; the last batch may be smaller."""
-        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size)):
-            yield normalize(images, self.mean, self.std), labels
+        if self.augment:  # a training split: its inputs are made batch by batch, so there are none to keep
+            inputs = (normalize(images, self.mean, self.std) for images in self.images.split(batch_size))
+        else:
+            inputs = self.inputs.split(batch_size)
+        yield from zip(inputs, self.labels.split(batch_size))
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """All images normalised (N, C, H, W) float32, made once: what ``batches`` takes where nothing is augmented."""
+        return normalize(self.images, self.mean, self.std)
 
 
 @dataclass(frozen=True, eq=False)

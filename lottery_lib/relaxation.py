@@ -61,7 +61,7 @@ class FixedMask(Parameterization):
 
     def __init__(self, model: nn.Module, mask: Mask):
         super().__init__(model, list(mask))
-        self.mask = [mask[name].to(w) for name, w in zip(self.names, self.weights)]
+        self.mask = [_like(w, mask[name]) for name, w in zip(self.names, self.weights)]
         with torch.no_grad():
             torch._foreach_mul_(self.weights, self.mask)
 
@@ -87,8 +87,7 @@ class RelaxedMask(Parameterization):
     ):  # fmt: skip
         super().__init__(model, names)
         self.regularizer, self.lam, self.mask_lr = regularizer, lam, mask_lr
-        self.m = [torch.ones_like(w) if within is None else within[n].to(w) for n, w in zip(self.names, self.weights)]
-        self.m = [m.detach() for m in self.m]
+        self.m = [_like(w, torch.ones(()) if within is None else within[n]) for n, w in zip(self.names, self.weights)]
         self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
         self.leaves = self.theta
         self.push_forward()
@@ -123,3 +122,8 @@ class RelaxedMask(Parameterization):
     def metrics(self):
         alive = sum((m > 0).sum() for m in self.m) / sum(m.numel() for m in self.m)
         return {"density": alive, "penalty": self.lam * sum(self.regularizer.penalty(m) for m in self.m)}
+
+
+def _like(weight: Tensor, values: Tensor) -> Tensor:
+    """A copy of ``values`` with the weight's type, device and layout in memory, which elementwise steps need."""
+    return torch.empty_like(weight, requires_grad=False).copy_(values)

@@ -7,18 +7,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import data, masks, methods, models, paths
+from . import data, masks, methods, models, paths, speed
 from .errors import LotteryError
 from .methods import concave, continuous, controls, gradual, magnitude, saliency
 from .params import hint
+from .recipes import PRECISIONS, Recipe
 from .tickets import Ticket
-from .training import Recipe, evaluate, train
+from .training import evaluate, train
 
 Method = Literal[
     "dense", "concave", "one-shot", "imp", "lr-rewinding", "gradual", "continuous",
     "snip", "grasp", "synflow", "random", "shuffled", "reinitialised",
 ]  # fmt: skip
 DERIVED = ("shuffled", "reinitialised")  # controls made from a concave ticket
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class TicketRun:
     rounds: int = 1  # of the concave mask and Continuous Sparsification
     rewind_epoch: int = 0
     per_layer: bool = False  # the same density in every layer
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the machine computes in it
+    fast: bool = True  # False: in fp32 as written, uncompiled, to compare with
 
     def __post_init__(self):
         if self.method not in _SEARCH:
@@ -62,20 +65,30 @@ class TicketRun:
             raise LotteryError(f"rounds = {self.rounds}: only concave, its controls and continuous take them")
         if self.method in ("imp", "lr-rewinding") and self.density not in self.ladder:
             raise LotteryError(f"density = {self.density!r}: {self.method} reaches {', '.join(map(str, self.ladder))}")
+        if self.precision not in (known := (*PRECISIONS, "auto")):
+            raise LotteryError(f"unknown precision {self.precision!r}{hint(self.precision, known)}")
         self.search_config()  # checks the rest
+
+    @property
+    def training(self) -> Recipe:
+        """The protocol's recipe as this run takes it, on this machine."""
+        chosen = speed.precision(self.precision, DEVICE) if self.fast else "fp32"
+        return replace(self.recipe, precision=chosen, fast=self.fast)
 
     def search_config(self) -> methods.SearchConfig:
         """The config of the method that searches; for a derived control that of the ticket it is made from."""
         module = _SEARCH[self.method]
-        given = asdict(self) | {"recipe": replace(self.recipe, precision=self.precision)}
+        given = asdict(self) | {"recipe": self.training}
         given |= {"shape": self.eps, "criterion": self.method, "rewind_weights": self.method != "lr-rewinding"}
         given["rounds"] = self.round_densities if self.rounds_taken > 1 else ()
         return module.Config(**{f.name: given[f.name] for f in fields(module.Config) if f.name in given})
 
     @property
     def round_densities(self) -> tuple[float, ...]:
-        if self.method in ("imp", "lr-rewinding"):
-            return self.ladder[: self.ladder.index(self.density) + 1]
+        """After each round of search: the ladder's where magnitude pruning takes as many, else of equal ratio."""
+        ladder = tuple(density for density in self.ladder if density >= self.density)
+        if self.method in ("imp", "lr-rewinding") or (self.rounds == len(ladder) and self.density in ladder):
+            return ladder
         return methods.geometric(self.density, self.rounds)
 
     @property
@@ -98,6 +111,44 @@ class LeNet(TicketRun):
     )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cifar(TicketRun):
+    """ResNet-20 on CIFAR-10 as published: 160 epochs, rate ÷ 10 at 80 and 120 (He et al. 2016). For a GPU."""
+
+    protocol = "cifar"
+    version = 1
+    reduced = False
+    dataset = "cifar10"
+    recipe = Recipe(epochs=160, weight_decay=1e-4, schedule="step")
+    ladder = LeNet.ladder
+
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    model: Literal["resnet20", "conv-small"] = "resnet20"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CifarShort(Cifar):
+    """The same at a sixteenth of the epochs, for a CPU: all images at full resolution, one-cycle, IMP in four rounds.
+
+    Peak rate and batch were chosen on validation by the dense network, in three epochs each (cifar-short-rate.yaml).
+    """
+
+    protocol = "cifar-short"
+    version = 1
+    reduced = True
+    recipe = Recipe(epochs=10, weight_decay=1e-4, schedule="one-cycle")
+    ladder = (0.45, 0.2, 0.1, 0.05, 0.02, 0.01)
+
+    epochs: int | None = None  # this and the next two: none, as the recipe has it
+    lr: float | None = None
+    batch_size: int | None = None
+
+    @property
+    def training(self) -> Recipe:
+        given = {name: getattr(self, name) for name in ("epochs", "lr", "batch_size")}
+        return replace(super().training, **{name: value for name, value in given.items() if value is not None})
+
+
 class DigitsLeNet(TicketRun):
     """The same network on scikit-learn's embedded 8×8 digits: any method, live, in seconds."""
 
@@ -109,6 +160,8 @@ class DigitsLeNet(TicketRun):
     recipe = Recipe(epochs=20, batch_size=64)
     ladder = (0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05)
 
+
+PROTOCOLS = (LeNet, Cifar, CifarShort, DigitsLeNet)
 
 _SEARCH = {
     "dense": controls, "concave": concave, "one-shot": magnitude, "imp": magnitude, "lr-rewinding": magnitude,
@@ -123,12 +176,12 @@ def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.n
     Returns the record and the arrays beside it: ``histogram`` (layers, bins) of the relaxed mask where there is one,
     and, for seed 0, the ticket's ``mask`` packed to a bit a weight.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    images = data.load(config.dataset, device)
+    images = data.load(config.dataset, DEVICE)
     created = {"name": config.model, "num_classes": images.classes, "in_shape": images.shape}
-    model = models.create(**created, seed=config.seed).to(device)
+    layout = torch.channels_last if config.fast else torch.contiguous_format
+    model = models.create(**created, seed=config.seed).to(DEVICE, memory_format=layout)
     options = {"work": paths.WORK, "progress": progress}
-    recipe = replace(config.recipe, precision=config.precision)
+    recipe = config.training
     if config.method == "dense":
         history, ticket = train(model, images, recipe, seed=config.seed, **options), None
     else:

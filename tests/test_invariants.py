@@ -31,7 +31,7 @@ from toy import (
     watched,
 )
 
-from lottery_lib import batches, data, masks, models, regularizers, training
+from lottery_lib import batches, data, masks, models, recipes, regularizers
 from lottery_lib.methods import base, continuous, gradual
 from lottery_lib.relaxation import FixedMask, RelaxedMask
 from lottery_lib.training import Recipe, train
@@ -46,7 +46,7 @@ RECIPES = st.builds(
     momentum=st.floats(0.1, 0.95),
     nesterov=st.booleans(),
     weight_decay=st.floats(0, 0.1),
-    schedule=st.sampled_from(list(training.SCHEDULES)),
+    schedule=st.sampled_from(list(recipes.SCHEDULES)),
 )
 sparing = settings(max_examples=40)
 

@@ -9,7 +9,7 @@ import pytest
 
 from lottery_lib import data, masks, methods, models, paths, records, ticket_runs
 from lottery_lib.errors import LotteryError
-from lottery_lib.ticket_runs import LeNet, TicketRun
+from lottery_lib.ticket_runs import Cifar, CifarShort, LeNet, TicketRun
 from lottery_lib.training import Recipe
 
 WEIGHTS, EPOCHS = 64 * 300 + 300 * 100 + 100 * 10, 2
@@ -264,9 +264,10 @@ def test_a_bad_config_is_refused_in_one_sentence(given, sentence):
 def test_the_search_is_told_what_the_run_says():
     config = tiny("shuffled", regularizer="lp", eps=0.3, lam=0.5, mask_lr=2.0, rounds=2, alpha=0.1, seed=3)
     assert config.search_config() == methods.concave.Config(
-        density=0.2, recipe=Tiny.recipe, seed=3, rounds=methods.geometric(0.2, 2), regularizer="lp", shape=0.3,
+        density=0.2, recipe=Tiny.recipe, seed=3, rounds=Tiny.ladder, regularizer="lp", shape=0.3,
         lam=0.5, mask_lr=2.0, alpha=0.1,
     )  # fmt: skip
+    assert tiny(rounds=3).search_config().rounds == methods.geometric(0.2, 3)  # not as many as the ladder has
     assert tiny("lr-rewinding").search_config() == methods.magnitude.Config(
         density=0.2, recipe=Tiny.recipe, rounds=(0.5, 0.2), rewind_weights=False
     )
@@ -287,6 +288,8 @@ def test_the_search_is_told_what_the_run_says():
         (LeNet("dense", 1.0), "lenet-3593e338"),
         (LeNet("imp", 0.01, seed=3), "lenet-c883e9ee"),
         (LeNet(regularizer="l1", lam=2.8e-5), "lenet-a0e55e69"),
+        (CifarShort(lam=4e-5, rounds=4), "cifar-short-886f9ecf"),
+        (Cifar("imp", 0.05), "cifar-3d69d30b"),
     ],
 )
 def test_names_are_pinned(config, name):
@@ -297,11 +300,24 @@ def test_every_field_changes_the_name():
     other = {
         "method": "shuffled", "density": 0.1, "seed": 1, "regularizer": "l1", "eps": 0.2, "lam": 1.0, "mask_lr": 1.0,
         "start": 1.0, "alpha": 0.5, "score": "increase", "rounds": 2, "rewind_epoch": 1, "per_layer": True,
-        "precision": "bf16",
+        "precision": "bf16", "fast": False,
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(LeNet)}
     names = {records.name(LeNet(**{name: value})) for name, value in other.items()}
     assert len(names | {records.name(LeNet())}) == len(other) + 1
+
+
+def test_a_short_run_may_take_another_rate_batch_or_number_of_epochs():
+    run = CifarShort("dense", 1, epochs=3, lr=0.4, batch_size=256)
+    assert run.training == replace(CifarShort("dense", 1).training, epochs=3, lr=0.4, batch_size=256)
+    assert CifarShort("imp", 0.05, epochs=3).search_config().recipe.epochs == 3
+
+
+def test_the_way_to_compare_with_is_plain_fp32(monkeypatch):
+    monkeypatch.setattr(ticket_runs.speed, "precision", lambda asked, device: "bf16")
+    fast, plain = CifarShort(), CifarShort(fast=False)
+    assert (fast.training.precision, fast.training.fast) == ("bf16", True)
+    assert (plain.training.precision, plain.training.fast) == ("fp32", False)
 
 
 def test_the_lenet_protocol_reaches_the_densities_it_reports():

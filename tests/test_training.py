@@ -25,7 +25,7 @@ from toy import (
     timeless,
 )  # fmt: skip
 
-from lottery_lib import batches, masks, models, regularizers, training
+from lottery_lib import batches, checkpoints, masks, models, regularizers, training
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import continuous
 from lottery_lib.relaxation import FixedMask, RelaxedMask
@@ -210,7 +210,7 @@ def test_the_readers_random_numbers_go_on_as_they_were(tmp_path):
 def test_every_seed_and_epoch_draws_its_own_numbers():
     drawn = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1), (2**32, 0)):
-        with training.seeded(torch.device("cpu"), seed, epoch):
+        with checkpoints.seeded(torch.device("cpu"), seed, epoch):
             drawn.append(torch.rand(1).item())
     assert len(set(drawn)) == 5
 
@@ -276,14 +276,14 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path, epochs, monkeypa
     plain = lenet()
     train(plain, digits(), RECIPE)
     del epochs[:]
-    save = training.Checkpoint.save
+    save = checkpoints.Checkpoint.save
 
     def interrupted(self, *args, **kwargs):
         save(self, *args, **kwargs)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.Checkpoint, "save", interrupted)
+        patch.setattr(checkpoints.Checkpoint, "save", interrupted)
         train(lenet(), digits(), RECIPE, work=tmp_path)
     model = lenet()
     train(model, digits(), RECIPE, work=tmp_path)
@@ -345,11 +345,11 @@ def test_processes_side_by_side_may_make_the_same_training(tmp_path, monkeypatch
     def overtaken(*args):
         save_file(*args)
         with monkeypatch.context() as patch:  # another process makes all of it before this one renames its file
-            patch.setattr(training, "save_file", save_file)
+            patch.setattr(checkpoints, "save_file", save_file)
             patch.setattr(os, "getpid", lambda: -1)
             histories.append(train(lenet(), digits(), RECIPE, work=tmp_path))
 
-    monkeypatch.setattr(training, "save_file", overtaken)
+    monkeypatch.setattr(checkpoints, "save_file", overtaken)
     model = lenet()
     histories.append(train(model, digits(), RECIPE, work=tmp_path))
     plain = lenet()

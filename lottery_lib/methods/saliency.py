@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from .. import masks
 from ..errors import LotteryError
 from ..tickets import Ticket
-from ..training import seeded, snapshot
+from ..checkpoints import seeded
+from ..training import snapshot
 from .base import SearchConfig, Trainer
 
 TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do

@@ -1,0 +1,59 @@
+"""What makes a training fast and changes its numbers by rounding only, chosen by what the machine has."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+COMPILE_FROM = 500  # planned steps: compiling takes as long as it saves in about so many (benchmarks/)
+
+
+def precision(asked: str, device: str | torch.device) -> str:
+    """``asked``, or for "auto" bf16 where the device's matrix units or vector instructions take it, else fp32."""
+    if asked != "auto":
+        return asked
+    if torch.device(device).type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def forward(model: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
+    """``model`` as a function to train with: compiled if ``steps`` planned steps of convolutions pay for it.
+
+    Linear layers leave nothing to fuse that would pay. Without a C++ compiler, or where compiling fails, it is the
+    model itself, with a warning.
+    """
+    convolutional = any(isinstance(module, _ConvNd) for module in model.modules())
+    if steps < COMPILE_FROM or not convolutional:
+        return model
+    if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+        warnings.warn("no C++ compiler found: training runs uncompiled, somewhat slower", stacklevel=3)
+        return model
+    return Compiled(model)
+
+
+class Compiled:
+    """A compiled model for batches of the first one's shape; any other shape, a last short batch, goes uncompiled."""
+
+    def __init__(self, model: nn.Module):
+        self.model, self.shape = model, None
+        self.compiled = torch.compile(model, dynamic=False)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if self.shape is None:
+            return self._first(inputs)
+        return (self.compiled if inputs.shape == self.shape else self.model)(inputs)
+
+    def _first(self, inputs: Tensor) -> Tensor:
+        self.shape = inputs.shape
+        try:
+            return self.compiled(inputs)
+        except Exception as reason:  # the compiler's are of many types; the model's own come again below
+            outputs = self.model(inputs)
+            first = str(reason).strip().partition("\n")[0]
+            warnings.warn(f"torch.compile failed, so training runs uncompiled: {first}", stacklevel=4)
+            self.compiled = self.model
+            return outputs

@@ -1,0 +1,79 @@
+"""speed.py: what is compiled, what happens where nothing can be, and that the fast way computes what the plain does."""
+
+import warnings
+
+import pytest
+import torch
+from toy import convnet, digits, lenet, same_bits
+
+from lottery_lib import speed
+from lottery_lib.recipes import Recipe
+from lottery_lib.training import train
+
+INPUTS = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_only_long_trainings_of_convolutions_are_compiled():
+    conv, dense = convnet(), lenet()
+    assert speed.forward(conv, speed.COMPILE_FROM - 1) is conv
+    assert speed.forward(dense, 10**6) is dense
+    assert isinstance(speed.forward(conv, speed.COMPILE_FROM), speed.Compiled)
+
+
+def test_without_a_compiler_the_model_runs_as_it_is(monkeypatch):
+    monkeypatch.setattr(speed.shutil, "which", lambda name: None)
+    model = convnet()
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler found: training runs uncompiled"):
+        assert speed.forward(model, speed.COMPILE_FROM) is model
+
+
+def test_where_compiling_fails_the_model_runs_as_it_is_and_that_is_said_once(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no such instruction\nand much more")
+
+    monkeypatch.setattr(torch, "compile", lambda model, **_: broken)
+    model = convnet().eval()
+    forward = speed.forward(model, speed.COMPILE_FROM)
+    with pytest.warns(UserWarning, match="training runs uncompiled: no such instruction$"):
+        first = forward(INPUTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(forward(INPUTS), first)
+    assert torch.equal(first, model(INPUTS))
+
+
+def test_an_error_of_the_model_itself_is_not_hidden():
+    forward = speed.forward(convnet().eval(), speed.COMPILE_FROM)
+    with pytest.raises(RuntimeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        forward(INPUTS[:, :, 0])  # no images
+
+
+def test_a_batch_of_another_shape_goes_uncompiled(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: lambda x: seen.append(len(x)) or model(x))
+    forward = speed.forward(convnet().eval(), speed.COMPILE_FROM)
+    for rows in (16, 7, 16):
+        assert len(forward(INPUTS[:rows])) == rows
+    assert seen == [16, 16]
+
+
+def test_compiled_training_is_the_plain_one_up_to_rounding_and_the_same_every_time(monkeypatch):
+    """Three epochs in float32; channels-last, as runs have it."""
+    monkeypatch.setattr(speed, "COMPILE_FROM", 0)
+    plain, first, second = (convnet().to(memory_format=torch.channels_last) for _ in range(3))
+    train(plain, digits(), Recipe(epochs=2, lr=0.05, fast=False))
+    for model in (first, second):
+        train(model, digits(), Recipe(epochs=2, lr=0.05))
+    assert same_bits(first.state_dict(), second.state_dict())
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(first.state_dict()[name], tensor, rtol=5e-3, atol=5e-4)
+
+
+@pytest.mark.parametrize("has, chosen", [((False, False), "fp32"), ((True, False), "bf16"), ((False, True), "bf16")])
+def test_precision_follows_the_processor_unless_it_is_given(has, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has[0])
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has[1])
+    assert speed.precision("auto", "cpu") == chosen
+    assert speed.precision("fp32", "cpu") == "fp32"
+    assert speed.precision("bf16", "cpu") == "bf16"
