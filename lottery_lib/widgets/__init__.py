@@ -7,7 +7,8 @@ try:
 except ImportError:
     raise LotteryError("the interactive figures need anywidget: pip install -e .[book]") from None
 
+from .explorer import TicketExplorer
 from .playground import Playground
 from .regularizer_card import RegularizerCard
 
-__all__ = ["Playground", "RegularizerCard"]
+__all__ = ["Playground", "RegularizerCard", "TicketExplorer"]

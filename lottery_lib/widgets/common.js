@@ -3,6 +3,7 @@
 
 export function html(tag, properties = {}, parent = null) {
   const node = Object.assign(document.createElement(tag), properties);
+  if (tag === "input") node.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab leaves it its arrow keys
   parent?.append(node);
   return node;
 }
@@ -29,7 +30,6 @@ export function frame(el, label) {
   const root = html("div", { className: "lottery" }, el);
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", label);
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // in JupyterLab, arrow keys move sliders alone
   return root;
 }
 
