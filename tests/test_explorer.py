@@ -135,6 +135,8 @@ def test_accuracy_is_measured_interpolated_or_unknown():
     assert between["kind"] == "interpolated" and between["between"] == [0.04, 0.08]
     assert between["accuracy"] == pytest.approx(80 + 10 * math.log(6 / 4) / math.log(2))
     assert search.at(1)["accuracy"] == {"kind": "unknown"}
+    search.add(Point(0.087, 95.0, 1.0, 2, 0.5))  # cut at this α; other seeds kept other numbers of weights
+    assert search.at(0.5)["accuracy"]["accuracy"] == 95 and search.at(0.25)["accuracy"]["accuracy"] == 90
     assert Search(SEARCH, counts).at(0.5)["accuracy"] == {"kind": "unknown"}
 
 
