@@ -136,8 +136,9 @@ def test_what_is_measured_and_what_is_not_look_different(open_widget):
     counts = np.array([[90, 2, 2, 2, 2, 2]])
     points = [Point(0.04, 80.0, None, 1), Point(0.087, 90.0, 1.5, 3, 0.25)]  # α's mean density over seeds
     task = Task("a toy", [("fc", 100)], [Search(DigitsLeNet(lam=0.1), counts, points)])
-    page, _ = open_widget(TicketExplorer({"toy": task}, lam=0.1, alpha=0.25))
+    page, _ = open_widget(TicketExplorer({"toy": task}, lam=0.1, alpha=1.0))
     plot = page.get_by_role("img", name="test accuracy")
+    control(page, "α").press("Home")
     says(page, "90.00 % ± 1.50, measured (n = 3)")
     assert plot.locator("circle.measured").count() == 1 and plot.locator(".interpolated").count() == 0
     control(page, "α").press("ArrowRight")
