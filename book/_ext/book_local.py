@@ -16,6 +16,12 @@ BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
 GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]+@)?|git@)github\.com[:/](?P<name>[^/]+/[^/]+?)(?:\.git)?/?")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+MENDED = {  # what screen readers stumble over in the theme's pages -> better
+    r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"': r"\1",  # its text says more
+    r'(<i class="theme-switch [^>]*?) title="[^"]*"': r"\1",  # the button around it has a name
+    r'(<summary) aria-label="Toggle hidden content"': r"\1",
+    r' role="(?:list" (?=class="citation-list)|doc-biblioentry")': "",
+}
 SOURCE, MIRROR = ROOT / "notebooks", BOOK / "notebooks"
 
 
@@ -94,6 +100,16 @@ def finish_page(app, pagename, templatename, context, doctree):
         relink(context.get("header_buttons", []))
 
 
+def mend_pages(app, exception):
+    """Apply ``MENDED`` to the finished pages: parts of them come from the theme's templates, out of reach before."""
+    for page in Path(app.outdir).rglob("*.html"):
+        text = mended = page.read_text(encoding="utf-8")
+        for found, better in MENDED.items():
+            mended = re.sub(found, better, mended)
+        if mended != text:
+            page.write_text(mended, encoding="utf-8")
+
+
 def setup(app):
     if importlib.util.find_spec("lottery_lib") is None:
         raise ExtensionError("the book needs the library: run `pip install -e '.[book]'` in the checkout first")
@@ -102,4 +118,5 @@ def setup(app):
     app.connect("builder-inited", copy_scripts)
     app.add_post_transform(StillPictures)
     app.connect("html-page-context", finish_page, priority=900)  # the theme makes its buttons at 501
+    app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -111,6 +111,10 @@ function render({ model, el }) {
     const top = mask ? 1 : Math.max(...size, alpha), floor = height - 16, bar = (width - 1) / (BINS + 2);
     const counts = new Array(BINS + 2).fill(0); // exactly 0, the bins between, and exactly 1 for a mask
     for (const value of size) counts[place(value / top)] += 1;
+    const between = data.d - counts[0] - counts.at(-1);
+    histogram.view.node.setAttribute("aria-label", mask
+      ? `Histogram of m: ${counts[0]} at 0, ${between} between, ${counts.at(-1)} at 1`
+      : `Histogram of |w|: ${counts[0]} at 0, the others up to ${shown(top)}`);
     const tall = (count) => (Math.log1p(count) / Math.log1p(data.d)) * (floor - 12);
     counts.forEach((count, k) => {
       context.fillStyle = colour(k ? "mark" : "contrast");
