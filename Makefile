@@ -3,7 +3,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help book test figures lab clean check
+.PHONY: help book test figures bench lab clean check
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -11,6 +11,7 @@ help:
 	@echo "make book      build the book into _build/html and say where to open it"
 	@echo "make test      build the book and run all tests; those in a browser need Chromium (CHROMIUM=/path/to/it)"
 	@echo "make figures   draw figures/ from the committed records"
+	@echo "make bench     time a training step against the machine's limit; some minutes, on an idle machine"
 	@echo "make lab       open the notebooks in JupyterLab"
 	@echo "make clean     remove what was built; .venv stays (rm -r .venv)"
 	@echo "The first one installs into .venv, some minutes; another Python: make book PYTHON=python3.12"
@@ -26,6 +27,9 @@ test: .venv/test.stamp book
 
 figures: .venv/book.stamp
 	$(BIN)/lottery figure
+
+bench: .venv/book.stamp
+	$(BIN)/lottery bench
 
 lab: .venv/lab.stamp
 	$(BIN)/jupyter lab notebooks/

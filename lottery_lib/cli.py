@@ -142,6 +142,17 @@ def figure():
 
 
 @app.command()
+def bench(device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu"):
+    """Time a training step against the machine's limit and the usual loop; some minutes, on an idle machine."""
+    from lottery_lib import notebooks, paths
+
+    sys.path.insert(0, str(paths.ROOT))  # benchmarks/ is part of the checkout, not of the library
+    from benchmarks import bench
+
+    typer.echo(f"wrote {notebooks.shown(bench.write(bench.run(device)))}")
+
+
+@app.command()
 def claims(write: Annotated[bool, typer.Option("--write", help="Renew the table in README.md.")] = False):
     """Print the claims and what the records say of them."""
     from lottery_lib import claims, paths

@@ -14,6 +14,7 @@ ROOT = _root()
 RESULTS = ROOT / "results"
 WORK = ROOT / "_work"  # checkpoints of trainings, ignored by git
 FIGURES = ROOT / "figures"
+BENCHMARKS = ROOT / "benchmarks" / "results"  # one file a machine
 GRIDS = ROOT / "workflow" / "grids"
 PROFILES = ROOT / "workflow" / "profiles"  # of Snakemake
 SNAKEFILE = ROOT / "workflow" / "Snakefile"

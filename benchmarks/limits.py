@@ -1,0 +1,70 @@
+"""The least time that a training step can take on this machine: its arithmetic, or its traffic, at measured rates.
+
+FLOPs are those of the matrix products and convolutions of one forward and backward pass, as PyTorch's own counter has
+them (a multiplication and an addition are two). Traffic counts each tensor once per use, with a perfect cache for
+everything between: every layer's output is written once and read twice (by the next layer, and in the backward pass),
+and its gradient is written and read once; every weight is read twice, its gradient written and read once, and its
+momentum and value each read and written by the optimiser. The limit is the larger of the two times. It leaves out
+normalisation, augmentation, and all that the interpreter does: what a loop takes beyond it is its overhead.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+SIZE = 2048  # of the square matrices whose product gives the rate of arithmetic
+COPIED = 64 * 2**20  # float32 values in the copy that gives the rate of traffic, far more than any cache
+
+
+def seconds(call: Callable[[], object], device: str) -> float:
+    """Wall-clock time of one call, until the device has done it."""
+    began = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+class Machine:
+    """Measures the two rates; called again between the other measurements, so that all see the same machine."""
+
+    def __init__(self, device: str, dtype: torch.dtype):
+        self.device = device
+        self.a, self.b = (torch.randn(SIZE, SIZE, device=device, dtype=dtype) for _ in range(2))
+        self.source = torch.zeros(COPIED, device=device)
+        self.target = torch.zeros_like(self.source)
+        self.rates()  # warm-up
+
+    def rates(self) -> dict[str, float]:
+        """FLOP/s of a matrix product and bytes/s of a copy (read and write), the best of three."""
+        product = min(seconds(lambda: self.a @ self.b, self.device) for _ in range(3))
+        copy = min(seconds(lambda: self.target.copy_(self.source), self.device) for _ in range(3))
+        return {"flops": 2 * SIZE**3 / product, "bytes": 2 * 4 * COPIED / copy}
+
+
+def work(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, float]:
+    """FLOPs and bytes of one training step on this batch; ``model`` is left without gradients."""
+    outputs = 0
+
+    def count(module: nn.Module, _, output: Tensor) -> None:
+        nonlocal outputs
+        if not list(module.children()):  # a layer, not a container
+            outputs += output.numel()
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    with FlopCounterMode(display=False) as counter:
+        cross_entropy(model(inputs), labels).backward()
+    for hook in hooks:
+        hook.remove()
+    model.zero_grad(set_to_none=True)
+    weights = sum(p.numel() for p in model.parameters())
+    return {"flops": counter.get_total_flops(), "bytes": 4 * (5 * outputs + 8 * weights)}
+
+
+def milliseconds(step: dict[str, float], rates: dict[str, float]) -> float:
+    """The limit of a step whose ``work`` this is."""
+    return 1000 * max(step[unit] / rates[unit] for unit in ("flops", "bytes"))

@@ -1,0 +1,147 @@
+"""What a ticket costs: steps timed by ``benchmarks/``, and from them the seconds that each method takes to its ticket."""
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import analysis, paths, records
+from .errors import LotteryError
+from .style import BLUE, GREEN, ORANGE, STYLE, VERMILION, new_figure
+
+LOOPS = {  # (loop, phase) as benchmarks/ name them -> what they are called, and their colour
+    ("ours", "dense"): ("dense", BLUE),
+    ("ours", "relaxed"): ("relaxed: weights and mask", ORANGE),
+    ("ours", "masked"): ("under a fixed mask", GREEN),
+    ("uncompiled", "dense"): ("dense, not compiled", "#777777"),
+    ("reference", "masked"): ("the usual loop, under a fixed mask", VERMILION),
+}
+COMPARED = ("mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
+RELAXED = ("concave", "continuous")  # methods whose search moves a mask; all others' are priced as masked training
+
+
+def measured(folder: Path = paths.BENCHMARKS) -> dict[str, dict]:
+    """Machine -> what ``lottery bench`` wrote on it; LotteryError if it was run on none."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        raise LotteryError(f"no measurements in {folder}; make them with: make bench")
+    return {each["provenance"]["device"]: each for each in found}
+
+
+def steps(found: dict, part: str = "steps") -> pd.DataFrame:
+    """One row a network, loop and phase: ``ms`` a step (median, with ``least`` and ``most``), ``limit`` ms, their ratio
+    ``over_limit``, ``batch_size``, ``width``, ``weights``. ``part`` is "steps", or "widths" of one network."""
+    rows = [row | {"limit": row["limit"]["median"], **row["ms"], "ms": row["ms"]["median"]} for row in found[part]]
+    frame = pd.DataFrame(rows).drop(columns="median")
+    return frame.assign(over_limit=frame.ms / frame.limit)
+
+
+def side_by_side(found: dict) -> pd.DataFrame:
+    """Steps a second of all trainings together, for one on all cores and for one on each core; a row a network."""
+    ways = ("one_on_all_cores", "one_on_each_core")
+    rows = [{"model": row["model"], **{way: row[way]["median"] for way in ways}} for row in found["side_by_side"]]
+    return pd.DataFrame(rows)
+
+
+def summary(found: dict) -> pd.DataFrame:
+    """A table to read: networks down; the limit, every loop's ms a step, and the ratios that matter across."""
+    rows = steps(found)
+    wide = rows.pivot(index="model", columns=["loop", "phase"], values="ms").loc[rows.model.unique()]
+    shown = pd.DataFrame({"limit, ms": rows.groupby("model").limit.first().loc[wide.index]})
+    for key, (called, _) in LOOPS.items():
+        shown[f"{called}, ms"] = wide[key]
+    shown["dense / limit"] = wide["ours", "dense"] / shown["limit, ms"]
+    shown["relaxed / dense"] = wide["ours", "relaxed"] / wide["ours", "dense"]
+    shown["usual / ours"] = wide["reference", "masked"] / wide["ours", "masked"]
+    return shown.round(2).rename(index=analysis.network).rename_axis(None)
+
+
+def to_a_ticket(table: pd.DataFrame, found: dict) -> pd.DataFrame:
+    """Epochs and seconds to a retrained ticket, and its accuracy, for the methods ``COMPARED``.
+
+    Seconds are the epochs' steps at the step times measured on one machine, not those of the records, whose machines
+    differ and were busy. Networks that were not timed are left out.
+    """
+    runs = analysis.chosen(table)
+    runs = runs[runs.name.isin(COMPARED)]
+    times = steps(found).set_index(["model", "loop", "phase"]).ms
+    rows = []
+    for line, each in runs.groupby(["protocol", "model", "name", "density_asked"], sort=False):
+        protocol, model, called, density = line
+        if (model, "ours", "dense") not in times.index:
+            continue
+        run = each.iloc[0]
+        record = records.read_run(run.run)[0]
+        epoch = record["images"]["train"] // record["recipe"]["batch_size"] / 1000  # its steps; and ms are not s
+        masked = times[model, "ours", "masked"]
+        search = times[model, "ours", "relaxed"] if run.method in RELAXED else masked
+        seconds = epoch * (run.search_epochs * search + (run.total_epochs - run.search_epochs) * masked)
+        rows.append(
+            {"protocol": protocol, "model": model, "name": called, "density": density, "epochs": run.total_epochs,
+             "seconds": seconds, "test_accuracy": each.test_accuracy.mean(), "n": len(each)}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@mpl.rc_context(STYLE)
+def step_times(found: dict) -> Figure:
+    """Every loop's step in multiples of the machine's limit, a column a network; bars from the least to the most."""
+    rows = steps(found)
+    names = list(rows.model.unique())
+    figure, ((ax,),) = new_figure(1, 1, (8, 3.4))
+    for place, (key, (called, colour)) in enumerate(LOOPS.items()):
+        each = rows[(rows.loop == key[0]) & (rows.phase == key[1])].set_index("model").loc[names]
+        x = [column + (place - 2) * 0.14 for column in range(len(names))]
+        spread = [(each.ms - each.least) / each.limit, (each.most - each.ms) / each.limit]
+        ax.errorbar(x, each.over_limit, spread, color=colour, marker="o", ms=4, ls="", capsize=2, label=called)
+    ax.axhline(1, color="#222222", lw=1, ls=":", label="the machine's limit")
+    ax.set_xticks(range(len(names)), [analysis.network(name) for name in names])
+    ax.set(yscale="log", ylabel="time of a step / limit")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def growth(found: dict) -> Figure:
+    """How the step grows with the network's width, and how trainings side by side share the cores."""
+    rows, together = steps(found, "widths"), side_by_side(found) if "side_by_side" in found else None
+    figure, ((width, many),) = new_figure(1, 2, (8, 3))
+    for phase in ("dense", "relaxed"):
+        each = rows[rows.phase == phase]
+        called, colour = LOOPS["ours", phase]
+        width.plot(each.width, each.ms, color=colour, marker="o", ms=4, label=called)
+    width.plot(each.width, each.limit, color="#222222", ls=":", lw=1, label="limit")
+    label = analysis.network(rows.model.iloc[0])
+    width.set(xscale="log", yscale="log", xlabel=f"width of {label}", ylabel="ms a step", xticks=each.width)
+    width.xaxis.set_major_formatter("×{x:g}")
+    width.xaxis.set_minor_formatter("")
+    width.legend()
+    if together is not None:
+        gain = together.one_on_each_core / together.one_on_all_cores
+        many.bar([analysis.network(name) for name in together.model], gain, color=BLUE, width=0.5)
+        many.axhline(1, color="#222222", lw=1, ls=":")
+        many.set_ylabel("steps a second: one training a core\n/ one on all cores")
+    else:
+        many.axis("off")
+    return figure
+
+
+def machine(found: dict) -> str:
+    """A sentence on what was measured, where, and how often."""
+    made, rows = found["provenance"], steps(found)
+    compiling = rows[(rows.loop == "ours") & (rows.phase == "dense")].set_index("model").warm_up_seconds
+    warm = ", ".join(f"{analysis.network(model)} {seconds:.0f} s" for model, seconds in compiling.items())
+    return (
+        f"Measured on: {made['device']}, {made['threads']} threads, {made['precision']}, torch {made['torch']}; "
+        f"medians of {rows.n.min()} to {rows.n.max()} measurements. The first round, which compiles, is not counted: {warm}."
+    )
+
+
+def memory(found: dict) -> pd.DataFrame:
+    """Bytes a weight at a step's peak, beside the weight itself, phase by phase."""
+    rows = pd.DataFrame(found["memory"]).set_index("phase").bytes_a_weight
+    return pd.DataFrame({"bytes a weight": rows, "beyond dense": rows - rows["dense"]}).round(1).rename_axis(None)

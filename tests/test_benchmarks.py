@@ -1,0 +1,86 @@
+"""benchmarks/: that it counts and compares what it says; how fast anything is, no test asks."""
+
+import json
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from lottery_lib import paths
+
+sys.path.insert(0, str(paths.ROOT))
+from benchmarks import bench, limits  # noqa: E402
+from benchmarks.reference import Reference  # noqa: E402
+
+TINY = bench.Case("lenet-300-100", (1, 8, 8), 10, 16, steps=2, rounds=2, augment=False, width=0.1)
+COLOUR = bench.Case("conv-small", (3, 8, 8), 10, 8, steps=2, rounds=2, width=0.1)
+
+
+def test_work_counts_products_and_traffic():
+    """Two linear layers on a batch of 5: no gradient is asked for at the input."""
+    model = nn.Sequential(nn.Linear(7, 11, bias=False), nn.Linear(11, 3, bias=False))
+    step = limits.work(model, torch.randn(5, 7), torch.zeros(5, dtype=torch.long))
+    assert step["flops"] == 2 * 5 * (2 * 7 * 11 + 3 * 11 * 3)
+    assert step["bytes"] == 4 * (5 * 5 * (11 + 3) + 8 * (7 * 11 + 11 * 3))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_limit_is_the_larger_of_both_times():
+    rates = {"flops": 1e6, "bytes": 1e3}
+    assert limits.milliseconds({"flops": 2e6, "bytes": 1e3}, rates) == 2000
+    assert limits.milliseconds({"flops": 1e5, "bytes": 5e2}, rates) == 500
+
+
+@pytest.mark.parametrize("case", [TINY, COLOUR], ids=lambda case: case.model)
+def test_the_reference_loop_trains_under_the_mask(case):
+    model, split = bench.network(case, "cpu"), bench.pictures(case, "cpu")
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    mask = bench.mask(model)
+    assert Reference(model, split, case.batch_size, mask, "cpu").epoch() > 0
+    for name, kept in mask.items():
+        weight = model.get_parameter(name)
+        assert (weight[~kept] == 0).all() and not torch.equal(weight[kept], before[name][kept])
+
+
+def test_our_loop_runs_in_the_phase_that_it_says():
+    split = bench.pictures(TINY, "cpu")
+    names = [type(bench.Ours(TINY, split, "cpu", phase, bench.Recipe()).rule).__name__ for phase in bench.PHASES]
+    assert names == ["Parameterization", "RelaxedMask", "FixedMask"]
+    ours = bench.Ours(TINY, split, "cpu", "relaxed", bench.Recipe())
+    before = [m.clone() for m in ours.rule.m]
+    assert ours.epoch() > 0
+    assert not all(torch.equal(a, b) for a, b in zip(before, ours.rule.m))
+
+
+def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
+    turns = []
+    for loop in (bench.Ours, bench.Reference):
+        epoch = loop.epoch
+        monkeypatch.setattr(loop, "epoch", lambda self, epoch=epoch: turns.append(type(self).__name__) or epoch(self))
+    monkeypatch.setattr(limits, "SIZE", 64)
+    monkeypatch.setattr(limits, "COPIED", 1024)
+    machine = limits.Machine("cpu", torch.float32)
+    rows = bench.compare(TINY, machine, "cpu", "fp32")
+    assert turns == [*["Ours"] * 4, "Reference"] * 3  # the warm-up, then two rounds
+    assert [(row["loop"], row["phase"]) for row in rows] == [
+        ("ours", "dense"), ("ours", "relaxed"), ("ours", "masked"), ("uncompiled", "dense"), ("reference", "masked")
+    ]  # fmt: skip
+    for row in rows:
+        assert row["ms"]["n"] == 2 and 0 < row["ms"]["least"] <= row["ms"]["median"] <= row["ms"]["most"]
+        assert row["limit"]["median"] > 0 and row["flops"] > 0 and row["warm_up_seconds"] > 0
+    json.dumps(rows)
+
+
+def test_bytes_a_weight_are_those_of_the_tensors_that_a_phase_holds():
+    """Dense: gradient and momentum. The mask adds itself, θ, and what one update needs; all within 24 bytes."""
+    found = {row["phase"]: row["bytes_a_weight"] for row in bench.memory("cpu")}
+    assert found["dense"] == pytest.approx(8, abs=0.1)
+    assert 8 <= found["relaxed"] - found["dense"] <= 24
+    assert 1 <= found["masked"] - found["dense"] <= 4.1
+
+
+def test_the_file_is_named_by_the_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    path = bench.write({"provenance": {"device": "Some CPU @ 2 GHz (2 cores)"}})
+    assert path.name == "some-cpu-2-ghz-2-cores.json" and json.loads(path.read_text())

@@ -1,0 +1,100 @@
+"""costs.py: measurements of steps read as tables, and priced to a ticket."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from lottery_lib import costs
+from lottery_lib.errors import LotteryError
+
+MS = {("ours", "dense"): 2.0, ("ours", "relaxed"): 3.0, ("ours", "masked"): 2.5, ("uncompiled", "dense"): 2.2,
+      ("reference", "masked"): 20.0}  # fmt: skip
+
+
+def times(value):
+    return {"median": value, "least": value - 0.5, "most": value + 1, "n": 3}
+
+
+def rows(model, width=1, loops=MS):
+    return [
+        {"model": model, "width": width, "batch_size": 128, "precision": "fp32", "weights": 10, "limit": times(1.6),
+         "loop": loop, "phase": phase, "ms": times(width * ms), "warm_up_seconds": 4.0}
+        for (loop, phase), ms in loops.items()
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def found():
+    ours = {key: ms for key, ms in MS.items() if key[0] == "ours" and key[1] != "masked"}
+    way = {"one_on_all_cores": times(10.0), "one_on_each_core": times(15.0)}
+    return {
+        "provenance": {"device": "A machine", "threads": 2, "precision": "fp32", "torch": "9.9"},
+        "steps": rows("lenet-300-100") + rows("resnet20"),
+        "widths": [row for width in (1, 2, 4) for row in rows("resnet20", width, ours)],
+        "memory": [{"phase": "dense", "bytes_a_weight": 8.0}, {"phase": "relaxed", "bytes_a_weight": 26.0}],
+        "side_by_side": [{"model": "resnet20", "batch_size": 128, "cores": 2} | way],
+    }
+
+
+def test_measurements_are_those_of_every_machine(tmp_path, found):
+    with pytest.raises(LotteryError, match="no measurements in .*; make them with: make bench"):
+        costs.measured(tmp_path)
+    other = found | {"provenance": found["provenance"] | {"device": "Another"}}
+    for stem, each in (("a", found), ("b", other)):
+        (tmp_path / f"{stem}.json").write_text(json.dumps(each))
+    assert costs.measured(tmp_path) == {"A machine": found, "Another": other}
+
+
+def test_the_table_gives_each_loop_and_the_ratios(found):
+    shown = costs.summary(found)
+    assert list(shown.index) == ["LeNet-300-100", "ResNet-20"]
+    row = shown.loc["ResNet-20"]
+    assert (row["limit, ms"], row["dense, ms"], row["dense / limit"]) == (1.6, 2.0, 1.25)
+    assert (row["relaxed / dense"], row["usual / ours"]) == (1.5, 8.0)
+
+
+def test_memory_is_given_beyond_dense(found):
+    assert costs.memory(found)["beyond dense"].to_dict() == {"dense": 0.0, "relaxed": 18.0}
+
+
+def test_the_machine_and_the_warm_up_are_named(found):
+    said = costs.machine(found)
+    assert "A machine, 2 threads, fp32, torch 9.9" in said and "ResNet-20 4 s" in said
+
+
+def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, monkeypatch):
+    """A search of 10 epochs on a moving mask, then 10 masked; IMP masked all the way. 1,000 images in batches of 100."""
+    lines = [("mask, log", "concave", 10, 20), ("IMP", "imp", 40, 50), ("random", "random", 0, 10)]
+    runs = pd.DataFrame(
+        {"run": called, "protocol": "lenet", "model": "lenet-300-100", "name": called, "method": method,
+         "density_asked": 0.05, "search_epochs": search, "total_epochs": total, "test_accuracy": accuracy}
+        for called, method, search, total in lines for accuracy in (90.0, 92.0)
+    )  # fmt: skip
+    untimed = runs.assign(model="vgg16")
+    monkeypatch.setattr(costs.analysis, "chosen", lambda table: table)
+    record = {"images": {"train": 1000}, "recipe": {"batch_size": 100}}
+    monkeypatch.setattr(costs.records, "read_run", lambda run: (record, {}))
+    priced = costs.to_a_ticket(pd.concat([runs, untimed]), found).set_index("name")
+    assert set(priced.index) == {"mask, log", "IMP"} and set(priced.model) == {"lenet-300-100"}
+    assert priced.seconds.to_dict() == pytest.approx(
+        {"mask, log": 10 * (10 * 3.0 + 10 * 2.5) / 1000, "IMP": 10 * 50 * 2.5 / 1000}
+    )
+    assert priced.test_accuracy.to_dict() == {"mask, log": 91.0, "IMP": 91.0} and set(priced.n) == {2}
+
+
+def test_the_figures_show_the_measurements(found):
+    ax = costs.step_times(found).axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["LeNet-300-100", "ResNet-20"]
+    heights = {bar.get_label(): list(bar.lines[0].get_ydata()) for bar in ax.containers}
+    assert heights["dense"] == pytest.approx([1.25, 1.25])
+    assert heights["the usual loop, under a fixed mask"] == pytest.approx([12.5, 12.5])
+    width, many = costs.growth(found).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in width.lines}
+    assert lines["dense"] == [2.0, 4.0, 8.0] and lines["relaxed: weights and mask"] == [3.0, 6.0, 12.0]
+    assert [bar.get_height() for bar in many.patches] == [1.5]
+
+
+def test_without_processes_side_by_side_that_panel_is_left_out(found):
+    del found["side_by_side"]
+    assert not costs.growth(found).axes[1].axison
