@@ -85,7 +85,7 @@ class TicketRun:
 
     @property
     def round_densities(self) -> tuple[float, ...]:
-        """After each round of search: the ladder's where magnitude pruning takes as many, else of equal ratio."""
+        """After each round of search, the ladder's where magnitude pruning takes as many, else of equal ratio."""
         ladder = tuple(density for density in self.ladder if density >= self.density)
         if self.method in ("imp", "lr-rewinding") or (self.rounds == len(ladder) and self.density in ladder):
             return ladder
