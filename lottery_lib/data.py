@@ -99,7 +99,7 @@ class Split:
 
     @cached_property
     def inputs(self) -> Tensor:
-        """All images normalised (N, C, H, W) float32, made once; ``batches`` takes from them where nothing is augmented."""
+        """All images normalised (N, C, H, W) float32, made once, for ``batches`` without augmentation."""
         return normalize(self.images, self.mean, self.std)
 
 
