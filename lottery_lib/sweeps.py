@@ -155,8 +155,7 @@ def run(name: str, part: str = "1/1", budget: str | None = None, dry_run: bool =
         return loop(configs, limit)
     left = [config for config in configs if not records.exists(config)]
     print(progress(configs, left, Costs(set(configs) - set(left))))
-    for config in left:
-        print(records.command(config))
+    print(*map(records.command, left), sep="\n", end="\n" if left else "", flush=True)
     return {}
 
 

@@ -34,7 +34,8 @@ def run(
         raise LotteryError(f"unknown profile {profile!r}{hint(profile, profiles)}")
     if target not in TARGETS:
         raise LotteryError(f"unknown target {target!r}{hint(target, TARGETS)}")
-    groups, batch, started = sweeps.grid(name), BATCH.get(profile, 1), time.time()
+    groups, started = sweeps.grid(name), time.time()
+    batch = max(BATCH.get(profile, 1), sum(map(len, groups)) // 1000)  # nobody schedules more jobs gladly
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.SNAKEFILE), "--directory", str(paths.ROOT)]
     command += ["--profile", str(profiles[profile]), "--config", f"grid={name}", f"batch={batch}"]
     command += ["--cores", str(cores)] if cores else []

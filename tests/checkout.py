@@ -1,0 +1,101 @@
+"""A checkout for processes that are killed: a copy of the library, with a protocol of tiny runs and a grid."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import yaml
+
+from lottery_lib import paths
+
+TINY = """
+
+class Tiny(ticket_runs.DigitsLeNet):
+    protocol = "tiny"
+    recipe = ticket_runs.Recipe(epochs=2, batch_size=720)
+    ladder = (0.6, 0.5, 0.4, 0.3, 0.2)
+
+
+def _tiny(config, progress):
+    if config.seed == 13 and (paths.ROOT / "unlucky").exists():
+        raise LotteryError("out of luck")
+    return ticket_runs.run(config, progress)
+
+
+from functools import cache, partial
+
+from . import data, models, paths
+
+data.load, models.create = cache(data.load), partial(models.create, width=0.1)
+PROTOCOLS["tiny"] = (Tiny, _tiny)
+"""
+
+
+class Checkout:
+    """The grid ``tiny`` of four methods, and ``lottery sweep tiny`` as a process."""
+
+    def __init__(self, root, seeds, densities):
+        here = paths.ROOT
+        for part in ("lottery_lib", "workflow"):
+            shutil.copytree(here / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.js", "grids"))
+        shutil.copy(here / "pyproject.toml", root)
+        with (root / "lottery_lib" / "experiments.py").open("a") as module:
+            module.write(TINY)
+        rows = [{"method": method, "density": densities} for method in ("random", "concave", "imp", "snip")]
+        (root / "workflow" / "grids").mkdir()
+        (root / "workflow" / "grids" / "tiny.yaml").write_text(
+            yaml.safe_dump({"protocol": "tiny", "over": {"seed": seeds}, "runs": rows})
+        )
+        self.root, self.runs = root, len(seeds) * len(rows) * len(densities)
+
+    def start(self, *words):
+        code = "from lottery_lib.cli import app; app()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "sweep", "tiny", *words], cwd=self.root, text=True, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def sweep(self, *words):
+        """Run to the end: exit code, stdout and stderr."""
+        process = self.start(*words)
+        stdout, stderr = process.communicate()
+        return process.returncode, stdout, stderr
+
+    def killed(self, more, delay, *words):
+        """Kill -9 a sweep, with all its children, some time after so many ``more`` records; its stdout."""
+        process, target = self.start(*words), len(self.recorded()) + more
+        while len(self.recorded()) < target:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
+
+    def recorded(self):
+        return {path.parent.name for path in self.root.glob("results/[!.]*/record.json")}
+
+    def contents(self):
+        """Everything on record but times and provenance: run -> (record, arrays as they are on disk)."""
+        found = {}
+        for run in self.recorded():
+            folder = self.root / "results" / run
+            assert sorted(path.name for path in folder.iterdir()) == ["arrays.npz", "record.json"]
+            record = json.loads((folder / "record.json").read_text("utf-8"))
+            for timed in (record, *record["history"]):
+                timed.pop("seconds")
+            record.pop("provenance")
+            with np.load(folder / "arrays.npz") as stored:
+                arrays = {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in stored.items()}
+            found[run] = record, arrays
+        return found
+
+
+def commands(stdout):
+    """What a sweep has started."""
+    return [line.partition(": ")[2] for line in stdout.splitlines() if ": lottery train" in line]
