@@ -111,6 +111,14 @@ class LeNet(TicketRun):
     )  # fmt: skip
 
 
+class LeNetHalf(LeNet):
+    """The same at half the epochs a training: what does IMP, whose price is its epochs, lose or gain by that?"""
+
+    protocol = "lenet-half"
+    version = 1
+    recipe = Recipe(epochs=5)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cifar(TicketRun):
     """ResNet-20 on CIFAR-10 as published: 160 epochs, rate ÷ 10 at 80 and 120 (He et al. 2016). For a GPU."""
@@ -161,7 +169,7 @@ class DigitsLeNet(TicketRun):
     ladder = (0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05)
 
 
-PROTOCOLS = (LeNet, Cifar, CifarShort, DigitsLeNet)
+PROTOCOLS = (LeNet, LeNetHalf, Cifar, CifarShort, DigitsLeNet)
 
 _SEARCH = {
     "dense": controls, "concave": concave, "one-shot": magnitude, "imp": magnitude, "lr-rewinding": magnitude,
