@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from functools import partial
@@ -108,7 +109,7 @@ STATIC = """<!doctype html><html lang="en" data-theme="{scheme}"><meta charset="
 
 @pytest.fixture(params=["file", "http"])
 def open_widget(request, open_page, served, tmp_path):
-    """``open_widget(*widgets, **options)``: their views on a static page as myst-nb would write it, by file and http."""
+    """``open_widget(*widgets, **options)``: their views on a static page such as myst-nb writes, by file and http."""
     embed = pytest.importorskip("ipywidgets.embed")
 
     def opened(*widgets, **options):
@@ -128,3 +129,23 @@ def open_widget(request, open_page, served, tmp_path):
 
 def escaped(content) -> str:
     return json.dumps(content).replace("</", "<\\/")
+
+
+@pytest.fixture
+def javascript(request):
+    """``javascript(module, body, given)``: what the function ``body`` returns, behind a module of the widgets.
+
+    In Node if it is there, else in the browser; ``given`` and the result are JSON-able.
+    """
+    from lottery_lib.widgets import base
+
+    def run(module: str, body: str, given):
+        code = f"{base.module(module)}\nconst given = {json.dumps(given)};\n"
+        if shutil.which("node"):
+            script = code + f"console.log(JSON.stringify(({body})(given)));"
+            command = ["node", "--input-type=module", "-"]
+            return json.loads(subprocess.run(command, input=script, capture_output=True, text=True, check=True).stdout)
+        page = request.getfixturevalue("browser").new_page()
+        return page.evaluate(f"() => {{ {code} return ({body})(given); }}")
+
+    return run

@@ -21,6 +21,22 @@ def test_page_is_whole_on_a_phone(open_page, name, scheme):
     assert page.locator("html").get_attribute("data-theme") == scheme  # the page follows the reader's system
 
 
+def test_pages_with_widgets_are_light(open_page, served):
+    """What such a page loads beyond what all pages share, the theme and MathJax: at most 400 kB."""
+    with_widgets = [name for name in PAGES if isinstance(name, str)
+                    and "application/vnd.jupyter.widget-view+json" in (SITE / name).read_text(encoding="utf-8")]
+    if not with_widgets:
+        pytest.skip("the book is not built: make book")
+    site = served(SITE)
+    for name in with_widgets:
+        sizes = {}
+        page, _ = open_page(f"{site}/index.html")
+        page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
+        page.goto(f"{site}/{name}", wait_until="networkidle")
+        own = {url: size for url, size in sizes.items() if "/_static/" not in url or url.endswith("anyviews.js")}
+        assert any(url.endswith("anyviews.js") for url in own) and sum(own.values()) <= 400_000, own
+
+
 @pytest.mark.parametrize(("bad", "complaint"), [
     ('<img src="https://other.invalid/x.png">', "asked_elsewhere"),
     ("<script>import('https://other.invalid/x.js').catch(() => 0)</script>", "asked_elsewhere"),
