@@ -69,3 +69,40 @@ def test_links_name_the_clone_s_own_repository(book, origin, url):
     config = SimpleNamespace(html_theme_options={"repository_url": "as configured"})
     book.name_repository(None, config)
     assert config.html_theme_options["repository_url"] == url
+
+
+def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
+    page = tmp_path / "deep" / "x.html"
+    page.parent.mkdir()
+    page.write_text(
+        '<button class="btn search-button-field x" title="Search" aria-label="Search" id="a"></button>'
+        '<i class="theme-switch fa-sun" data-mode="light" title="Light"></i>'
+        '<details><summary aria-label="Toggle hidden content">Show</summary></details>'
+        '<div role="list" class="citation-list"><div class="citation" id="b" role="doc-biblioentry"></div></div>'
+        '<ul role="list"></ul>'
+    )
+    for _ in range(2):
+        book.mend_pages(SimpleNamespace(outdir=tmp_path), None)
+        assert page.read_text() == (
+            '<button class="btn search-button-field x" title="Search" id="a"></button>'
+            '<i class="theme-switch fa-sun" data-mode="light"></i>'
+            '<details><summary>Show</summary></details>'
+            '<div class="citation-list"><div class="citation" id="b"></div></div>'
+            '<ul role="list"></ul>'
+        )
+
+
+def test_a_still_picture_stands_in_where_scripts_are_off(book):
+    nodes = pytest.importorskip("docutils.nodes")
+    document = pytest.importorskip("docutils.utils").new_document("x")
+
+    def output(*kinds):
+        bundle = nodes.container(nb_element="mime_bundle")
+        bundle += [nodes.container("", nodes.inline(text=kind), mime_type=kind) for kind in kinds]
+        document.append(bundle)
+        return bundle
+
+    widget, plain = output(book.WIDGET, "image/png"), output("text/plain", "image/png")
+    book.StillPictures(document).run()
+    assert [node.astext() for node in widget[0]] == [book.WIDGET, "<noscript>", "image/png", "</noscript>"]
+    assert [len(kind) for kind in plain] == [1, 1]
