@@ -1,4 +1,4 @@
-"""What a ticket costs: steps timed by ``benchmarks/``, and from them the seconds that each method takes to its ticket."""
+"""What a ticket costs: steps timed by ``benchmarks/``, and from them the seconds to each method's ticket."""
 
 import json
 from pathlib import Path
@@ -137,7 +137,8 @@ def machine(found: dict) -> str:
     warm = ", ".join(f"{analysis.network(model)} {seconds:.0f} s" for model, seconds in compiling.items())
     return (
         f"Measured on: {made['device']}, {made['threads']} threads, {made['precision']}, torch {made['torch']}; "
-        f"medians of {rows.n.min()} to {rows.n.max()} measurements. The first round, which compiles, is not counted: {warm}."
+        f"medians of {rows.n.min()} to {rows.n.max()} measurements. The first round, which compiles, is not "
+        f"counted: {warm}."
     )
 
 

@@ -6,7 +6,10 @@ or they do the same work at the same time. A run that was killed goes on after i
 
 import itertools
 import math
+import os
 import re
+import subprocess
+import sys
 import time
 import traceback
 from collections import defaultdict
@@ -16,6 +19,7 @@ from functools import cache
 from statistics import median
 from typing import Any
 
+import torch
 import yaml
 
 from . import experiments, params, paths, records
@@ -25,6 +29,7 @@ from .provenance import provenance
 from .ticket_runs import TicketRun
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
+MOST_PROCESSES = 8  # side by side, as each holds the data and a network
 
 
 def grid(name: str) -> list[list[Any]]:
@@ -91,9 +96,9 @@ def trainings(config: Any) -> dict[Hashable, int]:
     if not isinstance(config, TicketRun):
         return {}
     if config.method == "dense":
-        return {("dense", config): config.recipe.epochs}
+        return {("dense", config): config.training.epochs}
     search = config.search_config()
-    length, family = config.recipe.epochs - config.rewind_epoch, type(search).__module__.rpartition(".")[2]
+    length, family = config.training.epochs - config.rewind_epoch, type(search).__module__.rpartition(".")[2]
     own = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("density", "rounds", "alpha")}
     settings = (family, *own.items())
     needed = {("start", search.recipe, config.seed): config.rewind_epoch} if config.rewind_epoch else {}
@@ -144,19 +149,37 @@ class Costs:
         return total
 
 
-def run(name: str, part: str = "1/1", budget: str | None = None, dry_run: bool = False) -> dict[Any, str]:
-    """Make what is left of a grid's ``part``, or only list it; returns the runs that failed, with the reason.
+def run(name: str, part: str | None = None, budget: str | None = None, dry_run: bool = False) -> dict[Any, str]:
+    """Make what is left of a grid, or of a ``part``, or only list it; returns the runs that failed, with the reason.
 
-    LotteryError as ``grid``, ``groups_of`` and ``seconds`` raise it, before anything runs.
+    On a CPU a whole grid is made by a process on each core, which is faster than one on all (``benchmarks/``), unless
+    OMP_NUM_THREADS says how many threads there shall be. LotteryError as ``grid``, ``groups_of`` and ``seconds`` raise
+    it, before anything runs, and if runs of other processes failed.
     """
-    configs = [config for group in grid(name)[groups_of(part)] for config in group]
+    groups = grid(name)[groups_of(part or "1/1")]
+    configs = [config for group in groups for config in group]
     limit = seconds(budget) if budget is not None else math.inf
-    if not dry_run:
-        return loop(configs, limit)
     left = [config for config in configs if not records.exists(config)]
-    print(progress(configs, left, Costs(set(configs) - set(left))))
-    print(*map(records.command, left), sep="\n", end="\n" if left else "", flush=True)
+    if dry_run:
+        print(progress(configs, left, Costs(set(configs) - set(left))))
+        print(*map(records.command, left), sep="\n", end="\n" if left else "", flush=True)
+        return {}
+    busy = sum(not all(map(records.exists, group)) for group in groups)
+    processes = min(busy, os.cpu_count() or 1, MOST_PROCESSES)
+    if part or processes < 2 or "OMP_NUM_THREADS" in os.environ or torch.cuda.is_available():
+        return loop(configs, limit)
+    _side_by_side([name, *(["--budget", budget] if budget else [])], processes)
     return {}
+
+
+def _side_by_side(words: list[str], processes: int) -> None:
+    """``lottery sweep`` with these words by so many processes, each with its part and its share of the cores."""
+    command = [sys.executable, "-c", "from lottery_lib.cli import app; app()", "sweep", *words, "--part"]
+    environment = os.environ | {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // processes)}
+    parts = [f"{i}/{processes}" for i in range(1, processes + 1)]
+    children = [subprocess.Popen([*command, part], env=environment) for part in parts]
+    if any([child.wait() for child in children]):  # a list, as all are waited for
+        raise LotteryError("not all runs were made; the reasons stand above")
 
 
 def loop(

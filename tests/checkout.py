@@ -53,11 +53,12 @@ class Checkout:
         )
         self.root, self.runs = root, len(seeds) * len(rows) * len(densities)
 
-    def start(self, *words):
+    def start(self, *words, threads="1"):
         code = "from lottery_lib.cli import app; app()"
+        given = {"OMP_NUM_THREADS": threads} if threads else {}
         return subprocess.Popen(
             [sys.executable, "-c", code, "sweep", "tiny", *words], cwd=self.root, text=True, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": str(self.root)} | given,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

@@ -115,6 +115,7 @@ class Tiny(LeNet):
 @pytest.fixture
 def sweep(root, lottery, monkeypatch):
     """``lottery sweep tiny``, a grid of three groups with two tickets each."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it stays in this process
     (root / "tiny.yaml").write_text(
         "{protocol: tiny, over: {seed: [0, 1, 2]}, runs: [{method: random, density: [0.5, 0.2]}]}"
     )

@@ -313,3 +313,39 @@ def test_a_sweep_of_200_runs_killed_three_times(tmp_path):
     assert sorted(set(resumed)) == sorted(order) and len(resumed) <= 203
     assert [command for at, command in enumerate(resumed) if command not in resumed[:at]] == order
     assert killed.contents() == whole.contents()
+
+
+def test_a_whole_grid_is_made_by_a_process_a_core(tmp_path, monkeypatch):
+    """Unless the number of threads is given, or it is a part: then by this process."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(sweeps.os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(sweeps, "grid", lambda name: [["a"], ["b"], ["c"], ["done"]])
+    monkeypatch.setattr(sweeps.records, "exists", lambda config: config == "done")
+    monkeypatch.setattr(sweeps, "loop", lambda configs, limit: dict.fromkeys(configs, "by this process"))
+    started, codes = [], [0, 0, 0]
+
+    class Child:
+        def __init__(self, command, env):
+            started.append((command[command.index("sweep") + 1 :], env["OMP_NUM_THREADS"]))
+
+        def wait(self):
+            return codes[len(started) - 1]
+
+    monkeypatch.setattr(sweeps.subprocess, "Popen", Child)
+    assert sweeps.run("tiny", budget="9m") == {}
+    assert started == [(["tiny", "--budget", "9m", "--part", f"{i}/3"], "2") for i in (1, 2, 3)]
+    codes[-1] = 1
+    del started[:]
+    with pytest.raises(LotteryError, match="not all runs were made; the reasons stand above"):
+        sweeps.run("tiny")
+    assert list(sweeps.run("tiny", part="1/2")) == ["a", "c"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert list(sweeps.run("tiny")) == ["a", "b", "c", "done"] and len(started) == 3
+
+
+def test_two_processes_make_a_grid(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    checkout = Checkout(tmp_path, [0], [0.5, 0.2])
+    process = checkout.start(threads=None)
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stderr) == (0, "") and len(checkout.recorded()) == checkout.runs
