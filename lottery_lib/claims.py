@@ -8,29 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
-from . import logistic, paths, records
+from . import experiments, logistic, paths, records, verdicts
 from .errors import LotteryError
+from .verdicts import Verdict
 
-STATUSES = ("confirmed", "confirmed with conditions", "not confirmed", "open")
 NOT_RUN = "not yet run"
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to a claim: one of ``STATUSES``, the finding in a sentence, and what it rests on."""
-
-    status: str
-    finding: str
-    seeds: int
-    protocol: str
-    device: str
-    command: str
-
-    def __post_init__(self):
-        assert self.status in STATUSES, self.status
 
 
 @dataclass(frozen=True)
@@ -82,17 +68,40 @@ def oscillation(record: dict) -> Verdict:
     )
 
 
-VERDICTS: dict[str, Callable[[], Verdict]] = {
-    "C1": lambda: oscillation(records.read(logistic.LogisticConfig())[0]),
+# Claim -> its verdict from the table of ticket runs; None while that holds nothing to answer by.
+VERDICTS: dict[str, Callable[[pd.DataFrame], Verdict | None]] = {
+    "C1": lambda _: oscillation(records.read(logistic.LogisticConfig())[0]),
+    "C3": verdicts.threshold_or_percentage,
+    "C4": verdicts.comparable_to_imp,
+    "C5": verdicts.better_than_imp,
+    "C6": verdicts.log_against_l1,
+    "C7": verdicts.small_alpha,
+    "C8": verdicts.bimodal,
 }
 
 
 def load(path: Path = paths.CLAIMS) -> list[Claim]:
     """All claims in order, each with its verdict as the records stand."""
+    runs = experiments.table()
     return [
-        Claim(row["id"], row["claim"], row.get("chapter"), VERDICTS[row["id"]]() if row["id"] in VERDICTS else None)
+        Claim(row["id"], row["claim"], row.get("chapter"), VERDICTS[row["id"]](runs) if row["id"] in VERDICTS else None)
         for row in yaml.safe_load(path.read_text("utf-8"))
     ]
+
+
+def answer(*ids: str) -> str:
+    """The claims with these ids and what the records say of them, as Markdown for a page."""
+    found = {claim.id: claim for claim in load()}
+    return "\n\n".join(_answer(found[id]) for id in ids)
+
+
+def _answer(claim: Claim) -> str:
+    text, verdict = f"**{claim.id}, {claim.status}.** *{claim.text}.*", claim.verdict
+    if verdict is None:
+        return text
+    parts = "\n".join(f"- {part}" for part in verdict.finding.split(verdicts.SEPARATOR))
+    rests = f"n = {verdict.seeds}, protocol {verdict.protocol}, on {verdict.device}. To remake it: `{verdict.command}`"
+    return f"{text}\n\n{parts}\n\n{rests}"
 
 
 def table(claims: list[Claim]) -> str:

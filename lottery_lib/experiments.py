@@ -37,7 +37,7 @@ COLUMNS = [
     "run", "protocol", "reduced", "dataset", "model", "method", "regularizer", "eps", "lam", "mask_lr", "alpha",
     "density_asked", "density", "seed", "rewind_epoch", "rounds", "search_epochs", "total_epochs", "val_accuracy",
     "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
-    "commit",
+    "commit", "fast", "epochs", "lr", "batch_size",
 ]  # fmt: skip
 CONCAVE = ("concave", *ticket_runs.DERIVED)
 APPLIES = {  # column -> the methods that read this field; it is left empty for all others

@@ -5,12 +5,25 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import LogLocator
 
-from . import analysis, experiments, logistic, paths, records, regularizers, ticket_figures, ticket_runs
+from . import (
+    analysis,
+    claim_figures,
+    comparisons,
+    experiments,
+    logistic,
+    paths,
+    records,
+    regularizers,
+    thresholds,
+    ticket_figures,
+    verdicts,
+)
 from .style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
 
 LOGISTIC_COLOURS = dict(zip([*logistic.METHODS, logistic.REFEREE], [ORANGE, VERMILION, GREEN, SKY, BLUE, BLACK]))
@@ -131,11 +144,13 @@ def _two_lines(method: str) -> str:
     return method.replace(", ", "\n").replace("proximal ", "")
 
 
-def lenet_tickets() -> Figure:
-    """Every method on LeNet-300-100, as far as it is on record."""
-    table = experiments.table()
-    found = analysis.summary(analysis.chosen(table[table.protocol == ticket_runs.LeNet.protocol]))
-    return ticket_figures.accuracy_against_density(found)
+def _tickets() -> pd.DataFrame:
+    return analysis.summary(analysis.chosen(experiments.table()))
+
+
+def _differences(contrasts: dict[str, tuple[str, str]], first: str, second: str) -> Figure:
+    cells = comparisons.compare(analysis.chosen(experiments.table()), contrasts)
+    return claim_figures.differences(cells, first, second)
 
 
 # File stem -> the figure, from committed records or from mathematics alone.
@@ -144,8 +159,16 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "penalties": penalties,
     "mnist-convergence": lambda: logistic_convergence(*records.read(logistic.LogisticConfig())),
     "mnist-paths": lambda: logistic_paths(*records.read(logistic.LogisticConfig())),
-    "lenet-density": lenet_tickets,
     "mnist-maps": lambda: logistic_maps(*records.read(logistic.LogisticConfig())),
+    "accuracy-density": lambda: ticket_figures.accuracy_against_density(_tickets()),
+    "accuracy-epochs": lambda: ticket_figures.accuracy_against_epochs(_tickets()),
+    "mask-or-magnitude": lambda: _differences(verdicts.SCORES, "mask", "magnitude"),
+    "mask-or-imp": lambda: _differences(verdicts.AGAINST_IMP, "log mask", "IMP"),
+    "log-or-l1": lambda: _differences(verdicts.PENALTIES, "log mask", "ℓ1 mask"),
+    "alpha-sensitivity": lambda: claim_figures.alpha_sensitivity(thresholds.sweeps(experiments.table())),
+    "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(thresholds.implied(experiments.table())),
+    "mask-histograms": lambda: ticket_figures.mask_histograms(thresholds.samples(experiments.table())),
+    "mask-modes": lambda: claim_figures.modes_by_layer(thresholds.decided(thresholds.searches(experiments.table()))),
 }
 
 

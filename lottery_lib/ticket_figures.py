@@ -5,9 +5,13 @@ from collections.abc import Mapping
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from . import analysis
+from . import analysis, thresholds
+from .errors import LotteryError
 from .style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
 
 GREY = "#777777"
@@ -19,30 +23,64 @@ LINES = dict(zip(  # method -> colour and line style: methods that search withou
     ],
 ))  # fmt: skip
 MARKERS = {"-": "o", "--": "s", "-.": "D", ":": "v"}  # where there are points and no lines
+NOTHING = "no run on record has what this figure shows; put some on record with: lottery sweep GRID"
+FORMS = {"per layer": "P", "early rewinding": "D", "in rounds": "^", "ε": "X"}  # the method's colour, another marker
+
+
+def look(called: str) -> dict:
+    """Colour, line style and marker of a line; a method's forms have its colour, long dashes and their own markers."""
+    base = max((known for known in LINES if called.startswith(known)), key=len, default=None)
+    colour, style = LINES.get(base, (PURPLE, "--"))
+    shown = {"color": colour, "ls": style, "marker": MARKERS[style], "mfc": colour if style == "-" else "none"}
+    form = next((marker for word, marker in FORMS.items() if word in called.removeprefix(base or "")), None)
+    return shown | {"ls": (0, (7, 2)), "marker": form, "mfc": "none"} if form else shown
+
+
+def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """``analysis.places``; LotteryError if there are none, as what a figure needs is not on record."""
+    if frame.empty:
+        raise LotteryError(NOTHING)
+    return analysis.places(frame)
+
+
+def ticks(axis: Axis, values: pd.Series) -> None:
+    """On a logarithmic axis, ticks at these values alone, but for those too near to the next smaller one."""
+    placed: list[float] = []
+    for value in sorted(values.unique()):
+        if not placed or value > 1.25 * placed[-1]:
+            placed.append(value)
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(placed, [f"{value:g}" for value in placed])
 
 
 @mpl.rc_context(STYLE)
-def accuracy_against_density(found: pd.DataFrame, floor: float = 90.0) -> Figure:
-    """Test accuracy of each method at each density, with 95 % intervals; below ``floor`` percent the axis ends."""
-    figure, ((whole, close),) = new_figure(1, 2, (9, 4.2), sharex=True)
-    dense = found[found.name == "dense"]
-    top = found["mean"].max()
-    for called, rows in found[found.name != "dense"].groupby("name", sort=False):
-        colour, style = LINES.get(called, (PURPLE, "--"))
-        for ax in (whole, close):
-            ax.errorbar(
-                rows.density, rows["mean"], rows.half_width.fillna(0), color=colour, ls=style, lw=1.3, marker="o",
-                ms=2.5, capsize=2, label=called,
-            )  # fmt: skip
-    for ax in (whole, close):
-        if len(dense):
-            ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
-        ax.set(xscale="log", xlabel="density: share of weights kept")
-        ax.xaxis.set_major_formatter("{x:g}")
-    whole.invert_xaxis()
-    whole.set(ylabel="test accuracy, %", ylim=(floor, top + 0.3), title="all methods")
-    close.set(ylim=(top - 2.5, top + 0.3), title="the best of them, closer")
-    figure.legend(*whole.get_legend_handles_labels(), loc="outside right center")
+def accuracy_against_density(found: pd.DataFrame) -> Figure:
+    """Test accuracy of each line at each density, with 95 % intervals: two panels a place, the whole and the top of it.
+
+    Their axes end where the error is 6 and 2.5 times that of the best. ``found`` is of ``analysis.summary``.
+    """
+    groups = by_place(found)
+    figure, axes = new_figure(len(groups), 2, (9, 0.4 + 3.8 * len(groups)))
+    shown = {}
+    for (whole, close), (label, rows) in zip(axes, groups.items()):
+        dense, best = rows[rows.name == "dense"], rows["mean"].max()
+        for called, line in rows[rows.name != "dense"].groupby("name", sort=False):
+            style = look(called) | {"ms": 3, "lw": 1.3, "elinewidth": 0.6, "capsize": 1.5}
+            for ax in (whole, close):
+                shown[called] = ax.errorbar(
+                    line.density, line["mean"], line.half_width.fillna(0), label=called, **style
+                )
+        for ax, factor in ((whole, 6), (close, 2.5)):
+            if len(dense):
+                shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
+            ax.set(xscale="log", xlabel="density: share of weights kept")
+            ax.set_ylim(100 - factor * (100 - best), best + 0.2 * (100 - best))
+            ax.invert_xaxis()
+            ticks(ax.xaxis, rows[rows.name != "dense"].density_asked)
+        whole.set(ylabel="test accuracy, %", title=label)
+        close.set(title="the best of them, closer")
+    names = sorted(shown, key=analysis.rank)
+    figure.legend([shown[called] for called in names], names, loc="outside right center")
     return figure
 
 
@@ -50,51 +88,71 @@ def accuracy_against_density(found: pd.DataFrame, floor: float = 90.0) -> Figure
 def accuracy_against_epochs(
     found: pd.DataFrame, densities: tuple[float, ...] = (0.05, 0.01), span: float = 5.0
 ) -> Figure:
-    """Test accuracy against all training epochs spent, search and retraining, one panel a density.
+    """Test accuracy against all training epochs spent, search and retraining: a row a place, a panel a density.
 
-    Methods more than ``span`` points below the best of a panel lie outside of it.
+    Lines more than ``span`` points below the best of a panel lie outside of it.
     """
-    figure, axes = new_figure(1, len(densities), (9, 3.8))
+    groups = by_place(found[found.density_asked.isin(densities)])
+    figure, axes = new_figure(len(groups), len(densities), (9, 0.3 + 3.5 * len(groups)))
     shown = {}
-    for ax, density in zip(axes.flat, densities):
-        rows = found[found.density_asked == density]
-        for row in rows.itertuples():
-            colour, style = LINES.get(row.name, (PURPLE, "--"))
-            filled = colour if style == "-" else "none"
-            error = 0 if row.n == 1 else row.half_width
-            shown[row.name] = ax.errorbar(
-                row.total_epochs, row.mean, error, color=colour, marker=MARKERS[style], mfc=filled, ls="", capsize=2,
-                label=row.name,
-            )  # fmt: skip
-        ax.set(xscale="log", xlabel="training epochs in all", title=f"density {density:g}")
-        ax.set_ylim(max(rows["mean"].max() - span, rows["mean"].min() - 0.2), rows["mean"].max() + 0.3)
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter("")
-    axes[0, 0].set_ylabel("test accuracy, %")
-    figure.legend(shown.values(), shown.keys(), loc="outside right center")
+    for across, (label, group) in zip(axes, groups.items()):
+        for ax, density in zip(across, densities):
+            rows = group[group.density_asked == density]
+            ax.set(xscale="log", xlabel="training epochs in all", title=f"{label}\ndensity {density:g}")
+            for row in rows.itertuples():
+                error = 0 if row.n == 1 else row.half_width
+                style = look(row.name) | {"ls": "", "elinewidth": 0.6, "label": row.name}
+                shown[row.name] = ax.errorbar(row.total_epochs, row.mean, error, **style)
+            if len(rows):
+                ax.set_ylim(max(rows["mean"].max() - span, rows["mean"].min() - 0.2), rows["mean"].max() + 0.06 * span)
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter("")
+        across[0].set_ylabel("test accuracy, %")
+    names = sorted(shown, key=analysis.rank)
+    figure.legend([shown[called] for called in names], names, loc="outside right center")
     return figure
 
 
 @mpl.rc_context(STYLE)
-def mask_histograms(records: Mapping[str, tuple[dict, dict[str, np.ndarray]]]) -> Figure:
+def mask_histograms(places: Mapping[str, Mapping[str, tuple[dict, dict[str, np.ndarray]]]], most: int = 3) -> Figure:
     """The relaxed masks at the end of their searches, a column a record, a row a layer; counts are logarithmic.
 
-    The first and the last bar are the entries that are exactly 0 and exactly 1.
+    The first and the last bar are the entries that are exactly 0 and exactly 1. Of a network with many layers, ``most``
+    are shown, evenly spaced from the first to the last. In a panel: the share of its entries from 0.05 to below 0.95.
+    LotteryError if there is no record.
     """
-    layers = [layer["layer"] for layer in next(iter(records.values()))[0]["layers"]]
-    size = (4.2 * len(records), 1.6 * len(layers))
-    figure, axes = new_figure(len(layers), len(records), size, sharex=True, sharey="row")
-    for column, (called, (_, arrays)) in enumerate(records.items()):
-        for row, (layer, counts) in enumerate(zip(layers, arrays["histogram"])):
-            ax, bins = axes[row, column], len(counts) - 2
-            ax.bar((np.arange(bins) + 0.5) / bins, counts[1:-1], 1 / bins, color=SKY, lw=0)
-            ax.bar([-0.02, 1.02], [counts[0], counts[-1]], 0.02, color=[VERMILION, BLUE], lw=0)
-            ax.set(yscale="log", ylim=(0.5, None))
-            if not column:
-                ax.set_ylabel(layer.removesuffix(".weight"))
-        axes[0, column].set_title(called)
-        axes[-1, column].set_xlabel("mask entry m")
+    if not places:
+        raise LotteryError(NOTHING)
+    drawn = {place: _some_layers(next(iter(found.values()))[0], most) for place, found in places.items()}
+    height, columns = sum(map(len, drawn.values())), max(map(len, places.values()))
+    figure = Figure((min(10.5, 4.2 * columns), 1.6 * height + 0.3 * len(places)), layout="constrained")
+    parts = figure.subfigures(len(places), 1, squeeze=False, height_ratios=[len(layers) for layers in drawn.values()])
+    for part, (place, found) in zip(parts.flat, places.items()):
+        part.suptitle(place, size=9, weight="bold")
+        axes = part.subplots(len(drawn[place]), len(found), squeeze=False, sharex=True, sharey="row")
+        for column, (called, (_, arrays)) in zip(axes.T, found.items()):
+            column[0].set_title(called)
+            column[-1].set_xlabel("mask entry m")
+            for ax, (layer, _) in zip(column, drawn[place]):
+                _histogram(ax, arrays["histogram"][layer])
+        for ax, (_, called) in zip(axes[:, 0], drawn[place]):
+            ax.set_ylabel(called)
     return figure
+
+
+def _some_layers(record: dict, most: int) -> list[tuple[int, str]]:
+    names = [layer["layer"].removesuffix(".weight") for layer in record["layers"]]
+    places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return [(place, names[place]) for place in places]
+
+
+def _histogram(ax: Axes, counts: np.ndarray) -> None:
+    bins = len(counts) - 2
+    ax.stairs(counts[1:-1], np.linspace(0, 1, bins + 1), fill=True, color=SKY)
+    ax.bar([-0.02, 1.02], [counts[0], counts[-1]], 0.02, color=[VERMILION, BLUE], lw=0)
+    ax.set(yscale="log", ylim=(0.5, None))
+    between = f"{100 * thresholds.shares(counts)['between']:.1f} % between"
+    ax.annotate(between, (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", size=7)
 
 
 @mpl.rc_context(STYLE)
@@ -108,23 +166,4 @@ def kept_pixels(masks: Mapping[str, np.ndarray]) -> Figure:
         ax.set_title(called)
         ax.spines[:].set_visible(True)
         figure.colorbar(shown, ax=ax, shrink=0.7)
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def alpha_sweep(table: pd.DataFrame) -> Figure:
-    """Runs of one search at several thresholds α: the density each α gives, and the test accuracy of its ticket."""
-    runs = table[table.alpha.notna()].groupby("alpha", as_index=False)[["density", "test_accuracy"]].mean()
-    figure, ((density, accuracy),) = new_figure(1, 2, (7, 2.8))
-    density.plot(runs.alpha, runs.density, color=BLUE, marker="o", ms=3)
-    accuracy.plot(runs.density, runs.test_accuracy, color=BLUE, marker="o", ms=3)
-    for row in runs.itertuples():
-        place = (row.density, row.test_accuracy)
-        accuracy.annotate(f"α = {row.alpha:g}", place, (3, 3), textcoords="offset points", size=7)
-    density.set(xscale="log", xlabel="threshold α", ylabel="density", ylim=(0, None))
-    accuracy.set(xscale="log", xlabel="density", ylabel="test accuracy, %")
-    accuracy.invert_xaxis()
-    for axis in (density.xaxis, accuracy.xaxis):
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("")
     return figure

@@ -3,16 +3,11 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
+from runs import runs
 
-from lottery_lib import analysis, experiments
-
-
-def runs(*rows: dict) -> pd.DataFrame:
-    base = dict.fromkeys(experiments.COLUMNS) | {"protocol": "lenet", "method": "concave", "regularizer": "log", "seed": 0}
-    base |= {"density_asked": 0.05, "density": 0.05, "lam": 1e-4, "total_epochs": 20, "precision": "fp32", "device": "here"}
-    return pd.DataFrame([base | row for row in rows], columns=experiments.COLUMNS)
+from lottery_lib import analysis, paths, records, ticket_runs
+from lottery_lib.errors import LotteryError
 
 
 def test_the_choice_is_made_on_validation_alone_and_holds_for_all_seeds():
@@ -30,8 +25,16 @@ def test_the_choice_is_made_on_validation_alone_and_holds_for_all_seeds():
 def test_missing_hyperparameters_are_one_setting():
     table = runs(
         {"run": "a", "method": "imp", "regularizer": None, "lam": None, "val_accuracy": 97.0, "test_accuracy": 97.0},
-        {"run": "b", "method": "imp", "regularizer": None, "lam": math.nan, "seed": 1, "val_accuracy": 96.0, "test_accuracy": 96.0},
-    )  # fmt: skip
+        {
+            "run": "b",
+            "method": "imp",
+            "regularizer": None,
+            "lam": math.nan,
+            "seed": 1,
+            "val_accuracy": 96.0,
+            "test_accuracy": 96.0,
+        },
+    )
     assert sorted(analysis.chosen(table).run) == ["a", "b"]
 
 
@@ -52,12 +55,144 @@ def test_one_seed_has_no_interval():
 
 def test_every_method_has_a_name():
     table = runs(
-        {"method": "concave", "regularizer": "mcp"}, {"method": "one-shot", "score": "increase"}, {"method": "snip"},
-    )  # fmt: skip
-    assert [analysis.name(row) for _, row in table.iterrows()] == ["concave, mcp", "one-shot magnitude increase", "SNIP"]
+        {"method": "concave", "regularizer": "mcp"},
+        {"method": "one-shot", "score": "increase"},
+        {"method": "snip"},
+    )
+    assert [analysis.name(row) for _, row in table.iterrows()] == [
+        "concave, mcp",
+        "one-shot magnitude increase",
+        "SNIP",
+    ]
 
 
 def test_status_counts_runs_and_seeds():
     table = runs({"val_accuracy": 1.0}, {"seed": 1, "val_accuracy": 1.0})
     assert analysis.status(table).startswith("On record: 2 runs, seeds 0, 1 (n = 2 ")
     assert analysis.status(table[:0]) == "No run is on record yet."
+
+
+def test_what_sets_a_line_apart_is_in_its_name():
+    def called(**fields):
+        return analysis.name(runs(fields).iloc[0])
+
+    imp = {"method": "imp", "regularizer": None}
+    assert called(rounds=1, rewind_epoch=0, per_layer=False) == called(eps=0.1) == "mask, log"
+    assert called(rounds=4) == "mask, log, in rounds" and called(eps=0.01) == "mask, log, ε = 0.01"
+    assert called(rounds=4, rewind_epoch=1, per_layer=True) == "mask, log, in rounds, early rewinding, per layer"
+    assert called(**imp, rounds=4) == "IMP" and called(**imp, score="increase") == "imp, increase"
+    assert called(**imp, rewind_epoch=2) == "IMP, early rewinding" and called(**imp, per_layer=True) == "IMP, per layer"
+
+
+def test_the_order_of_names():
+    names = [
+        "dense",
+        "mask, log",
+        "mask, log, in rounds",
+        "mask, ℓ1",
+        "IMP",
+        "IMP, early rewinding",
+        "random",
+        "mask, log: shuffled",
+        "concave, mcp",
+    ]
+    assert sorted(reversed(names), key=analysis.rank) == names
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"epochs": 3.0}, {"lr": 0.4}, {"batch_size": 64.0}, {"fast": False}, {"alpha": 0.1}, {"model": "resnet20"}],
+)
+def test_the_choice_never_mixes_networks_or_recipes(other):
+    table = runs(
+        {"run": "a", "lam": 1e-4, "val_accuracy": 80.0, "fast": True},
+        {"run": "b", "lam": 2e-4, "val_accuracy": 90.0, "fast": True, **other},
+        {"run": "c", "lam": 1e-4, "val_accuracy": 80.0, "seed": 1},
+    )
+    chosen = analysis.chosen(table)
+    assert sorted(chosen[chosen.model == "lenet-300-100"].run) == ["a", "c"]
+    assert list(chosen[chosen.model == "resnet20"].run) == (["b"] if "model" in other else [])
+
+
+def test_rounds_and_the_rewind_epoch_are_tuned_within_their_line():
+    table = runs(
+        {"run": "a", "rounds": 1, "val_accuracy": 99.0},
+        {"run": "b", "rounds": 2, "val_accuracy": 90.0},
+        {"run": "c", "rounds": 4, "val_accuracy": 95.0},
+        {"run": "d", "rounds": 1, "rewind_epoch": 1, "val_accuracy": 80.0},
+        {"run": "e", "rounds": 1, "rewind_epoch": 2, "val_accuracy": 85.0},
+    )
+    assert sorted(analysis.chosen(table).run) == ["a", "c", "e"]
+
+
+def test_a_seed_counts_once():
+    table = runs({"run": "a", "precision": "bf16", "val_accuracy": 99.0}, {"run": "b", "val_accuracy": 98.0})
+    assert list(analysis.chosen(table).run) == ["b"]
+
+
+def test_paired_differences_take_the_seeds_that_both_have():
+    imp = {"method": "imp", "regularizer": None, "total_epochs": 140}
+    table = runs(
+        {"seed": 0, "test_accuracy": 98.0},
+        {"seed": 1, "test_accuracy": 97.0},
+        {"seed": 2, "test_accuracy": 10.0},
+        {"seed": 0, "test_accuracy": 97.0, **imp},
+        {"seed": 1, "test_accuracy": 96.6, **imp},
+        {"seed": 0, "test_accuracy": 50.0, "model": "resnet20", **imp},
+    )
+    contrasts = {"a": ("mask, log", "IMP"), "b": ("mask, log", "SNIP")}
+    (found,) = analysis.paired(analysis.chosen(table), contrasts).to_dict("records")
+    assert (found["contrast"], found["n"], found["epochs"], found["epochs_other"]) == ("a", 2, 20, 140)
+    assert found["mean"] == pytest.approx(0.7) and found["half_width"] == pytest.approx(12.706 * 0.3, rel=1e-3)
+    assert analysis.paired(analysis.chosen(table[:0]), contrasts).empty
+
+
+def test_summary_and_pivot_keep_networks_apart():
+    table = runs({"test_accuracy": 98.0}, {"test_accuracy": 90.0, "model": "resnet20", "protocol": "cifar-short"})
+    found = analysis.summary(analysis.chosen(table))
+    assert found["mean"].tolist() == [90.0, 98.0]
+    shown = analysis.pivot(found)["0.05"].to_dict()
+    assert shown == {("ResNet-20, cifar-short", "mask, log"): "90.00", ("LeNet-300-100, lenet", "mask, log"): "98.00"}
+    assert analysis.summary(analysis.chosen(table[:0])).empty
+
+
+def test_places_are_named():
+    table = runs(
+        {}, {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}, {"model": "x"}
+    )
+    assert list(analysis.places(table)) == [
+        "ResNet-20 on CIFAR-10 (cifar-short, reduced)",
+        "LeNet-300-100 on MNIST (lenet)",
+        "x on MNIST (lenet)",
+    ]
+
+
+def test_a_selection_is_on_record(monkeypatch):
+    table = runs({"density_asked": 0.1}, {"density_asked": 0.2}, {"protocol": "cifar-short"})
+    monkeypatch.setattr(analysis.experiments, "table", lambda: table)
+    assert len(analysis.Selection().table) == 3
+    assert analysis.Selection("lenet", 0.1).table.density_asked.tolist() == [0.1, 0.2]
+    for given, sentence in (
+        (("lennet",), "protocol = 'lennet': no run of it is on record; did you mean 'lenet'?"),
+        (("lenet", 0.05), "density = 0.05: on record are 0.2, 0.1"),
+    ):
+        with pytest.raises(LotteryError) as error:
+            analysis.Selection(*given)
+        assert str(error.value) == sentence
+
+
+def test_pending_says_what_is_left_and_ends_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "GRIDS", tmp_path)
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    assert analysis.pending() == ""
+    rows = "over: {}, runs: [{method: snip, density: [0.1, 0.2]}]"
+    (tmp_path / "tiny.yaml").write_text(f"{{protocol: cifar-short, {rows}}}")
+    (tmp_path / "again.yaml").write_text(f"{{protocol: cifar-short, {rows}}}")  # the same runs
+    (tmp_path / "logistic.yaml").write_text("{protocol: mnist-logistic, over: {}, runs: [{}]}")  # no tickets
+    assert "put on record: ResNet-20 on CIFAR-10 (cifar-short, reduced), 0 of 2 runs. What" in analysis.pending()
+    for density in (0.1, 0.2):
+        config = ticket_runs.CifarShort("snip", density)
+        records.folder(config).mkdir()
+        (records.folder(config) / "record.json").write_text("{}")
+        assert ("1 of 2" in analysis.pending()) == (density == 0.1)
+    assert analysis.pending() == ""

@@ -6,9 +6,10 @@ from dataclasses import asdict
 import pytest
 
 from lottery_lib import claims, params, paths
-from lottery_lib.claims import MARKERS, NOT_RUN, STATUSES, Claim
+from lottery_lib.claims import MARKERS, NOT_RUN, Claim
 from lottery_lib.errors import LotteryError
 from lottery_lib.logistic import METHODS, REFERS_TO, LogisticConfig
+from lottery_lib.verdicts import STATUSES
 
 SUBGRADIENTS, MASKS = list(METHODS)[:2], list(METHODS)[3:]
 
@@ -86,7 +87,7 @@ def test_the_claims_in_their_order():
     assert [claim.id for claim in found] == [f"C{i}" for i in range(1, 11)] + ["O1", "O2", "O3"]
     assert len({claim.text for claim in found}) == len(found)
     for claim in found:
-        assert (claim.verdict is not None) == (claim.id in claims.VERDICTS)
+        assert claim.verdict is None or claim.id in claims.VERDICTS
         assert claim.status in (STATUSES if claim.verdict else [NOT_RUN])
         assert claim.chapter is not None or claim.verdict is None, "a verdict that no chapter tells"
         assert claim.chapter is None or (paths.ROOT / f"{claim.chapter}.ipynb").exists()
@@ -97,6 +98,17 @@ def test_a_status_is_never_typed():
     with pytest.raises(AssertionError):
         claims.Verdict("proved", "", 1, "", "", "")
     assert "status" not in paths.CLAIMS.read_text("utf-8").replace("# A status is never written here", "")
+
+
+def test_what_a_page_says_is_the_verdict():
+    found = {claim.id: claim for claim in claims.load()}
+    said = claims.answer("C4", "C2")
+    verdict = found["C4"].verdict
+    assert said.startswith(f"**C4, {verdict.status}.** *{found['C4'].text}.*\n\n- ")
+    assert [part[2:] for part in said.splitlines() if part.startswith("- ")] == verdict.finding.split(" · ")
+    assert f"n = {verdict.seeds}, protocol {verdict.protocol}, on {verdict.device}." in said
+    assert f"To remake it: `{verdict.command}`" in said
+    assert found["C2"].verdict is not None or said.endswith(f"**C2, not yet run.** *{found['C2'].text}.*")
 
 
 def test_table(record):

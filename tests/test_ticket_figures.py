@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from lottery_lib import ticket_figures
+from lottery_lib.errors import LotteryError
 
 FOUND = pd.DataFrame(
     [
@@ -15,7 +16,9 @@ FOUND = pd.DataFrame(
         ("concave, mcp", 0.01, 97.0, 0.2, 5, 20.0),
     ],
     columns=["name", "density_asked", "mean", "half_width", "n", "total_epochs"],
-).assign(density=lambda table: table.density_asked, protocol="lenet")
+).assign(density=lambda table: table.density_asked, protocol="lenet", model="lenet-300-100", dataset="mnist")
+FOUND["reduced"] = False
+TWO = pd.concat([FOUND, FOUND.assign(mean=lambda table: table["mean"] - 20, model="resnet20")])
 
 
 def test_accuracy_against_density_draws_a_line_a_method():
@@ -30,6 +33,33 @@ def test_accuracy_against_density_draws_a_line_a_method():
     assert {text.get_text() for text in figure.legends[0].texts} == {"dense", *lines}
 
 
+def test_every_network_has_its_row():
+    figure = ticket_figures.accuracy_against_density(TWO)
+    assert [ax.get_title().partition(" on ")[0] for ax in figure.axes[::2]] == ["LeNet-300-100", "ResNet-20"]
+    means = {ax.get_title(): ax.containers[0].lines[0].get_ydata()[0] for ax in figure.axes[::2]}
+    assert list(means.values()) == [98.1, 78.1]
+    for ax in figure.axes[::2]:
+        low, high = ax.get_ylim()
+        assert low < ax.containers[0].lines[0].get_ydata().min() and ax.containers[0].lines[0].get_ydata().max() < high
+    figure = ticket_figures.accuracy_against_epochs(TWO, (0.05,))
+    assert [ax.containers[0].lines[0].get_ydata()[0] for ax in figure.axes] == [98.1, 78.1]
+
+
+def test_forms_of_a_method_share_its_colour():
+    plain, rounds = ticket_figures.look("mask, log"), ticket_figures.look("mask, log, in rounds")
+    assert plain["color"] == rounds["color"] and plain["marker"] != rounds["marker"] and plain["ls"] != rounds["ls"]
+    assert ticket_figures.look("mask, log: shuffled") != rounds != ticket_figures.look("mask, log, early rewinding")
+    assert ticket_figures.look("IMP, LR rewinding")["marker"] == "s"  # a method, not a form
+
+
+def test_nothing_to_draw_is_one_sentence():
+    for draw in (ticket_figures.accuracy_against_density, ticket_figures.accuracy_against_epochs):
+        with pytest.raises(LotteryError, match="no run on record has what this figure shows"):
+            draw(FOUND[:0])
+    with pytest.raises(LotteryError, match="no run on record has what this figure shows"):
+        ticket_figures.mask_histograms({})
+
+
 def test_accuracy_against_epochs_draws_a_point_a_method():
     figure = ticket_figures.accuracy_against_epochs(FOUND, (0.05, 0.01))
     left, right = ({c.get_label(): c.lines[0].get_xydata()[0].tolist() for c in ax.containers} for ax in figure.axes)
@@ -41,11 +71,20 @@ def test_accuracy_against_epochs_draws_a_point_a_method():
 def test_mask_histograms_show_all_entries():
     counts = np.array([[5, 0, 2, 3], [1, 1, 0, 9]])
     record = {"layers": [{"layer": "a.weight"}, {"layer": "b.weight"}]}
-    figure = ticket_figures.mask_histograms({"mask, log": (record, {"histogram": counts})})
+    figure = ticket_figures.mask_histograms({"LeNet": {"mask, log": (record, {"histogram": counts})}})
     for ax, expected in zip(figure.axes, counts, strict=True):
-        bars, ends = ax.containers
-        assert [bar.get_height() for bar in (ends[0], *bars, ends[1])] == expected.tolist()
+        (bars,), (low, high) = ax.patches[:1], ax.containers[0]
+        assert [low.get_height(), *bars.get_data().values, high.get_height()] == expected.tolist()
     assert [ax.get_ylabel() for ax in figure.axes] == ["a", "b"]
+    assert figure.axes[0].texts[0].get_text() == "20.0 % between"  # of ten entries, the two in the upper of two bins
+
+
+def test_of_many_layers_some_are_drawn():
+    record = {"layers": [{"layer": f"{number}.weight"} for number in range(20)]}
+    runs = {"mask, log": (record, {"histogram": np.arange(20 * 102).reshape(20, 102)})}
+    figure = ticket_figures.mask_histograms({"one": runs, "two": runs})
+    assert [ax.get_ylabel() for ax in figure.axes] == ["0", "10", "19"] * 2
+    assert figure.axes[1].patches[0].get_data().values[0] == 10 * 102 + 1
 
 
 def test_kept_pixels_counts_over_units():
@@ -53,16 +92,6 @@ def test_kept_pixels_counts_over_units():
     mask[:, 1] = mask[0, 2] = True
     (image,) = ticket_figures.kept_pixels({"IMP": mask}).axes[0].images
     assert image.get_array().tolist() == [[0, 3], [1, 0]]
-
-
-def test_alpha_sweep_averages_over_seeds_and_leaves_other_runs_out():
-    table = pd.DataFrame(
-        {"alpha": [0.1, 0.1, 0.01, None], "density": [0.02, 0.04, 0.1, 0.5], "test_accuracy": [97.0, 98.0, 98.5, 1.0]}
-    )
-    density, accuracy = ticket_figures.alpha_sweep(table).axes
-    np.testing.assert_allclose(density.lines[0].get_xydata(), [[0.01, 0.1], [0.1, 0.03]])
-    np.testing.assert_allclose(accuracy.lines[0].get_xydata(), [[0.1, 98.5], [0.03, 97.5]])
-    assert [text.get_text() for text in accuracy.texts] == ["α = 0.01", "α = 0.1"]
 
 
 @pytest.mark.parametrize("name", ticket_figures.LINES)

@@ -1,0 +1,233 @@
+"""Verdicts on C3 to C8 from the table of runs: decision rules, written down beside what they decide.
+
+Accuracies are compared at equal density, in the same place (network and protocol), as paired differences over seeds;
+``comparisons.outcome`` says what one such difference comes to, and each claim says which of them it needs. No rule
+looks at the name of a protocol, so that what is put on record later has its part in the verdict at once.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+import yaml
+
+from . import analysis, paths, thresholds
+from .analysis import PLACE
+from .comparisons import MARGIN, above, below, comparable, compare, judge, lines, lost, seeds
+
+STATUSES = ("confirmed", "confirmed with conditions", "not confirmed", "open")
+SEPARATOR = " · "
+HIGH_SPARSITY = (0.0, 0.1)  # a range of densities, as the next
+MODERATE, SPARSE, SPARSER = (0.2, 0.4), (0.05, 0.1), (0.0, 0.02)
+SMALL_ALPHA = 0.1
+MASKS = {"one search": "mask, log", "in rounds": "mask, log, in rounds"}
+SCORES = {  # the score is all that differs: the learned mask, or the magnitude
+    "one shot": ("mask, log", "one-shot magnitude"),
+    "in rounds": ("mask, log, in rounds", "IMP"),
+    "one shot, per layer": ("mask, log, per layer", "one-shot magnitude, per layer"),
+    "in rounds, per layer": ("mask, log, in rounds, per layer", "IMP, per layer"),
+}
+AGAINST_IMP = {how: (mask, "IMP") for how, mask in MASKS.items()}
+CONTROLS = ("IMP, early rewinding", "IMP, LR rewinding", "gradual magnitude")
+PENALTIES = {how: (mask, mask.replace("log", "ℓ1")) for how, mask in MASKS.items()}
+PER_LAYER = {how: (f"{mask}, per layer", mask) for how, mask in MASKS.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a claim: one of ``STATUSES``, the finding, and what it rests on.
+
+    Between the parts of a finding stands the ``SEPARATOR``. ``seeds`` is the least that any of its numbers rests on.
+    """
+
+    status: str
+    finding: str
+    seeds: int
+    protocol: str
+    device: str
+    command: str
+
+    def __post_init__(self):
+        assert self.status in STATUSES, self.status
+
+
+def threshold_or_percentage(table: pd.DataFrame) -> Verdict | None:
+    """C3, at densities up to 0.1: the log mask against magnitude, as far as on record in each of four settings.
+
+    They are one shot or in rounds, ranked over all layers or per layer (``SCORES``). *Confirmed* asks that the mask is
+    above magnitude everywhere, *with conditions* that it is somewhere; the finding says where.
+    """
+    cells = compare(analysis.chosen(table), SCORES, HIGH_SPARSITY)
+    if cells.empty:
+        return None
+    return _verdict(table, cells, judge(above(cells), cells.outcome == "undecided"), lines(cells))
+
+
+def comparable_to_imp(table: pd.DataFrame) -> Verdict | None:
+    """C4, at densities from 0.2 to 0.4: the log mask against IMP rewound to θ₀, by one search and in rounds.
+
+    Comparable is what ``comparisons.comparable`` says: a decided difference, not below by more than 0.3 points. A
+    density at which a random mask is within 0.3 points of IMP tests nothing and does not count; if none is left, the
+    claim is *open*. *Confirmed* asks that the mask is comparable wherever it counts, and also to IMP with LR rewinding
+    and with early rewinding where these are on record; *with conditions* that it is comparable to IMP to θ₀ somewhere.
+    Against early rewinding, the mask is rewound to an early epoch too, if that is on record.
+    """
+    return _against_imp(table, MODERATE, comparable, CONTROLS[:2], lost)
+
+
+def better_than_imp(table: pd.DataFrame) -> Verdict | None:
+    """C5, at densities from 0.05 to 0.1: the log mask against IMP rewound to θ₀, by one search and in rounds.
+
+    A mask counts where its ticket cost no more training epochs in all than IMP's, and a density as for C4. *Confirmed*
+    asks that it is above IMP everywhere, and nowhere below a control: those of C4, and gradual magnitude pruning inside
+    one training. *With conditions* asks that it is above IMP somewhere. Lower densities are reported beside, and decide
+    nothing, as the claim is not about them.
+    """
+    return _against_imp(table, SPARSE, above, CONTROLS, below, beside=SPARSER)
+
+
+Judgement = Callable[[pd.DataFrame], pd.Series]
+
+
+def _against_imp(
+    table: pd.DataFrame,
+    densities: tuple[float, float],
+    good: Judgement,
+    controls: Iterable[str],
+    bad: Judgement,
+    beside: tuple[float, float] | None = None,
+) -> Verdict | None:
+    """``good`` says which comparisons with IMP speak for the claim, ``bad`` which of those with controls against it."""
+    runs = analysis.chosen(table)
+    cells = _at_no_more_epochs(compare(runs, AGAINST_IMP, densities))
+    if cells.empty:
+        return None
+    easy = compare(runs, {"": ("random", "IMP")}, densities)
+    easy = easy[easy["mean"] >= -MARGIN]
+    counted = cells[~_where(cells).isin(_where(easy))]
+    others = compare(runs, dict(_against(runs, controls)), densities)
+    others = others[_where(others).isin(_where(counted))]
+    status = judge(good(counted), counted.outcome == "undecided")
+    if status == "confirmed" and bad(others).any():
+        status = "confirmed with conditions"
+    found = lines(cells) + lines(others, "controls, ") + lines(easy, "not counted, a random mask against IMP, ")
+    if beside:
+        found += lines(_at_no_more_epochs(compare(runs, AGAINST_IMP, beside)), "with fewer weights, beside the claim, ")
+    return _verdict(table, cells, status, found)
+
+
+def _at_no_more_epochs(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells[cells.epochs <= cells.epochs_other]
+
+
+def _where(cells: pd.DataFrame) -> pd.Index:
+    return pd.MultiIndex.from_frame(cells[[*PLACE, "density_asked"]])
+
+
+def _against(runs: pd.DataFrame, controls: Iterable[str]) -> Iterable[tuple[str, tuple[str, str]]]:
+    for control, (how, mask) in itertools.product(controls, MASKS.items()):
+        rewound = f"{mask}, early rewinding"
+        early = "early rewinding" in control and (runs.name == rewound).any()
+        yield f"{how}, against {control}", (rewound if early else mask, control)
+
+
+def log_against_l1(table: pd.DataFrame) -> Verdict | None:
+    """C6, at every density: the log mask against the ℓ1 mask, each tuned on validation, by one search and in rounds.
+
+    The conditions are the places and densities at which the log mask is above. *With conditions* asks for one,
+    *confirmed* that it is above in all. None, with no difference left undecided, is *not confirmed*.
+    """
+    cells = compare(analysis.chosen(table), PENALTIES)
+    if cells.empty:
+        return None
+    counts = f"above ℓ1 in {above(cells).sum()} and below it in {below(cells).sum()} of {len(cells)} comparisons"
+    return _verdict(table, cells, judge(above(cells), cells.outcome == "undecided"), [counts, *lines(cells)])
+
+
+def small_alpha(table: pd.DataFrame) -> Verdict | None:
+    """C7, at densities up to 0.1: does a threshold of at most 0.1 make better tickets than a higher one?
+
+    In one search, α sets the density too, so that tickets at two α's are no fair pair. At equal density they are:
+    searches that press harder reach it at a smaller α (``thresholds.implied``). Of those on each side of α = 0.1 the
+    one best on validation counts, and their difference is judged. *Confirmed* asks for a gain at all densities, *with
+    conditions* at some. How sensitive one search is to α is reported beside it, and decides nothing.
+    """
+    cells, swept = alpha_cells(table), thresholds.sweeps(table)
+    if cells.empty and swept.empty:
+        return None
+    layered = compare(analysis.chosen(table), PER_LAYER)
+    found = lines(cells) + _sensitivity(swept) + lines(layered, "one density for each layer against one ranking, ")
+    evidence = cells if len(cells) else swept.assign(n=swept.groupby(PLACE).seed.transform("nunique"))
+    return _verdict(table, evidence, judge(above(cells), cells.outcome == "undecided"), found)
+
+
+def alpha_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """``compare`` of the best searches on both sides of α = 0.1, at equal density up to 0.1."""
+    runs = thresholds.implied(table)
+    runs = runs[runs.implied.notna()]
+    runs = runs.assign(name=(runs.implied <= SMALL_ALPHA).map({True: "small α", False: "larger α"}))
+    return compare(analysis.best(runs), {"": ("small α", "larger α")}, HIGH_SPARSITY)
+
+
+def _sensitivity(swept: pd.DataFrame) -> list[str]:
+    found = []
+    for place, rows in analysis.places(swept).items():
+        means = rows.groupby("alpha")[["density", "test_accuracy", "changed"]].mean()
+        least, most = means.iloc[0], means.iloc[-1]
+        changed = f", {100 * most.changed:.0f} % of the weights kept change" if pd.notna(most.changed) else ""
+        found.append(
+            f"one search, {place}, {seeds(rows.groupby('alpha').seed.nunique())}: from α = {least.name:g} to "
+            f"{most.name:g} the density goes from {least.density:.3g} to {most.density:.3g}{changed}, and the accuracy "
+            f"stays between {means.test_accuracy.min():.2f} and {means.test_accuracy.max():.2f} %"
+        )
+    return found
+
+
+def bimodal(table: pd.DataFrame) -> Verdict | None:
+    """C8: the relaxed log masks that validation chose, at the end of one search, layer by layer.
+
+    A layer counts as bimodal if at most 5 % of its entries lie between 0.05 and 0.95, so that it is decided, *and* it
+    has a second mode at the top: more entries from 0.75 up than from 0.25 to 0.75 (``thresholds.shares``). *Confirmed*
+    asks for all layers of all these searches, *with conditions* for some. ℓ1 is reported beside it.
+    """
+    layers = thresholds.decided(thresholds.searches(analysis.chosen(table)))
+    layers["n"] = layers.groupby([*PLACE, "name", "lam", "mask_lr"]).seed.transform("nunique")
+    log = layers[layers.name == "mask, log"]
+    if log.empty:
+        return None
+    found = []
+    for place, rows in analysis.places(layers).items():
+        modes = "; ".join(f"{called}, {_modes(one)}" for called, one in rows.groupby("name"))
+        found.append(f"{place}, {seeds(rows.n)}: {modes}")
+    return _verdict(table, log, judge(thresholds.is_bimodal(log), log.between.isna()), found)
+
+
+def _modes(layers: pd.DataFrame) -> str:
+    between, second = 100 * layers.between, layers.second > 1
+    return (
+        f"{thresholds.is_bimodal(layers).sum()} of {len(layers)} layers bimodal ({second.sum()} have a second mode; "
+        f"{between.min():.2g} to {between.max():.2g} % of a layer's entries lie between)"
+    )
+
+
+def _verdict(table: pd.DataFrame, evidence: pd.DataFrame, status: str, found: list[str]) -> Verdict:
+    """The verdict that rests on ``evidence``, rows with a place and ``n``.
+
+    From one seed it is called preliminary. One network alone does not confirm a claim on networks: that is a condition.
+    """
+    protocols, least = evidence.protocol.unique(), int(evidence.n.min())
+    if status == "confirmed" and evidence.model.nunique() == 1:
+        status, found = "confirmed with conditions", [*found, "so far on one network alone"]
+    if least == 1:
+        found = [f"preliminary, {'' if evidence.n.max() == 1 else 'in part '}from one seed", *found]
+    finding = SEPARATOR.join(found)
+    devices = table[table.protocol.isin(protocols)].device.unique()
+    return Verdict(status, finding, least, ", ".join(protocols), ", ".join(sorted(devices)), command(protocols))
+
+
+def command(protocols: Iterable[str]) -> str:
+    """What puts the grids of these protocols on record."""
+    grids = {path.stem: yaml.safe_load(path.read_text("utf-8"))["protocol"] for path in paths.GRIDS.glob("*.yaml")}
+    made = [f"lottery sweep {grid}" for grid, protocol in sorted(grids.items()) if protocol in protocols]
+    return " && ".join(made or [f"lottery train {protocol}" for protocol in protocols])
