@@ -242,6 +242,7 @@ function render({ model, el }) {
   for (const name of ["alpha", "variable"]) model.on(`change:${name}`, () => go({}));
   restart();
   go({});
+  return () => { playing = false; }; // when the view is removed
 }
 
 /** The table of numbers, a column a method: its cells by row and column. */
