@@ -77,6 +77,7 @@ VERDICTS: dict[str, Callable[[pd.DataFrame], Verdict | None]] = {
     "C6": verdicts.log_against_l1,
     "C7": verdicts.small_alpha,
     "C8": verdicts.bimodal,
+    "C9": verdicts.cheaper,
 }
 
 

@@ -58,18 +58,18 @@ def summary(found: dict) -> pd.DataFrame:
     return shown.round(2).rename(index=analysis.network).rename_axis(None)
 
 
-def to_a_ticket(table: pd.DataFrame, found: dict) -> pd.DataFrame:
-    """Epochs and seconds to a retrained ticket, and its accuracy, for the methods ``COMPARED``.
+def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFrame:
+    """Epochs and seconds to a retrained ticket of that density, and its accuracy, for the methods ``COMPARED``.
 
     Seconds are the epochs' steps at the step times measured on one machine, not those of the records, whose machines
     differ and were busy. Networks that were not timed are left out.
     """
     runs = analysis.chosen(table)
-    runs = runs[runs.name.isin(COMPARED)]
+    runs = runs[runs.name.isin(COMPARED) & (runs.density_asked == density)]
     times = steps(found).set_index(["model", "loop", "phase"]).ms
     rows = []
-    for line, each in runs.groupby(["protocol", "model", "name", "density_asked"], sort=False):
-        protocol, model, called, density = line
+    for line, each in runs.groupby(["protocol", "model", "name"], sort=False):
+        protocol, model, called = line
         if (model, "ours", "dense") not in times.index:
             continue
         run = each.iloc[0]
@@ -79,10 +79,10 @@ def to_a_ticket(table: pd.DataFrame, found: dict) -> pd.DataFrame:
         search = times[model, "ours", "relaxed"] if run.method in RELAXED else masked
         seconds = epoch * (run.search_epochs * search + (run.total_epochs - run.search_epochs) * masked)
         rows.append(
-            {"protocol": protocol, "model": model, "name": called, "density": density, "epochs": run.total_epochs,
-             "seconds": seconds, "test_accuracy": each.test_accuracy.mean(), "n": len(each)}
+            {"method": called, "network": f"{analysis.network(model)}, {protocol}", "epochs": run.total_epochs,
+             "seconds": round(seconds), "test accuracy, %": round(each.test_accuracy.mean(), 2), "n": len(each)}
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).set_index("method").sort_values("network", kind="stable").rename_axis(None)
 
 
 @mpl.rc_context(STYLE)

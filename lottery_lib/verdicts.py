@@ -1,4 +1,4 @@
-"""Verdicts on C3 to C8 from the table of runs: decision rules, written down beside what they decide.
+"""Verdicts on C3 to C9 from the table of runs: decision rules, written down beside what they decide.
 
 Accuracies are compared at equal density, in the same place (network and protocol), as paired differences over seeds;
 ``comparisons.outcome`` says what one such difference comes to, and each claim says which of them it needs. No rule
@@ -182,6 +182,21 @@ def _sensitivity(swept: pd.DataFrame) -> list[str]:
             f"stays between {means.test_accuracy.min():.2f} and {means.test_accuracy.max():.2f} %"
         )
     return found
+
+
+def cheaper(table: pd.DataFrame) -> Verdict | None:
+    """C9, at densities up to 0.1: one search by the log mask against IMP, at half of IMP's training epochs or less.
+
+    A density counts for the claim if the mask is comparable to IMP there, as in C4, at that price. *Confirmed* asks for
+    all of them, *with conditions* for some. What a step of either takes is in ``benchmarks/``, and decides nothing.
+    """
+    cells = compare(analysis.chosen(table), {"one search": AGAINST_IMP["one search"]}, HIGH_SPARSITY)
+    if cells.empty:
+        return None
+    half = cells.epochs <= cells.epochs_other / 2
+    spent = f"{cells.epochs.min():g} epochs in all, IMP {cells.epochs_other.min():g} to {cells.epochs_other.max():g}"
+    parts = [f"One search and its retraining spend {spent}", *lines(cells, "Accuracy against IMP, ")]
+    return _verdict(table, cells, judge(comparable(cells) & half, cells.outcome == "undecided"), parts)
 
 
 def bimodal(table: pd.DataFrame) -> Verdict | None:

@@ -64,7 +64,7 @@ def test_the_machine_and_the_warm_up_are_named(found):
 
 
 def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, monkeypatch):
-    """A search of 10 epochs on a moving mask, then 10 masked; IMP masked all the way. 1,000 images in batches of 100."""
+    """A search of 10 epochs on a moving mask, then 10 masked; IMP masked all the way. 1,000 steps an epoch."""
     lines = [("mask, log", "concave", 10, 20), ("IMP", "imp", 40, 50), ("random", "random", 0, 10)]
     runs = pd.DataFrame(
         {"run": called, "protocol": "lenet", "model": "lenet-300-100", "name": called, "method": method,
@@ -73,14 +73,13 @@ def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, mon
     )  # fmt: skip
     untimed = runs.assign(model="vgg16")
     monkeypatch.setattr(costs.analysis, "chosen", lambda table: table)
-    record = {"images": {"train": 1000}, "recipe": {"batch_size": 100}}
+    record = {"images": {"train": 100_000}, "recipe": {"batch_size": 100}}
     monkeypatch.setattr(costs.records, "read_run", lambda run: (record, {}))
-    priced = costs.to_a_ticket(pd.concat([runs, untimed]), found).set_index("name")
-    assert set(priced.index) == {"mask, log", "IMP"} and set(priced.model) == {"lenet-300-100"}
-    assert priced.seconds.to_dict() == pytest.approx(
-        {"mask, log": 10 * (10 * 3.0 + 10 * 2.5) / 1000, "IMP": 10 * 50 * 2.5 / 1000}
-    )
-    assert priced.test_accuracy.to_dict() == {"mask, log": 91.0, "IMP": 91.0} and set(priced.n) == {2}
+    other = runs.assign(density_asked=0.2, test_accuracy=0.0)
+    priced = costs.to_a_ticket(pd.concat([runs, untimed, other]), found, 0.05)
+    assert set(priced.index) == {"mask, log", "IMP"} and set(priced.network) == {"LeNet-300-100, lenet"}
+    assert priced.seconds.to_dict() == {"mask, log": 10 * (3 + 2.5), "IMP": 50 * 2.5}
+    assert priced["test accuracy, %"].to_dict() == {"mask, log": 91.0, "IMP": 91.0} and set(priced.n) == {2}
 
 
 def test_the_figures_show_the_measurements(found):

@@ -8,7 +8,7 @@ from runs import line, put, runs
 from lottery_lib import claims, paths, verdicts
 
 RESNET = {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
-FUNCTIONS = [function for id, function in claims.VERDICTS.items() if id in ("C3", "C4", "C5", "C6", "C7", "C8")]
+FUNCTIONS = [function for id, function in claims.VERDICTS.items() if id != "C1"]
 LOW, HIGH = [90.0, 90.1, 90.2], [91.0, 91.1, 91.3]
 
 
@@ -183,6 +183,21 @@ def test_c6():
     assert verdict(HIGH, [89.0, 89.1, 89.2]).status == "confirmed"
     assert verdict(LOW).status == verdict(LOW, HIGH).status == "not confirmed"
     assert verdict([90.0, 90.9, 92.0]).status == "open"
+
+
+# C9.
+
+
+def test_c9_asks_for_accuracy_at_half_the_epochs():
+    def status(*given):
+        return verdicts.cheaper(both(*given)).status
+
+    imp, spends = ("IMP", HIGH, 0.1, 0.02), {"total_epochs": 26}
+    assert status(("mask, log", HIGH, 0.1, 0.02), imp) == "confirmed"
+    assert status(("mask, log", HIGH, 0.1), ("mask, log", LOW, 0.02), imp) == "confirmed with conditions"
+    assert status(("mask, log", LOW, 0.1, 0.02), imp) == "not confirmed"
+    rows = [{**row, **spends} for row in line("mask, log", HIGH)] + line("IMP", LOW)
+    assert verdicts.cheaper(runs(*rows)).status == "not confirmed"  # better, but at more than half of IMP's 50 epochs
 
 
 # C7 and C8, which read the records' arrays.
