@@ -78,6 +78,14 @@ def test_profiles_go_on_after_a_failure_and_after_a_kill(path):
     assert profile["forcerun"] == ["sweep"]
 
 
+@pytest.mark.parametrize("profile", ["local", "slurm"])
+def test_a_dry_run_leads_from_the_runs_to_the_book(profile, capfd):
+    pytest.importorskip("snakemake")
+    assert workflow.run("lenet", profile=profile, target="book", dry_run=True) == {}
+    stdout, stderr = capfd.readouterr()
+    assert "on record" in stdout.splitlines()[0] and "Error" not in stderr
+
+
 def test_killed_and_with_failures_the_records_are_those_of_the_loop(tmp_path):
     pytest.importorskip("snakemake")
     engine, loop = (Checkout(tmp_path / name, [0, 13], [0.5, 0.2]) for name in ("engine", "loop"))
