@@ -16,7 +16,7 @@ from .errors import LotteryError
 from .params import hint
 
 TARGETS = ("runs", "table", "figures", "book")
-BATCH = {"local": 16}  # profile -> runs a job, at least, as a process takes seconds to start; elsewhere a job is a group
+BATCH = {"local": 16}  # profile -> runs a job, at least, as a process takes seconds to start; else a job is a group
 
 
 def run(
