@@ -51,8 +51,8 @@ class Case:
 
 
 CASES = [  # as steps go on a CPU; a GPU takes STEPS_ON_GPU times as many
-    Case("lenet-300-100", (1, 28, 28), 10, 128, 200, 7, augment=False),
-    Case("resnet20", (3, 32, 32), 10, 128, 4, 7),
+    Case("lenet-300-100", (1, 28, 28), 10, 128, 100, 7, augment=False),
+    Case("resnet20", (3, 32, 32), 10, 128, 4, 5),
     Case("vgg16", (3, 32, 32), 10, 128, 1, 3),
     Case("resnet18", (3, 64, 64), 200, 256, 1, 3),
 ]
