@@ -1,6 +1,6 @@
-"""Times a training step of this library side by side with the usual way to write it, and with the machine's limit.
+"""Times a training step of this library side by side with the usual loop, and with the machine's limit.
 
-All that is compared is measured in turns, within one run, so that a machine that slows down slows down for all. Warm-up,
+All that is compared is measured in turns, within one run, so that a machine that slows down does so for all. Warm-up,
 which includes compiling, is timed apart. Images are random: only their shape matters to time.
 """
 
@@ -81,10 +81,8 @@ def run(device: str = "cpu") -> dict:
     return found
 
 
-def compare(
-    case: Case, machine: limits.Machine, device: str, precision: str, alone: bool = False
-) -> list[dict]:
-    """Milliseconds a step of each loop and phase, and the limit, measured in turns; ``alone`` leaves out all but ours."""
+def compare(case: Case, machine: limits.Machine, device: str, precision: str, alone: bool = False) -> list[dict]:
+    """Milliseconds a step of each loop and phase, and the limit, measured in turns; ``alone``: only ours."""
     split = pictures(case, device)
     model = network(case, device)
     loops = {("ours", phase): Ours(case, split, device, phase, Recipe(precision=precision)) for phase in PHASES}
@@ -162,7 +160,7 @@ def mask(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def memory(device: str) -> list[dict]:
-    """Bytes a weight that each phase takes at its peak, beside the weights themselves: four linear layers, one input."""
+    """Bytes a weight that each phase takes at its peak, beside the weights: four linear layers, one input."""
     side, depth = 1024, 4
     found = []
     for phase in PHASES:

@@ -14,7 +14,8 @@ from benchmarks import bench
 index, threads = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
 case = bench.SIDE_BY_SIDE[index]
-ours = bench.Ours(case, bench.pictures(case, "cpu"), "cpu", "dense", bench.Recipe(precision=bench.speed.precision("auto", "cpu")))
+recipe = bench.Recipe(precision=bench.speed.precision("auto", "cpu"))
+ours = bench.Ours(case, bench.pictures(case, "cpu"), "cpu", "dense", recipe)
 ours.epoch()
 print("ready", flush=True)
 for _ in sys.stdin:
