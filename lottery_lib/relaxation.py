@@ -64,6 +64,7 @@ class FixedMask(Parameterization):
         self.mask = [_like(w, mask[name]) for name, w in zip(self.names, self.weights)]
         with torch.no_grad():
             torch._foreach_mul_(self.weights, self.mask)
+            torch._foreach_add_(self.weights, 0.0)  # −0 to 0: a ticket's weights have the same bits, so its file serves
 
     def pull_back(self):
         torch._foreach_mul_([w.grad for w in self.weights], self.mask)

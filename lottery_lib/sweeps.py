@@ -108,7 +108,8 @@ def trainings(config: Any) -> dict[Hashable, int]:
         needed |= {(settings, done): length for done in range(len(search.densities))}
     if family in ("concave", "magnitude"):
         needed |= {(settings, search.densities[:done]): length for done in range(len(search.densities))}
-    return needed | {("retraining", config): length}
+    # A ticket of magnitude pruning retrained is the search's next round.
+    return needed | {(settings, search.densities) if family == "magnitude" else ("retraining", config): length}
 
 
 class Costs:

@@ -127,6 +127,8 @@ def test_every_round_starts_from_the_rewound_weights(name, rewind_epoch, make, s
         size = sum(mask.numel() for mask in kept.values())
         assert sum(int(mask.sum()) for mask in kept.values()) == round(density * size)
         pruned = {key: value * kept[key] if key in kept else value for key, value in expected.items()}
+        if name == "one-shot":  # zeros of a fixed mask have no sign, as those of a ticket
+            pruned = {key: value + 0 for key, value in pruned.items()}
         assert same_bits(state, pruned)
     assert same_bits(ticket.rewind, expected)
     pruned = {key: value * ticket.mask[key] if key in ticket.mask else value for key, value in expected.items()}
