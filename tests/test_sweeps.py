@@ -317,7 +317,7 @@ def test_a_sweep_of_200_runs_killed_three_times(tmp_path):
 
 def test_a_whole_grid_is_made_by_a_process_a_core(tmp_path, monkeypatch):
     """Unless the number of threads is given, or it is a part: then by this process."""
-    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(sweeps.os, "cpu_count", lambda: 6)
     monkeypatch.setattr(sweeps, "grid", lambda name: [["a"], ["b"], ["c"], ["done"]])
     monkeypatch.setattr(sweeps.records, "exists", lambda config: config == "done")
