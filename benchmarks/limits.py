@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 SIZE = 2048  # of the square matrices whose product gives the rate of arithmetic
+SPAN = 0.5  # seconds for which each rate is measured
 COPIED = 64 * 2**20  # float32 values in the copy that gives the rate of traffic, far more than any cache
 
 
@@ -34,16 +35,27 @@ class Machine:
 
     def __init__(self, device: str, dtype: torch.dtype):
         self.device = device
-        self.a, self.b = (torch.randn(SIZE, SIZE, device=device, dtype=dtype) for _ in range(2))
+        self.a, self.b, self.c = (torch.randn(SIZE, SIZE, device=device, dtype=dtype) for _ in range(3))
         self.source = torch.zeros(COPIED, device=device)
         self.target = torch.zeros_like(self.source)
         self.rates()  # warm-up
 
     def rates(self) -> dict[str, float]:
-        """FLOP/s of a matrix product and bytes/s of a copy (read and write), the best of three."""
-        product = min(seconds(lambda: self.a @ self.b, self.device) for _ in range(3))
-        copy = min(seconds(lambda: self.target.copy_(self.source), self.device) for _ in range(3))
+        """FLOP/s of matrix products and bytes/s of copies (read and write), as held for ``SPAN`` seconds.
+
+        Like the loops they are means, not bests: a shared machine's rate may halve within a second, and the loops see
+        its slow moments too.
+        """
+        product = self._mean(lambda: torch.mm(self.a, self.b, out=self.c))
+        copy = self._mean(lambda: self.target.copy_(self.source))
         return {"flops": 2 * SIZE**3 / product, "bytes": 2 * 4 * COPIED / copy}
+
+    def _mean(self, call: Callable[[], object]) -> float:
+        """Seconds a call."""
+        times = []
+        while sum(times) < SPAN:
+            times.append(seconds(call, self.device))
+        return sum(times) / len(times)
 
 
 def work(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, float]:

@@ -79,6 +79,7 @@ def train(
     steps = data.train.steps(recipe.batch_size)
     forward = distributed.parallel(model)
     if recipe.fast:
+        speed.keep_freed_memory()
         forward = speed.forward(forward, (stop - start) * steps)
     silent = not (progress and distributed.first())
     bar = tqdm(total=(stop - start) * steps, initial=len(history) * steps, disable=silent, unit="step")

@@ -60,6 +60,7 @@ def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
         monkeypatch.setattr(loop, "epoch", lambda self, epoch=epoch: turns.append(type(self).__name__) or epoch(self))
     monkeypatch.setattr(limits, "SIZE", 64)
     monkeypatch.setattr(limits, "COPIED", 1024)
+    monkeypatch.setattr(limits, "SPAN", 0.01)
     machine = limits.Machine("cpu", torch.float32)
     rows = bench.compare(TINY, machine, "cpu", "fp32")
     assert turns == [*["Ours"] * 4, "Reference"] * 3  # the warm-up, then two rounds

@@ -1,5 +1,8 @@
 """speed.py: what is compiled, what happens where nothing can be, and that the fast way computes what the plain does."""
 
+import platform
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -77,3 +80,34 @@ def test_precision_follows_the_processor_unless_it_is_given(has, chosen, monkeyp
     assert speed.precision("auto", "cpu") == chosen
     assert speed.precision("fp32", "cpu") == "fp32"
     assert speed.precision("bf16", "cpu") == "bf16"
+
+
+FAULTS = """
+import resource
+import torch
+from lottery_lib import speed
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        [torch.ones(10_000_000) for _ in range(2)]  # 40 MB each, more than glibc keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults()
+speed.keep_freed_memory()
+faults()
+print(usual, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_stays_with_the_process():
+    """A page fault a page of 4 kB of fresh memory, or, where pages are huge, far fewer: but none of memory kept."""
+    output = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
+    usual, kept = map(int, output.split())
+    assert usual > 10 and kept < usual / 10
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: object())
+    speed.keep_freed_memory.__wrapped__()
