@@ -2,6 +2,9 @@
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 BIN := .venv/bin
 
+# The book and the tests start many Pythons, and each imports torch: in 3 s, or in 17 where byte code is not kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help book test figures bench lab clean check
 .DELETE_ON_ERROR:
@@ -23,7 +26,7 @@ book: .venv/book.stamp
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
 test: .venv/test.stamp book
-	$(BIN)/pytest -rs
+	$(BIN)/pytest -rs -n auto
 
 figures: .venv/book.stamp
 	$(BIN)/lottery figure
