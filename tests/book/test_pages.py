@@ -22,6 +22,12 @@ def soup(page: Path) -> BeautifulSoup:
     return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
 
 
+@cache
+def anchors(page: Path) -> set[str]:
+    """What a fragment may name."""
+    return {tag[a] for tag in soup(page).find_all(True) for a in ("id", "name") if tag.get(a)}
+
+
 def pages(site: Path) -> list[Path]:
     return [p for p in sorted(site.rglob("*.html")) if p.relative_to(site).parts[0] not in {"_static", "_sources"}]
 
@@ -53,8 +59,7 @@ def dead_links(site: Path) -> list[str]:
                 target = (page.parent / unquote(url.path)).resolve() if url.path else page
                 lost = not target.is_file() or not target.is_relative_to(site)
                 if not lost and url.fragment and target.suffix == ".html":
-                    name = unquote(url.fragment)
-                    lost = not soup(target).find(lambda t: name in (t.get("id"), t.get("name")))  # noqa: B023
+                    lost = unquote(url.fragment) not in anchors(target)
                 if lost:
                     found.append(f"{page.name}: {address}")
     return found
