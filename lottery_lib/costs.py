@@ -1,11 +1,14 @@
 """What a ticket costs: steps timed by ``benchmarks/``, and from them the seconds to each method's ticket."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from . import analysis, paths, records
 from .errors import LotteryError
@@ -20,6 +23,28 @@ LOOPS = {  # (loop, phase) as benchmarks/ name them -> what they are called, and
 }
 COMPARED = ("mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
 RELAXED = ("concave", "continuous")  # methods whose search moves a mask; all others' are priced as masked training
+
+
+@dataclass(frozen=True)
+class Selection(analysis.Selection):
+    """What the chapter shows: one machine's measurements, and the density at which tickets are priced.
+
+    LotteryError if there is nothing of it on record.
+    """
+
+    machine: str = ""  # the beginning of its name; empty: the one measured last
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = measured()
+        if not any(name.startswith(self.machine) for name in known):
+            raise LotteryError(f"machine = {self.machine!r}: no such one was measured; known: {', '.join(known)}")
+
+    @property
+    def found(self) -> dict:
+        """What ``lottery bench`` wrote there."""
+        named = [found for name, found in measured().items() if name.startswith(self.machine)]
+        return max(named, key=lambda found: found["provenance"]["date"])
 
 
 def measured(folder: Path = paths.BENCHMARKS) -> dict[str, dict]:
@@ -82,7 +107,8 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
             {"method": called, "network": f"{analysis.network(model)}, {protocol}", "epochs": run.total_epochs,
              "seconds": round(seconds), "test accuracy, %": round(each.test_accuracy.mean(), 2), "n": len(each)}
         )  # fmt: skip
-    return pd.DataFrame(rows).set_index("method").sort_values("network", kind="stable").rename_axis(None)
+    found = pd.DataFrame(rows, columns=["method", "network", "epochs", "seconds", "test accuracy, %", "n"])
+    return found.set_index("method").sort_values("network", kind="stable").rename_axis(None)
 
 
 @mpl.rc_context(STYLE)
@@ -99,8 +125,7 @@ def step_times(found: dict) -> Figure:
     ax.axhline(1, color="#222222", lw=1, ls=":", label="the machine's limit")
     ax.set_xticks(range(len(names)), [analysis.network(name) for name in names])
     ax.set(yscale="log", ylabel="time of a step / limit")
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:g}")
+    _plain(ax.yaxis, (1, 2, 5))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
     return figure
 
@@ -119,6 +144,7 @@ def growth(found: dict) -> Figure:
     width.set(xscale="log", yscale="log", xlabel=f"width of {label}", ylabel="ms a step", xticks=each.width)
     width.xaxis.set_major_formatter("×{x:g}")
     width.xaxis.set_minor_formatter("")
+    _plain(width.yaxis, (1, 2, 5))
     width.legend()
     if together is not None:
         gain = together.one_on_each_core / together.one_on_all_cores
@@ -128,6 +154,13 @@ def growth(found: dict) -> Figure:
     else:
         many.axis("off")
     return figure
+
+
+def _plain(axis: Axis, digits: tuple[int, ...]) -> None:
+    """Numbers as they are spoken on a logarithmic axis, at these multiples of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_formatter("")
 
 
 def machine(found: dict) -> str:

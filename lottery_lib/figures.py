@@ -15,6 +15,7 @@ from . import (
     analysis,
     claim_figures,
     comparisons,
+    costs,
     experiments,
     logistic,
     paths,
@@ -169,6 +170,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(thresholds.implied(experiments.table())),
     "mask-histograms": lambda: ticket_figures.mask_histograms(thresholds.samples(experiments.table())),
     "mask-modes": lambda: claim_figures.modes_by_layer(thresholds.decided(thresholds.searches(experiments.table()))),
+    "step-times": lambda: costs.step_times(costs.Selection().found),
+    "growth": lambda: costs.growth(costs.Selection().found),
 }
 
 

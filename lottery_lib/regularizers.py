@@ -8,6 +8,7 @@ differentiable on the box, so projected gradient replaces subgradients; on m ≥
 
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Regularizer:
     @property
     def scale(self) -> float:
         """1 / raw(1), for a raw penalty with raw(0) = 0."""
-        return 1 / float(self.raw(torch.tensor(1.0, dtype=torch.float64)))
+        return _scale(self)
 
     def value(self, m: Tensor) -> Tensor:
         return self.raw(m) * self.scale
@@ -47,6 +48,11 @@ class Regularizer:
     def slope(self, at: float) -> float:
         """r'(at): the pull on an entry. ``slope(0)`` must be finite to hold an entry at zero by projection alone."""
         return float(self.gradient(torch.tensor(at, dtype=torch.float64)))
+
+
+@cache  # asked for by every step
+def _scale(regularizer: Regularizer) -> float:
+    return 1 / float(regularizer.raw(torch.tensor(1.0, dtype=torch.float64)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Log(Regularizer):
         return torch.log1p(m / self.eps)
 
     def raw_slope(self, m):
-        return 1 / (m + self.eps)
+        return (m + self.eps).reciprocal()
 
 
 @dataclass(frozen=True)

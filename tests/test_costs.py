@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from lottery_lib import costs
+from lottery_lib import costs, experiments
 from lottery_lib.errors import LotteryError
 
 MS = {("ours", "dense"): 2.0, ("ours", "relaxed"): 3.0, ("ours", "masked"): 2.5, ("uncompiled", "dense"): 2.2,
@@ -46,6 +46,19 @@ def test_measurements_are_those_of_every_machine(tmp_path, found):
     assert costs.measured(tmp_path) == {"A machine": found, "Another": other}
 
 
+def test_a_machine_is_named_by_its_beginning_and_else_the_one_measured_last_is_shown(found, monkeypatch):
+    days = {"A machine": "2026-01-02", "Another": "2026-03-01", "B": "2026-02-01"}
+    made = {name: {"provenance": {"date": day}, "name": name} for name, day in days.items()}
+    monkeypatch.setattr(costs, "measured", lambda: made)
+    shown = {named: costs.Selection(machine=named).found["name"] for named in ("", "A", "A m", "B")}
+    assert shown == {"": "Another", "A": "Another", "A m": "A machine", "B": "B"}
+    with pytest.raises(LotteryError) as error:
+        costs.Selection(machine="C")
+    assert str(error.value) == "machine = 'C': no such one was measured; known: A machine, Another, B"
+    with pytest.raises(LotteryError, match="density = 0.3: on record are 1, "):
+        costs.Selection(density=0.3)
+
+
 def test_the_table_gives_each_loop_and_the_ratios(found):
     shown = costs.summary(found)
     assert list(shown.index) == ["LeNet-300-100", "ResNet-20"]
@@ -80,6 +93,10 @@ def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, mon
     assert set(priced.index) == {"mask, log", "IMP"} and set(priced.network) == {"LeNet-300-100, lenet"}
     assert priced.seconds.to_dict() == {"mask, log": 10 * (3 + 2.5), "IMP": 50 * 2.5}
     assert priced["test accuracy, %"].to_dict() == {"mask, log": 91.0, "IMP": 91.0} and set(priced.n) == {2}
+
+
+def test_no_ticket_at_that_density_is_an_empty_table(found):
+    assert costs.to_a_ticket(experiments.table(), found, density=1.0).empty
 
 
 def test_the_figures_show_the_measurements(found):
