@@ -94,7 +94,7 @@ def by_protocol(table: pd.DataFrame) -> pd.DataFrame:
     return table[table[OVERRIDES].isna().all(axis=1) & table.fast.ne(False)]
 
 
-def chosen(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """The runs that count: of each line at each density, those with the hyper-parameters best on validation.
 
     Runs at a threshold α are left out, as their density is not the one asked for, and so are those that do not follow
@@ -102,20 +102,28 @@ def chosen(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """
     runs = by_protocol(table)
     runs = runs[runs.alpha.isna()]
-    return best(runs.assign(name=[name(row) for _, row in runs.iterrows()]), seed)
+    return best(runs.assign(name=[name(row) for _, row in runs.iterrows()]))
 
 
-def best(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def best(runs: pd.DataFrame) -> pd.DataFrame:
     """Of each ``SETTING`` the runs with the hyper-parameters best on validation, one a seed.
 
-    The choice is made on ``seed`` alone, by validation accuracy, and holds for all seeds; the test accuracy has no part
-    in it. Where a seed ran in two precisions, fp32 counts.
+    Candidates are what the first seed tried. They are compared by their mean validation accuracy over the seeds that
+    all of them have, the first among these; the test accuracy has no part in it. Of equals, the one on record for more
+    seeds counts. Where a seed ran in two precisions, fp32 counts.
     """
     # one text for each setting of the hyper-parameters, as missing values never equal each other
     runs = runs.assign(tuned=runs[HYPERPARAMETERS].map(repr).agg(" ".join, axis=1) if len(runs) else "")
-    first = runs[runs.seed == seed].sort_values("val_accuracy", ascending=False).drop_duplicates(SETTING)
-    kept = runs.merge(first[[*SETTING, "tuned"]], on=[*SETTING, "tuned"]).drop(columns="tuned")
-    return kept.sort_values("precision", ascending=False, kind="stable").drop_duplicates([*SETTING, "seed"])
+    runs = runs.sort_values("precision", ascending=False, kind="stable").drop_duplicates([*SETTING, "tuned", "seed"])
+    first = runs[runs.seed == runs.groupby(SETTING).seed.transform("min")]
+    tried = runs.merge(first[[*SETTING, "tuned"]], on=[*SETTING, "tuned"])
+    candidates = tried.groupby(SETTING).tuned.transform("nunique")
+    shared = tried[tried.groupby([*SETTING, "seed"]).tuned.transform("nunique") == candidates]
+    means = shared.groupby([*SETTING, "tuned"]).val_accuracy.mean().reset_index()
+    seeds = tried.groupby([*SETTING, "tuned"]).seed.count().rename("seeds").reset_index()
+    order = means.merge(seeds, on=[*SETTING, "tuned"]).sort_values(["val_accuracy", "seeds"], ascending=False)
+    winners = order.drop_duplicates(SETTING)
+    return tried.merge(winners[[*SETTING, "tuned"]], on=[*SETTING, "tuned"]).drop(columns="tuned")
 
 
 def interval(groups: pd.api.typing.SeriesGroupBy) -> pd.DataFrame:
@@ -227,7 +235,7 @@ def pending() -> str:
 
 def at_density(table: pd.DataFrame, density: float, names: list[str], seed: int = 0) -> dict[str, tuple[dict, dict]]:
     """Name -> record and arrays of the chosen run at that density; a method that is not on record is left out."""
-    runs = chosen(table, seed)
+    runs = chosen(table)
     runs = runs[(runs.density_asked == density) & (runs.seed == seed)].set_index("name")
     return {called: records.read_run(runs.loc[called, "run"]) for called in names if called in runs.index}
 

@@ -27,7 +27,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 class TicketRun:
     """A run; a protocol subclasses it. LotteryError if a value is out of its range.
 
-    λ, η_m and the start of Continuous Sparsification are chosen on validation data, on seed 0, for each density.
+    λ, η_m and the start of Continuous Sparsification are chosen on validation data for each density (``analysis.best``).
     """
 
     protocol: ClassVar[str]

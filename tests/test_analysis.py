@@ -15,11 +15,31 @@ def test_the_choice_is_made_on_validation_alone_and_holds_for_all_seeds():
         {"run": "a", "lam": 1e-4, "val_accuracy": 97.0, "test_accuracy": 99.0},
         {"run": "b", "lam": 2e-4, "val_accuracy": 98.0, "test_accuracy": 90.0},
         {"run": "c", "lam": 2e-4, "seed": 1, "val_accuracy": 50.0, "test_accuracy": 91.0},
-        {"run": "d", "lam": 1e-4, "seed": 1, "val_accuracy": 99.0, "test_accuracy": 99.0},
+        {"run": "d", "lam": 3e-4, "seed": 1, "val_accuracy": 99.0, "test_accuracy": 99.0},  # seed 0 did not try it
         {"run": "e", "alpha": 0.1, "val_accuracy": 99.9, "test_accuracy": 99.9},
         {"run": "f", "density_asked": 0.01, "val_accuracy": 90.0, "test_accuracy": 90.0},
     )
     assert sorted(analysis.chosen(table).run) == ["b", "c", "f"]
+
+
+def test_candidates_are_compared_over_the_seeds_that_all_of_them_have():
+    accuracies = {1e-4: [97.0, 99.0, 98.0], 2e-4: [98.0, 96.0], 3e-4: [97.5, 97.0, 99.9]}
+    table = runs(
+        *({"run": f"{lam:g} {seed}", "lam": lam, "seed": seed, "val_accuracy": accuracy}
+          for lam, each in accuracies.items() for seed, accuracy in enumerate(each))
+    )  # fmt: skip
+    assert list(analysis.chosen(table).run) == ["0.0001 0", "0.0001 1", "0.0001 2"]  # 98 over seeds 0 and 1
+    assert set(analysis.chosen(table[table.seed == 0]).run) == {"0.0002 0"}
+
+
+def test_of_equal_candidates_the_one_on_record_for_more_seeds_counts():
+    table = runs(
+        {"run": "a", "lam": 1e-4, "val_accuracy": 97.0},
+        {"run": "b", "lam": 2e-4, "val_accuracy": 97.0},
+        {"run": "c", "lam": 2e-4, "seed": 1, "val_accuracy": 90.0},
+        {"run": "d", "lam": 3e-4, "val_accuracy": 97.0},
+    )
+    assert sorted(analysis.chosen(table).run) == ["b", "c"]
 
 
 def test_missing_hyperparameters_are_one_setting():
