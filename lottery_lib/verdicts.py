@@ -194,8 +194,11 @@ def cheaper(table: pd.DataFrame) -> Verdict | None:
     if cells.empty:
         return None
     half = cells.epochs <= cells.epochs_other / 2
-    spent = f"{cells.epochs.min():g} epochs in all, IMP {cells.epochs_other.min():g} to {cells.epochs_other.max():g}"
-    parts = [f"One search and its retraining spend {spent}", *lines(cells, "Accuracy against IMP, ")]
+    parts = [
+        f"epochs in all, {place}: one search and its retraining {rows.epochs.max():g}, "
+        f"IMP {rows.epochs_other.min():g} to {rows.epochs_other.max():g}"
+        for place, rows in analysis.places(cells).items()
+    ] + lines(cells, "accuracy against IMP, ")
     return _verdict(table, cells, judge(comparable(cells) & half, cells.outcome == "undecided"), parts)
 
 

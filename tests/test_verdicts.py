@@ -200,6 +200,16 @@ def test_c9_asks_for_accuracy_at_half_the_epochs():
     assert verdicts.cheaper(runs(*rows)).status == "not confirmed"  # better, but at more than half of IMP's 50 epochs
 
 
+def test_c9_names_the_epochs_of_each_protocol():
+    def given(protocol, dear):
+        imp = [*line("IMP", LOW), *line("IMP", LOW, 0.1, total_epochs=dear)]
+        return [{**row, "protocol": protocol} for row in (*line("mask, log", HIGH), *line("mask, log", HIGH, 0.1), *imp)]
+
+    finding = verdicts.cheaper(runs(*given("lenet", 30), *given("lenet-half", 40))).finding
+    assert "(lenet): one search and its retraining 20, IMP 30 to 50" in finding
+    assert "(lenet-half): one search and its retraining 20, IMP 40 to 50" in finding
+
+
 # C7 and C8, which read the records' arrays.
 
 
