@@ -92,7 +92,7 @@ def test_everything_on_record_is_there_and_nothing_else(on_record):
     assert tiny.families() == ["log", "log, eps = 1.0"]  # rounds and per_layer are no thresholds on one mask
     assert [(s.config.lam, s.config.mask_lr) for s in tiny.searches[:3]] == [(LAM, 10), (LAM, 20), (0.02, 10)]
     assert tiny.layers == [("fc1", 19200), ("fc2", 30000), ("fc3", 1000)]
-    assert tiny.label == "lenet-300-100 on digits, reduced"
+    assert tiny.label == "LeNet-300-100 on digits (tiny, reduced)"
     dense, imp = records.read(RUNS[0])[0], records.read(RUNS[1])[0]
     assert tiny.dense == Point(1.0, pytest.approx(dense["test_accuracy"], abs=1e-3), None, 1)
     assert tiny.imp == [Point(imp["density"], pytest.approx(imp["test_accuracy"], abs=1e-3), None, 1)]

@@ -12,7 +12,7 @@ import traitlets as t
 from matplotlib.figure import Figure
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from .. import data, masks, models, paths, records, style, ticket_runs
+from .. import analysis, data, masks, models, paths, records, style, ticket_runs
 from ..errors import LotteryError
 from ..params import hint
 from . import searches
@@ -59,7 +59,8 @@ class TicketExplorer(InteractiveFigure):
         if config.method != "concave" or config.rounds != 1 or config.per_layer:
             raise LotteryError("the explorer shows searches with method = concave, rounds = 1 and per_layer = False")
         known = searches.on_record()
-        task = known.setdefault(config.protocol, Task(f"{config.model} on {config.dataset}"))
+        called = analysis.label(config.protocol, config.model, config.dataset, config.reduced)
+        task = known.setdefault(config.protocol, Task(called))
         search = task.add(Search(replace(config, density=type(config).density, alpha=None)))
         _bring(search, task)
         shown = {"regularizer": search.family, "lam": config.lam, "mask_lr": config.mask_lr}

@@ -145,8 +145,8 @@ def on_record() -> dict[str, Task]:
     for (protocol, dataset, model), rows in table.groupby(["protocol", "dataset", "model"]):
         found = analysis.summary(analysis.chosen(rows))
         dense, imp = (_points(found[found.name == name]) for name in ("dense", "IMP"))
-        reduced = ", reduced" if rows.reduced.any() else ""
-        task = Task(f"{model} on {dataset}{reduced}", dense=next(iter(dense), None), imp=imp)
+        called = analysis.label(protocol, model, dataset, rows.reduced.any())
+        task = Task(called, dense=next(iter(dense), None), imp=imp)
         concave = rows[(rows.method == "concave") & (rows["rounds"] == 1) & ~rows.per_layer.astype(bool)]
         searches = concave.run.map(lambda run: replace(_config(whole[run]), seed=0))
         for _, runs in concave.groupby(searches, sort=False):
