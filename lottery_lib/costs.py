@@ -36,15 +36,18 @@ class Selection(analysis.Selection):
 
     def __post_init__(self):
         super().__post_init__()
-        known = measured()
-        if not any(name.startswith(self.machine) for name in known):
-            raise LotteryError(f"machine = {self.machine!r}: no such one was measured; known: {', '.join(known)}")
+        if not self._named:
+            known = ", ".join(measured())
+            raise LotteryError(f"machine = {self.machine!r}: no such one was measured; known: {known}")
 
     @property
     def found(self) -> dict:
         """What ``lottery bench`` wrote there."""
-        named = [found for name, found in measured().items() if name.startswith(self.machine)]
-        return max(named, key=lambda found: found["provenance"]["date"])
+        return max(self._named, key=lambda found: found["provenance"]["date"])
+
+    @property
+    def _named(self) -> list[dict]:
+        return [found for name, found in measured().items() if name.startswith(self.machine)]
 
 
 def measured(folder: Path = paths.BENCHMARKS) -> dict[str, dict]:
@@ -107,8 +110,8 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
             {"method": called, "network": f"{analysis.network(model)}, {protocol}", "epochs": run.total_epochs,
              "seconds": round(seconds), "test accuracy, %": round(each.test_accuracy.mean(), 2), "n": len(each)}
         )  # fmt: skip
-    found = pd.DataFrame(rows, columns=["method", "network", "epochs", "seconds", "test accuracy, %", "n"])
-    return found.set_index("method").sort_values("network", kind="stable").rename_axis(None)
+    priced = pd.DataFrame(rows, columns=["method", "network", "epochs", "seconds", "test accuracy, %", "n"])
+    return priced.set_index("method").sort_values("network", kind="stable").rename_axis(None)
 
 
 @mpl.rc_context(STYLE)
@@ -125,7 +128,7 @@ def step_times(found: dict) -> Figure:
     ax.axhline(1, color="#222222", lw=1, ls=":", label="the machine's limit")
     ax.set_xticks(range(len(names)), [analysis.network(name) for name in names])
     ax.set(yscale="log", ylabel="time of a step / limit")
-    _plain(ax.yaxis, (1, 2, 5))
+    _plain(ax.yaxis)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
     return figure
 
@@ -144,7 +147,7 @@ def growth(found: dict) -> Figure:
     width.set(xscale="log", yscale="log", xlabel=f"width of {label}", ylabel="ms a step", xticks=each.width)
     width.xaxis.set_major_formatter("×{x:g}")
     width.xaxis.set_minor_formatter("")
-    _plain(width.yaxis, (1, 2, 5))
+    _plain(width.yaxis)
     width.legend()
     if together is not None:
         gain = together.one_on_each_core / together.one_on_all_cores
@@ -156,9 +159,9 @@ def growth(found: dict) -> Figure:
     return figure
 
 
-def _plain(axis: Axis, digits: tuple[int, ...]) -> None:
-    """Numbers as they are spoken on a logarithmic axis, at these multiples of powers of ten."""
-    axis.set_major_locator(LogLocator(subs=digits))
+def _plain(axis: Axis) -> None:
+    """Numbers as they are spoken on a logarithmic axis, at 1, 2 and 5 times the powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:,g}")
     axis.set_minor_formatter("")
 
