@@ -1,7 +1,7 @@
 """Times a training step of this library side by side with the usual loop, and with the machine's limit.
 
 All that is compared is measured in turns, within one run, so that a machine that slows down does so for all. Warm-up,
-which includes compiling, is timed apart. Images are random: only their shape matters to time.
+which includes compiling, is timed apart; so is one more epoch of our loop under the profiler. Images are random: only their shape matters to time.
 """
 
 import json
@@ -24,7 +24,7 @@ from lottery_lib.recipes import Recipe
 from lottery_lib.relaxation import FixedMask, Parameterization, RelaxedMask
 from lottery_lib.training import train
 
-from . import limits, processes
+from . import limits, processes, profiles
 from .reference import Reference
 
 RESULTS = Path(__file__).parent / "results"
@@ -106,10 +106,14 @@ def compare(case: Case, machine: limits.Machine, device: str, precision: str, al
     ))  # fmt: skip
     shared = {"model": case.model, "width": case.width, "batch_size": case.batch_size, "precision": precision}
     shared |= {"weights": sum(p.numel() for p in model.parameters()), **step, "limit": summary(least)}
-    return [
+    rows = [
         shared | {"loop": loop, "phase": phase, "ms": summary(each), "warm_up_seconds": warm_up[loop, phase]}
         for (loop, phase), each in times.items()
     ]
+    if device == "cpu" and not alone:
+        for row in rows[: len(PHASES)]:
+            row["where"] = profiles.where(loops["ours", row["phase"]], case.steps)
+    return rows
 
 
 class Ours:

@@ -21,6 +21,12 @@ LOOPS = {  # (loop, phase) as benchmarks/ name them -> what they are called, and
     ("uncompiled", "dense"): ("dense, not compiled", "#777777"),
     ("reference", "masked"): ("the usual loop, under a fixed mask", VERMILION),
 }
+KINDS = {  # of work, as benchmarks/ name them -> what they are called
+    "products": "convolutions and products",
+    "other": "all else that is computed",
+    "optimizer": "optimiser",
+    "between": "between operations",
+}
 COMPARED = ("mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
 RELAXED = ("concave", "continuous")  # methods whose search moves a mask; all others' are priced as masked training
 
@@ -84,6 +90,14 @@ def summary(found: dict) -> pd.DataFrame:
     shown["relaxed / dense"] = wide["ours", "relaxed"] / wide["ours", "dense"]
     shown["usual / ours"] = wide["reference", "masked"] / wide["ours", "masked"]
     return shown.round(2).rename(index=analysis.network).rename_axis(None)
+
+
+def where(found: dict) -> pd.DataFrame:
+    """Where a dense step's time goes, in multiples of the limit: networks down, kinds of work across. Empty for a GPU."""
+    dense = [row for row in found["steps"] if "where" in row and row["phase"] == "dense"]
+    parts = pd.DataFrame([row["where"] for row in dense], index=[analysis.network(row["model"]) for row in dense])
+    parts["the step"] = parts.sum(axis=1)
+    return parts.div([row["limit"]["median"] for row in dense], axis=0).rename(columns=KINDS).round(2)
 
 
 def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFrame:

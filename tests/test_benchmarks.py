@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from lottery_lib import paths
 
 sys.path.insert(0, str(paths.ROOT))
-from benchmarks import bench, limits  # noqa: E402
+from benchmarks import bench, limits, profiles  # noqa: E402
 from benchmarks.reference import Reference  # noqa: E402
 
 TINY = bench.Case("lenet-300-100", (1, 8, 8), 10, 16, steps=2, rounds=2, augment=False, width=0.1)
@@ -63,14 +64,45 @@ def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
     monkeypatch.setattr(limits, "SPAN", 0.01)
     machine = limits.Machine("cpu", torch.float32)
     rows = bench.compare(TINY, machine, "cpu", "fp32")
-    assert turns == [*["Ours"] * 4, "Reference"] * 3  # the warm-up, then two rounds
+    assert turns == [*["Ours"] * 4, "Reference"] * 3 + ["Ours"] * 3  # the warm-up, two rounds, then the profiles
     assert [(row["loop"], row["phase"]) for row in rows] == [
         ("ours", "dense"), ("ours", "relaxed"), ("ours", "masked"), ("uncompiled", "dense"), ("reference", "masked")
     ]  # fmt: skip
     for row in rows:
         assert row["ms"]["n"] == 2 and 0 < row["ms"]["least"] <= row["ms"]["median"] <= row["ms"]["most"]
         assert row["limit"]["median"] > 0 and row["flops"] > 0 and row["warm_up_seconds"] > 0
+        assert ("where" in row) == (row["loop"] == "ours")
     json.dumps(rows)
+
+
+def test_a_profile_parts_a_step_by_what_the_time_goes_to():
+    """A loop whose step is known: products of matrices, an optimiser's step with products of its own, and a sort."""
+    class Loop:
+        def __init__(self, products, updates, sorts):
+            self.products, self.updates, self.sorts = products, updates, sorts
+
+        def epoch(self):
+            began = time.perf_counter()
+            for _ in range(self.products):
+                torch.mm(matrix, matrix)
+            for _ in range(self.updates):
+                optimizer.step()
+            for _ in range(self.sorts):
+                matrix.sort()
+            return time.perf_counter() - began
+
+    matrix, weight = torch.randn(400, 400), torch.randn(400, 400, requires_grad=True)
+    weight.grad = torch.ones_like(weight)
+    optimizer = torch.optim.SGD([weight], 0.1, momentum=0.9)
+    optimizer.step()
+    found = {name: profiles.where(Loop(**times), steps=1) for name, times in {
+        "products": {"products": 30, "updates": 1, "sorts": 1},
+        "optimizer": {"products": 0, "updates": 50, "sorts": 0},
+        "other": {"products": 1, "updates": 1, "sorts": 30},
+    }.items()}  # fmt: skip
+    for kind, spent in found.items():
+        assert max(spent, key=spent.get) == kind and spent.keys() == {"products", "optimizer", "other", "between"}
+    assert found["optimizer"]["products"] == 0
 
 
 def test_bytes_a_weight_are_those_of_the_tensors_that_a_phase_holds():

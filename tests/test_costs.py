@@ -76,6 +76,20 @@ def test_the_machine_and_the_warm_up_are_named(found):
     assert "A machine, 2 threads, fp32, torch 9.9" in said and "ResNet-20 4 s" in said
 
 
+def test_a_step_is_parted_in_multiples_of_the_limit(found):
+    spent = {"products": 2.4, "optimizer": 0.4, "other": 0.8, "between": 0.4}
+    for row in found["steps"]:
+        if row["loop"] == "ours":
+            row["where"] = spent if row["phase"] == "dense" else {}
+    parts = costs.where(found)
+    assert list(parts.index) == ["LeNet-300-100", "ResNet-20"] and set(parts["the step"]) == {2.5}
+    assert parts.loc["ResNet-20", "convolutions and products"] == 1.5 and parts.loc["ResNet-20", "optimiser"] == 0.25
+
+
+def test_a_machine_without_a_profile_shows_none(found):
+    assert costs.where(found).empty
+
+
 def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, monkeypatch):
     """A search of 10 epochs on a moving mask, then 10 masked; IMP masked all the way. 1,000 steps an epoch."""
     lines = [("mask, log", "concave", 10, 20), ("IMP", "imp", 40, 50), ("random", "random", 0, 10)]
