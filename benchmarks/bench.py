@@ -98,8 +98,8 @@ def compare(case: Case, machine: limits.Machine, device: str, precision: str, al
         timed.epoch()
         warm_up[loop] = time.perf_counter() - began
     for _ in range(case.rounds):
-        least.append(limits.milliseconds(step, machine.rates()))
         for loop, timed in loops.items():
+            least.append(limits.milliseconds(step, machine.rates()))
             times[loop].append(1000 * timed.epoch())
     say(f"{case.label}: limit {median(least):.1f} ms; " + ", ".join(
         f"{' '.join(loop)} {median(each):.1f}" for loop, each in times.items()

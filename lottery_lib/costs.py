@@ -128,6 +128,19 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
     return priced.set_index("method").sort_values("network", kind="stable").rename_axis(None)
 
 
+def accuracy_of_the_fast_path(table: pd.DataFrame) -> pd.DataFrame:
+    """Does speed cost accuracy? Dense training as it is run, and in fp32 uncompiled, on the same seeds: % on test.
+
+    The difference comes with its 95 % interval (Student's t over seeds). Empty while nothing was run both ways.
+    """
+    dense = table[(table.method == "dense") & table[analysis.OVERRIDES].isna().all(axis=1)]
+    runs = dense.assign(name=dense.fast.eq(False).map({True: "plain", False: "fast"}))
+    found = analysis.paired(runs, {"fast − plain": ("fast", "plain")})
+    label = [analysis.label(*place) for place in found[analysis.PLACE].to_numpy()]
+    difference = [analysis.number(row.mean, row.half_width, "+") for row in found[["mean", "half_width"]].itertuples()]
+    return pd.DataFrame({"fast − plain, % on test": difference, "n": found.n.to_list()}, index=label)
+
+
 @mpl.rc_context(STYLE)
 def step_times(found: dict) -> Figure:
     """Every loop's step in multiples of the machine's limit, a column a network; bars from the least to the most."""

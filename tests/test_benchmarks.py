@@ -37,7 +37,7 @@ def test_the_limit_is_the_larger_of_both_times():
 def test_the_reference_loop_trains_under_the_mask(case):
     model, split = bench.network(case, "cpu"), bench.pictures(case, "cpu")
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    mask = bench.mask(model)
+    mask = {name: torch.arange(m.numel()).reshape(m.shape) % 4 == 0 for name, m in bench.mask(model).items()}
     assert Reference(model, split, case.batch_size, mask, "cpu").epoch() > 0
     for name, kept in mask.items():
         weight = model.get_parameter(name)

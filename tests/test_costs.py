@@ -109,6 +109,19 @@ def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, mon
     assert priced["test accuracy, %"].to_dict() == {"mask, log": 91.0, "IMP": 91.0} and set(priced.n) == {2}
 
 
+def test_the_fast_path_is_compared_seed_by_seed_with_the_plain_one():
+    """A run that overrides its recipe, and one without its partner, are left out."""
+    shared = {"protocol": "cifar-short", "model": "resnet20", "dataset": "cifar10", "reduced": True, "method": "dense",
+              "density_asked": 1.0, "total_epochs": 10, "epochs": None, "lr": None, "batch_size": None}  # fmt: skip
+    accuracies = {(0, True): 80.0, (1, True): 81.0, (2, True): 85.0, (0, False): 80.5, (1, False): 80.0}
+    rows = [shared | {"seed": seed, "fast": None if fast else False, "test_accuracy": accuracy}
+            for (seed, fast), accuracy in accuracies.items()]  # fmt: skip
+    found = costs.accuracy_of_the_fast_path(pd.DataFrame([*rows, rows[0] | {"lr": 0.4, "test_accuracy": 10.0}]))
+    assert found.index.to_list() == ["ResNet-20 on CIFAR-10 (cifar-short, reduced)"] and found.n.to_list() == [2]
+    assert found["fast − plain, % on test"].to_list() == ["+0.25 ± 9.53"]
+    assert costs.accuracy_of_the_fast_path(pd.DataFrame(rows[:3])).empty
+
+
 def test_no_ticket_at_that_density_is_an_empty_table(found):
     assert costs.to_a_ticket(experiments.table(), found, density=1.0).empty
 
