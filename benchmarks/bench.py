@@ -82,7 +82,7 @@ def run(device: str = "cpu") -> dict:
 
 
 def compare(case: Case, machine: limits.Machine, device: str, precision: str, alone: bool = False) -> list[dict]:
-    """Milliseconds a step of each loop and phase, and the limit, measured in turns; ``alone``: only ours."""
+    """Milliseconds a step of each loop and phase, and the limit just before, round by round; ``alone``: only ours."""
     split = pictures(case, device)
     model = network(case, device)
     loops = {("ours", phase): Ours(case, split, device, phase, Recipe(precision=precision)) for phase in PHASES}
@@ -92,27 +92,30 @@ def compare(case: Case, machine: limits.Machine, device: str, precision: str, al
         loops["uncompiled", "dense"] = Ours(case, split, device, "dense", Recipe(precision=precision, fast=False))
         loops["reference", "masked"] = Reference(model, split, case.batch_size, mask(model), device)
     step = limits.work(network(case, device), *next(split.batches(case.batch_size)))
-    times, warm_up, least = {loop: [] for loop in loops}, {}, []
+    times, least, warm_up = {loop: [] for loop in loops}, {loop: [] for loop in loops}, {}
     for loop, timed in loops.items():
         began = time.perf_counter()
         timed.epoch()
         warm_up[loop] = time.perf_counter() - began
     for _ in range(case.rounds):
         for loop, timed in loops.items():
-            least.append(limits.milliseconds(step, machine.rates()))
+            least[loop].append(limits.milliseconds(step, machine.rates()))
             times[loop].append(1000 * timed.epoch())
-    say(f"{case.label}: limit {median(least):.1f} ms; " + ", ".join(
+    say(f"{case.label}: limit {median(sum(least.values(), [])):.1f} ms; " + ", ".join(
         f"{' '.join(loop)} {median(each):.1f}" for loop, each in times.items()
     ))  # fmt: skip
     shared = {"model": case.model, "width": case.width, "batch_size": case.batch_size, "precision": precision}
-    shared |= {"weights": sum(p.numel() for p in model.parameters()), **step, "limit": summary(least)}
+    shared |= {"weights": sum(p.numel() for p in model.parameters()), **step}
     rows = [
-        shared | {"loop": loop, "phase": phase, "ms": summary(each), "warm_up_seconds": warm_up[loop, phase]}
-        for (loop, phase), each in times.items()
+        shared
+        | {"loop": loop, "phase": phase, "ms": times[loop, phase], "limit": least[loop, phase]}
+        | {"warm_up_seconds": warm_up[loop, phase]}
+        for loop, phase in loops
     ]
     if device == "cpu" and not alone:
         for row in rows[: len(PHASES)]:
-            row["where"] = profiles.where(loops["ours", row["phase"]], case.steps)
+            now = limits.milliseconds(step, machine.rates())
+            row["where"] = {"limit": now} | profiles.where(loops["ours", row["phase"]], case.steps)
     return rows
 
 
@@ -201,10 +204,6 @@ def peak_bytes(call: Callable[[], None], device: str) -> int:
             held += event.nbytes()
             peak = max(peak, held)
     return peak
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    return {"median": median(values), "least": min(values), "most": max(values), "n": len(values)}
 
 
 def say(text: str) -> None:

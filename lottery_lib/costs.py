@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import matplotlib as mpl
 import pandas as pd
@@ -65,11 +66,15 @@ def measured(folder: Path = paths.BENCHMARKS) -> dict[str, dict]:
 
 
 def steps(found: dict, part: str = "steps") -> pd.DataFrame:
-    """One row a network, loop and phase: ``ms`` a step (median, with ``least`` and ``most``), ``limit`` ms, their ratio
-    ``over_limit``, ``batch_size``, ``width``, ``weights``. ``part`` is "steps", or "widths" of one network."""
-    rows = [row | {"limit": row["limit"]["median"], **row["ms"], "ms": row["ms"]["median"]} for row in found[part]]
-    frame = pd.DataFrame(rows).drop(columns="median")
-    return frame.assign(over_limit=frame.ms / frame.limit)
+    """One row a network, loop and phase: ``ms`` a step and the ``limit``, medians of ``n`` rounds; their ratio.
+
+    The ratio ``over_limit`` is the median of that of each round, as a shared machine's speed changes between rounds;
+    ``least`` and ``most`` are its range. ``part`` is "steps", or "widths" of one network.
+    """
+    rows = pd.DataFrame(found[part])
+    ratios = [[ms / limit for ms, limit in zip(*pair)] for pair in zip(rows.ms, rows.limit)]
+    rows = rows.assign(over_limit=[*map(median, ratios)], least=[*map(min, ratios)], most=[*map(max, ratios)])
+    return rows.assign(n=rows.ms.map(len), ms=rows.ms.map(median), limit=rows.limit.map(median))
 
 
 def side_by_side(found: dict) -> pd.DataFrame:
@@ -80,24 +85,34 @@ def side_by_side(found: dict) -> pd.DataFrame:
 
 
 def summary(found: dict) -> pd.DataFrame:
-    """A table to read: networks down; the limit, every loop's ms a step, and the ratios that matter across."""
+    """A table to read: networks down; the limit, every loop's ms a step, and the ratios that matter across.
+
+    Ratios are medians of those of each round, in which the loops took turns.
+    """
     rows = steps(found)
-    wide = rows.pivot(index="model", columns=["loop", "phase"], values="ms").loc[rows.model.unique()]
-    shown = pd.DataFrame({"limit, ms": rows.groupby("model").limit.first().loc[wide.index]})
+    names = rows.model.unique()
+    wide = rows.pivot(index="model", columns=["loop", "phase"], values=["ms", "over_limit"]).loc[names]
+    each = pd.DataFrame(found["steps"]).pivot(index="model", columns=["loop", "phase"], values="ms").loc[names]
+    shown = pd.DataFrame({"limit, ms": rows.groupby("model").limit.median().loc[names]})
     for key, (called, _) in LOOPS.items():
-        shown[f"{called}, ms"] = wide[key]
-    shown["dense / limit"] = wide["ours", "dense"] / shown["limit, ms"]
-    shown["relaxed / dense"] = wide["ours", "relaxed"] / wide["ours", "dense"]
-    shown["usual / ours"] = wide["reference", "masked"] / wide["ours", "masked"]
+        shown[f"{called}, ms"] = wide["ms", *key]
+    shown["dense / limit"] = wide["over_limit", "ours", "dense"]
+    shown["relaxed / dense"] = _ratio(each["ours", "relaxed"], each["ours", "dense"])
+    shown["usual / ours"] = _ratio(each["reference", "masked"], each["ours", "masked"])
     return shown.round(2).rename(index=analysis.network).rename_axis(None)
+
+
+def _ratio(first: pd.Series, second: pd.Series) -> list[float]:
+    """Of two loops, network by network, the median ratio of the times measured in the same round."""
+    return [median(a / b for a, b in zip(*pair)) for pair in zip(first, second)]
 
 
 def where(found: dict) -> pd.DataFrame:
     """Where a dense step's time goes, in multiples of the limit: networks down, kinds of work across. Empty for a GPU."""
     dense = [row for row in found["steps"] if "where" in row and row["phase"] == "dense"]
     parts = pd.DataFrame([row["where"] for row in dense], index=[analysis.network(row["model"]) for row in dense])
-    parts["the step"] = parts.sum(axis=1)
-    return parts.div([row["limit"]["median"] for row in dense], axis=0).rename(columns=KINDS).round(2)
+    parts = parts.div(parts.pop("limit"), axis=0) if dense else parts
+    return parts.assign(**{"the step": parts.sum(axis=1)}).rename(columns=KINDS).round(2)
 
 
 def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFrame:
@@ -150,7 +165,7 @@ def step_times(found: dict) -> Figure:
     for place, (key, (called, colour)) in enumerate(LOOPS.items()):
         each = rows[(rows.loop == key[0]) & (rows.phase == key[1])].set_index("model").loc[names]
         x = [column + (place - 2) * 0.14 for column in range(len(names))]
-        spread = [(each.ms - each.least) / each.limit, (each.most - each.ms) / each.limit]
+        spread = [each.over_limit - each.least, each.most - each.over_limit]
         ax.errorbar(x, each.over_limit, spread, color=colour, marker="o", ms=4, ls="", capsize=2, label=called)
     ax.axhline(1, color="#222222", lw=1, ls=":", label="the machine's limit")
     ax.set_xticks(range(len(names)), [analysis.network(name) for name in names])

@@ -69,8 +69,8 @@ def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
         ("ours", "dense"), ("ours", "relaxed"), ("ours", "masked"), ("uncompiled", "dense"), ("reference", "masked")
     ]  # fmt: skip
     for row in rows:
-        assert row["ms"]["n"] == 2 and 0 < row["ms"]["least"] <= row["ms"]["median"] <= row["ms"]["most"]
-        assert row["limit"]["median"] > 0 and row["flops"] > 0 and row["warm_up_seconds"] > 0
+        assert len(row["ms"]) == len(row["limit"]) == 2 and min(row["ms"] + row["limit"]) > 0
+        assert row["flops"] > 0 and row["warm_up_seconds"] > 0
         assert ("where" in row) == (row["loop"] == "ours")
     json.dumps(rows)
 

@@ -120,20 +120,27 @@ function render({ model, el }) {
       context.fillStyle = colour(k ? "mark" : "contrast");
       context.fillRect(k * bar + 1, floor - tall(count), bar - 1, tall(count));
     });
-    context.fillStyle = colour("ink");
-    if (counts[0]) context.fillText(`${counts[0]} at 0`, 1, floor - tall(counts[0]) - 3);
-    context.fillText("0", 1, height - 4);
-    context.textAlign = "right";
-    if (mask && counts.at(-1)) context.fillText(`${counts.at(-1)} at 1`, width, floor - tall(counts.at(-1)) - 3);
-    context.fillText(shown(top), width, height - 4);
     const x = bar + (alpha / top) * BINS * bar;
-    context.textAlign = "center";
-    context.fillText("α", Math.min(Math.max(x, 14), width - 14), height - 4);
-    context.textAlign = "start";
     context.strokeStyle = colour("ink");
     context.setLineDash([3, 3]);
     stroke(context, [[x, 0], [x, floor]]);
     context.setLineDash([]);
+    const label = (text, at, count) => { // above its bar, with a rim, as the threshold's line may pass behind it
+      context.lineWidth = 3;
+      context.strokeStyle = colour("ground");
+      context.strokeText(text, at, floor - tall(count) - 3);
+      context.lineWidth = 1;
+      context.fillText(text, at, floor - tall(count) - 3);
+    };
+    context.fillStyle = colour("ink");
+    if (counts[0]) label(`${counts[0]} at 0`, 1, counts[0]);
+    context.fillText("0", 1, height - 4);
+    context.textAlign = "right";
+    if (mask && counts.at(-1)) label(`${counts.at(-1)} at 1`, width, counts.at(-1));
+    context.fillText(shown(top), width, height - 4);
+    context.textAlign = "center";
+    context.fillText("α", Math.min(Math.max(x, 14), width - 14), height - 4);
+    context.textAlign = "start";
     context.strokeStyle = colour("rule");
     stroke(context, [[0, floor + 0.5], [width, floor + 0.5]]);
   }
