@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 PRODUCTS = re.compile(r"aten::(\w*conv\w*|\w*mm|linear)")
 
@@ -12,12 +12,16 @@ PRODUCTS = re.compile(r"aten::(\w*conv\w*|\w*mm|linear)")
 def where(loop: Any, steps: int) -> dict[str, float]:
     """Milliseconds a step of ``loop``, one of ``steps`` an epoch, by kind; together they are the step.
 
-    An operation's time is its own, without those that it calls. What a compiled network fuses, its normalisation and
+    ``mask`` is what its parameterization adds to a dense step. What a compiled network fuses, its normalisation and
     activations, is part of ``other``; ``between`` is when no operation runs: the interpreter, and the profiler itself.
+    An operation's time is its own, without those that it calls.
     """
+    rule = loop.rule
+    for name in ("pull_back", "push_forward"):
+        setattr(rule, name, record_function("mask")(getattr(rule, name)))
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         step = 1000 * loop.epoch()
-    spent = Counter(products=0.0, optimizer=0.0, other=0.0)
+    spent = Counter(products=0.0, optimizer=0.0, mask=0.0, other=0.0)
     for event in profiler.events():
         spent[_kind(event)] += event.self_cpu_time_total / 1000 / steps
     return dict(spent) | {"between": step - spent.total()}
@@ -26,6 +30,8 @@ def where(loop: Any, steps: int) -> dict[str, float]:
 def _kind(event: Any) -> str:
     above = event
     while above is not None:
+        if above.name == "mask":
+            return "mask"
         if above.name.startswith("Optimizer.step"):
             return "optimizer"
         above = above.cpu_parent

@@ -26,6 +26,7 @@ KINDS = {  # of work, as benchmarks/ name them -> what they are called
     "products": "convolutions and products",
     "other": "all else that is computed",
     "optimizer": "optimiser",
+    "mask": "mask",
     "between": "between operations",
 }
 COMPARED = ("mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
@@ -107,11 +108,11 @@ def _ratio(first: pd.Series, second: pd.Series) -> list[float]:
     return [median(a / b for a, b in zip(*pair)) for pair in zip(first, second)]
 
 
-def where(found: dict) -> pd.DataFrame:
-    """Where a dense step's time goes, in multiples of the limit: networks down, kinds of work across. Empty for a GPU."""
-    dense = [row for row in found["steps"] if "where" in row and row["phase"] == "dense"]
-    parts = pd.DataFrame([row["where"] for row in dense], index=[analysis.network(row["model"]) for row in dense])
-    parts = parts.div(parts.pop("limit"), axis=0) if dense else parts
+def where(found: dict, phase: str) -> pd.DataFrame:
+    """Where a step's time goes, in multiples of the limit: networks down, kinds of work across. Empty for a GPU."""
+    rows = [row for row in found["steps"] if "where" in row and row["phase"] == phase]
+    parts = pd.DataFrame([row["where"] for row in rows], index=[analysis.network(row["model"]) for row in rows])
+    parts = parts.div(parts.pop("limit"), axis=0) if rows else parts
     return parts.assign(**{"the step": parts.sum(axis=1)}).rename(columns=KINDS).round(2)
 
 

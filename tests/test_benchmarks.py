@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -76,32 +77,35 @@ def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
 
 
 def test_a_profile_parts_a_step_by_what_the_time_goes_to():
-    """A loop whose step is known: products of matrices, an optimiser's step with products of its own, and a sort."""
+    """A loop whose step is known: products of matrices, an optimiser's steps, a mask's, each with sums, and sorts."""
+
     class Loop:
-        def __init__(self, products, updates, sorts):
-            self.products, self.updates, self.sorts = products, updates, sorts
+        def __init__(self, products, updates, masked, sorts):
+            self.times, self.rule = (products, updates, masked, sorts), SimpleNamespace(pull_back=add, push_forward=add)
 
         def epoch(self):
+            calls = (lambda: torch.mm(matrix, matrix), optimizer.step, lambda: self.rule.pull_back(), matrix.sort)
             began = time.perf_counter()
-            for _ in range(self.products):
-                torch.mm(matrix, matrix)
-            for _ in range(self.updates):
-                optimizer.step()
-            for _ in range(self.sorts):
-                matrix.sort()
+            for call, times in zip(calls, self.times):
+                for _ in range(times):
+                    call()
             return time.perf_counter() - began
+
+    def add():
+        return matrix + matrix
 
     matrix, weight = torch.randn(400, 400), torch.randn(400, 400, requires_grad=True)
     weight.grad = torch.ones_like(weight)
     optimizer = torch.optim.SGD([weight], 0.1, momentum=0.9)
     optimizer.step()
     found = {name: profiles.where(Loop(**times), steps=1) for name, times in {
-        "products": {"products": 30, "updates": 1, "sorts": 1},
-        "optimizer": {"products": 0, "updates": 50, "sorts": 0},
-        "other": {"products": 1, "updates": 1, "sorts": 30},
+        "products": {"products": 30, "updates": 1, "masked": 1, "sorts": 1},
+        "optimizer": {"products": 0, "updates": 50, "masked": 1, "sorts": 0},
+        "mask": {"products": 0, "updates": 1, "masked": 90, "sorts": 0},
+        "other": {"products": 1, "updates": 1, "masked": 1, "sorts": 30},
     }.items()}  # fmt: skip
     for kind, spent in found.items():
-        assert max(spent, key=spent.get) == kind and spent.keys() == {"products", "optimizer", "other", "between"}
+        assert max(spent, key=spent.get) == kind and spent.keys() == {*found, "between"}
     assert found["optimizer"]["products"] == 0
 
 
