@@ -144,7 +144,7 @@ class CifarShort(Cifar):
     protocol = "cifar-short"
     version = 1
     reduced = True
-    recipe = Recipe(epochs=10, weight_decay=1e-4, schedule="one-cycle")
+    recipe = Recipe(epochs=10, batch_size=64, lr=0.2, weight_decay=1e-4, schedule="one-cycle")
     ladder = (0.45, 0.2, 0.1, 0.05, 0.02, 0.01)
 
     epochs: int | None = None  # this and the next two: none, as the recipe has it
