@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.pooling import _MaxPoolNd
 
 COMPILE_FROM = 500  # planned steps: compiling takes as long as it saves in about so many (benchmarks/)
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
@@ -41,11 +42,15 @@ def keep_freed_memory() -> None:
 def forward(model: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     """``model`` as a function to train with: compiled if ``steps`` planned steps of convolutions pay for it.
 
-    Linear layers leave nothing to fuse that would pay. Without a C++ compiler, or where compiling fails, it is the
-    model itself, with a warning.
+    Linear layers leave nothing to fuse that would pay. On a CPU max pooling does not pay either: what the compiler makes
+    of it and of the normalisation before it is slower than PyTorch's own. Without a C++ compiler, or where compiling
+    fails, it is the model itself, with a warning.
     """
-    convolutional = any(isinstance(module, _ConvNd) for module in model.modules())
-    if steps < COMPILE_FROM or not convolutional:
+    kinds = tuple(map(type, model.modules()))
+    pays = any(issubclass(kind, _ConvNd) for kind in kinds)
+    if next(model.parameters()).device.type == "cpu":
+        pays = pays and not any(issubclass(kind, _MaxPoolNd) for kind in kinds)
+    if steps < COMPILE_FROM or not pays:
         return model
     if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         warnings.warn("no C++ compiler found: training runs uncompiled, somewhat slower", stacklevel=3)

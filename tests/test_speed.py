@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from torch import nn
 from toy import convnet, digits, lenet, same_bits
 
 from lottery_lib import speed
@@ -21,6 +22,12 @@ def test_only_long_trainings_of_convolutions_are_compiled():
     assert speed.forward(conv, speed.COMPILE_FROM - 1) is conv
     assert speed.forward(dense, 10**6) is dense
     assert isinstance(speed.forward(conv, speed.COMPILE_FROM), speed.Compiled)
+
+
+def test_max_pooling_is_not_compiled_for_a_cpu():
+    pooled = nn.Sequential(convnet(), nn.MaxPool2d(2))
+    assert speed.forward(pooled, 10**6) is pooled
+    assert isinstance(speed.forward(pooled.to("meta"), 10**6), speed.Compiled)
 
 
 def test_without_a_compiler_the_model_runs_as_it_is(monkeypatch):
