@@ -10,29 +10,37 @@ import torch
 from torch import nn
 from toy import convnet, digits, lenet, same_bits
 
-from lottery_lib import speed
+from lottery_lib import models, speed
 from lottery_lib.recipes import Recipe
 from lottery_lib.training import train
 
 INPUTS = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
+def strided():
+    """A convolutional network without max pooling, so that it is compiled on a CPU too."""
+    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3, stride=2)]
+    model = nn.Sequential(*layers, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    models.initialize(model, 0)
+    return model
+
+
 def test_only_long_trainings_of_convolutions_are_compiled():
-    conv, dense = convnet(), lenet()
+    conv, dense = strided(), lenet()
     assert speed.forward(conv, speed.COMPILE_FROM - 1) is conv
     assert speed.forward(dense, 10**6) is dense
     assert isinstance(speed.forward(conv, speed.COMPILE_FROM), speed.Compiled)
 
 
 def test_max_pooling_is_not_compiled_for_a_cpu():
-    pooled = nn.Sequential(convnet(), nn.MaxPool2d(2))
+    pooled = convnet()
     assert speed.forward(pooled, 10**6) is pooled
     assert isinstance(speed.forward(pooled.to("meta"), 10**6), speed.Compiled)
 
 
 def test_without_a_compiler_the_model_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(speed.shutil, "which", lambda name: None)
-    model = convnet()
+    model = strided()
     with pytest.warns(UserWarning, match="no C\\+\\+ compiler found: training runs uncompiled"):
         assert speed.forward(model, speed.COMPILE_FROM) is model
 
@@ -42,7 +50,7 @@ def test_where_compiling_fails_the_model_runs_as_it_is_and_that_is_said_once(mon
         raise RuntimeError("no such instruction\nand much more")
 
     monkeypatch.setattr(torch, "compile", lambda model, **_: broken)
-    model = convnet().eval()
+    model = strided().eval()
     forward = speed.forward(model, speed.COMPILE_FROM)
     with pytest.warns(UserWarning, match="training runs uncompiled: no such instruction$"):
         first = forward(INPUTS)
@@ -53,7 +61,7 @@ def test_where_compiling_fails_the_model_runs_as_it_is_and_that_is_said_once(mon
 
 
 def test_an_error_of_the_model_itself_is_not_hidden():
-    forward = speed.forward(convnet().eval(), speed.COMPILE_FROM)
+    forward = speed.forward(strided().eval(), speed.COMPILE_FROM)
     with pytest.raises(RuntimeError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         forward(INPUTS[:, :, 0])  # no images
@@ -62,7 +70,7 @@ def test_an_error_of_the_model_itself_is_not_hidden():
 def test_a_batch_of_another_shape_goes_uncompiled(monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "compile", lambda model, **_: lambda x: seen.append(len(x)) or model(x))
-    forward = speed.forward(convnet().eval(), speed.COMPILE_FROM)
+    forward = speed.forward(strided().eval(), speed.COMPILE_FROM)
     for rows in (16, 7, 16):
         assert len(forward(INPUTS[:rows])) == rows
     assert seen == [16, 16]
@@ -71,7 +79,7 @@ def test_a_batch_of_another_shape_goes_uncompiled(monkeypatch):
 def test_compiled_training_is_the_plain_one_up_to_rounding_and_the_same_every_time(monkeypatch):
     """Three epochs in float32; channels-last, as runs have it."""
     monkeypatch.setattr(speed, "COMPILE_FROM", 0)
-    plain, first, second = (convnet().to(memory_format=torch.channels_last) for _ in range(3))
+    plain, first, second = (strided().to(memory_format=torch.channels_last) for _ in range(3))
     train(plain, digits(), Recipe(epochs=2, lr=0.05, fast=False))
     for model in (first, second):
         train(model, digits(), Recipe(epochs=2, lr=0.05))
@@ -92,7 +100,7 @@ def test_precision_follows_the_processor_unless_it_is_given(has, chosen, monkeyp
 FAULTS = """
 import resource
 import torch
-from lottery_lib import speed
+from lottery_lib import models, speed
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
