@@ -1,7 +1,8 @@
 """Times a training step of this library side by side with the usual loop, and with the machine's limit.
 
 All that is compared is measured in turns, within one run, so that a machine that slows down does so for all. Warm-up,
-which includes compiling, is timed apart; so is one more epoch of our loop under the profiler. Images are random: only their shape matters to time.
+which includes compiling, is timed apart; so is one more epoch of our loop under the profiler. Images are random: only
+their shape matters to time.
 """
 
 import json
@@ -106,16 +107,15 @@ def compare(case: Case, machine: limits.Machine, device: str, precision: str, al
     ))  # fmt: skip
     shared = {"model": case.model, "width": case.width, "batch_size": case.batch_size, "precision": precision}
     shared |= {"weights": sum(p.numel() for p in model.parameters()), **step}
-    rows = [
-        shared
-        | {"loop": loop, "phase": phase, "ms": times[loop, phase], "limit": least[loop, phase]}
-        | {"warm_up_seconds": warm_up[loop, phase]}
-        for loop, phase in loops
-    ]
-    if device == "cpu" and not alone:
-        for row in rows[: len(PHASES)]:
+    rows = []
+    for (loop, phase), timed in loops.items():
+        key = loop, phase
+        row = shared | {"loop": loop, "phase": phase, "ms": times[key], "limit": least[key]}
+        row["warm_up_seconds"] = warm_up[key]
+        if loop == "ours" and device == "cpu" and not alone:
             now = limits.milliseconds(step, machine.rates())
-            row["where"] = {"limit": now} | profiles.where(loops["ours", row["phase"]], case.steps)
+            row["where"] = {"limit": now} | profiles.where(timed, case.steps)
+        rows.append(row)
     return rows
 
 

@@ -89,9 +89,15 @@ def label(protocol: str, model: str, dataset: str, reduced: bool) -> str:
     return f"{shown} ({protocol}, reduced)" if reduced else f"{shown} ({protocol})"
 
 
+def by_recipe(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs that override nothing of their protocol's recipe, compiled or not."""
+    return table[table[OVERRIDES].isna().all(axis=1)]
+
+
 def by_protocol(table: pd.DataFrame) -> pd.DataFrame:
     """The runs that follow their protocol: none that overrides its recipe, or ran uncompiled to be compared with."""
-    return table[table[OVERRIDES].isna().all(axis=1) & table.fast.ne(False)]
+    runs = by_recipe(table)
+    return runs[runs.fast.ne(False)]
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:

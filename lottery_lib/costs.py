@@ -73,7 +73,7 @@ def steps(found: dict, part: str = "steps") -> pd.DataFrame:
     ``least`` and ``most`` are its range. ``part`` is "steps", or "widths" of one network.
     """
     rows = pd.DataFrame(found[part])
-    ratios = [[ms / limit for ms, limit in zip(*pair)] for pair in zip(rows.ms, rows.limit)]
+    ratios = _ratios(rows.ms, rows.limit)
     rows = rows.assign(over_limit=[*map(median, ratios)], least=[*map(min, ratios)], most=[*map(max, ratios)])
     return rows.assign(n=rows.ms.map(len), ms=rows.ms.map(median), limit=rows.limit.map(median))
 
@@ -98,14 +98,14 @@ def summary(found: dict) -> pd.DataFrame:
     for key, (called, _) in LOOPS.items():
         shown[f"{called}, ms"] = wide["ms", *key]
     shown["dense / limit"] = wide["over_limit", "ours", "dense"]
-    shown["relaxed / dense"] = _ratio(each["ours", "relaxed"], each["ours", "dense"])
-    shown["usual / ours"] = _ratio(each["reference", "masked"], each["ours", "masked"])
+    shown["relaxed / dense"] = [*map(median, _ratios(each["ours", "relaxed"], each["ours", "dense"]))]
+    shown["usual / ours"] = [*map(median, _ratios(each["reference", "masked"], each["ours", "masked"]))]
     return shown.round(2).rename(index=analysis.network).rename_axis(None)
 
 
-def _ratio(first: pd.Series, second: pd.Series) -> list[float]:
-    """Of two loops, network by network, the median ratio of the times measured in the same round."""
-    return [median(a / b for a, b in zip(*pair)) for pair in zip(first, second)]
+def _ratios(first: pd.Series, second: pd.Series) -> list[list[float]]:
+    """Of two columns of times, row by row, the ratios of those measured in the same round."""
+    return [[a / b for a, b in zip(*pair)] for pair in zip(first, second)]
 
 
 def where(found: dict, phase: str) -> pd.DataFrame:
@@ -149,7 +149,7 @@ def accuracy_of_the_fast_path(table: pd.DataFrame) -> pd.DataFrame:
 
     The difference comes with its 95 % interval (Student's t over seeds). Empty while nothing was run both ways.
     """
-    dense = table[(table.method == "dense") & table[analysis.OVERRIDES].isna().all(axis=1)]
+    dense = analysis.by_recipe(table[table.method == "dense"])
     runs = dense.assign(name=dense.fast.eq(False).map({True: "plain", False: "fast"}))
     found = analysis.paired(runs, {"fast − plain": ("fast", "plain")})
     label = [analysis.label(*place) for place in found[analysis.PLACE].to_numpy()]

@@ -46,11 +46,12 @@ def forward(model: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     of it and of the normalisation before it is slower than PyTorch's own. Without a C++ compiler, or where compiling
     fails, it is the model itself, with a warning.
     """
-    kinds = tuple(map(type, model.modules()))
-    pays = any(issubclass(kind, _ConvNd) for kind in kinds)
-    if next(model.parameters()).device.type == "cpu":
-        pays = pays and not any(issubclass(kind, _MaxPoolNd) for kind in kinds)
-    if steps < COMPILE_FROM or not pays:
+
+    def holds(kind: type[nn.Module]) -> bool:
+        return any(isinstance(module, kind) for module in model.modules())
+
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if steps < COMPILE_FROM or not holds(_ConvNd) or (on_cpu and holds(_MaxPoolNd)):
         return model
     if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         warnings.warn("no C++ compiler found: training runs uncompiled, somewhat slower", stacklevel=3)
