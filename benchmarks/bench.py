@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
@@ -45,6 +46,7 @@ class Case:
     rounds: int
     augment: bool = True
     width: float = 1.0
+    precision: str = "auto"
 
     @property
     def label(self) -> str:
@@ -52,7 +54,7 @@ class Case:
 
 
 CASES = [  # as steps go on a CPU; a GPU takes STEPS_ON_GPU times as many
-    Case("lenet-300-100", (1, 28, 28), 10, 128, 100, 7, augment=False),
+    Case("lenet-300-100", (1, 28, 28), 10, 128, 100, 7, augment=False, precision="fp32"),  # as on record
     Case("resnet20", (3, 32, 32), 10, 128, 4, 5),
     Case("vgg16", (3, 32, 32), 10, 128, 1, 3),
     Case("resnet18", (3, 64, 64), 200, 256, 1, 3),
@@ -66,15 +68,13 @@ def run(device: str = "cpu") -> dict:
     """Every measurement, as it is written to ``results/``; progress goes to stderr."""
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise LotteryError(f"device {device!r}: must be cpu, or cuda where there is a GPU")
-    precision = speed.precision("auto", device)
-    machine = limits.Machine(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     scale = STEPS_ON_GPU if device == "cuda" else 1
     cases = [replace(case, steps=case.steps * scale) for case in CASES]
     widths = [replace(case, steps=case.steps * scale) for case in WIDTHS]
     found = {
-        "provenance": provenance() | {"precision": precision},
-        "steps": [row for case in cases for row in compare(case, machine, device, precision)],
-        "widths": [row for case in widths for row in compare(case, machine, device, precision, alone=True)],
+        "provenance": provenance() | {"date": datetime.now(timezone.utc).isoformat(timespec="minutes")},
+        "steps": [row for case in cases for row in compare(case, device)],
+        "widths": [row for case in widths for row in compare(case, device, alone=True)],
         "memory": memory(device),
     }
     if device == "cpu":
@@ -82,17 +82,19 @@ def run(device: str = "cpu") -> dict:
     return found
 
 
-def compare(case: Case, machine: limits.Machine, device: str, precision: str, alone: bool = False) -> list[dict]:
+def compare(case: Case, device: str, alone: bool = False) -> list[dict]:
     """Milliseconds a step of each loop and phase, and the limit just before, round by round; ``alone``: only ours."""
+    precision = speed.precision(case.precision, device)
+    machine, recipe = limits.Machine(device, precision), Recipe(precision=precision)
     split = pictures(case, device)
     model = network(case, device)
-    loops = {("ours", phase): Ours(case, split, device, phase, Recipe(precision=precision)) for phase in PHASES}
+    loops = {("ours", phase): Ours(case, split, device, phase, recipe) for phase in PHASES}
     if alone:
         del loops["ours", "masked"]
     else:
-        loops["uncompiled", "dense"] = Ours(case, split, device, "dense", Recipe(precision=precision, fast=False))
+        loops["uncompiled", "dense"] = Ours(case, split, device, "dense", replace(recipe, fast=False))
         loops["reference", "masked"] = Reference(model, split, case.batch_size, mask(model), device)
-    step = limits.work(network(case, device), *next(split.batches(case.batch_size)))
+    step = limits.work(network(case, device), *next(split.batches(case.batch_size)), precision)
     times, least, warm_up = {loop: [] for loop in loops}, {loop: [] for loop in loops}, {}
     for loop, timed in loops.items():
         began = time.perf_counter()
@@ -102,7 +104,7 @@ def compare(case: Case, machine: limits.Machine, device: str, precision: str, al
         for loop, timed in loops.items():
             least[loop].append(limits.milliseconds(step, machine.rates()))
             times[loop].append(1000 * timed.epoch())
-    say(f"{case.label}: limit {median(sum(least.values(), [])):.1f} ms; " + ", ".join(
+    say(f"{case.label}, {precision}: limit {median(sum(least.values(), [])):.1f} ms; " + ", ".join(
         f"{' '.join(loop)} {median(each):.1f}" for loop, each in times.items()
     ))  # fmt: skip
     shared = {"model": case.model, "width": case.width, "batch_size": case.batch_size, "precision": precision}

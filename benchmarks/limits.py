@@ -3,8 +3,8 @@
 FLOPs are those of the matrix products and convolutions of one forward and backward pass, as PyTorch's own counter has
 them (a multiplication and an addition are two). Traffic counts each tensor once per use, with a perfect cache for
 everything between: every layer's output is written once and read twice (by the next layer, and in the backward pass),
-and its gradient is written and read once; every weight is read twice, its gradient written and read once, and its
-momentum and value each read and written by the optimiser. The limit is the larger of the two times. It leaves out
+and its gradient is written and read once, in the precision that is computed in; every weight is read twice, its gradient
+written and read once, and its momentum and value each read and written by the optimiser, in fp32. The limit is the larger of the two times. It leaves out
 normalisation, augmentation, and all that the interpreter does: what a loop takes beyond it is its overhead.
 """
 
@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 SIZE = 2048  # of the square matrices whose product gives the rate of arithmetic
 SPAN = 0.5  # seconds for which each rate is measured
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 COPIED = 64 * 2**20  # float32 values in the copy that gives the rate of traffic, far more than any cache
 
 
@@ -33,9 +34,10 @@ def seconds(call: Callable[[], object], device: str) -> float:
 class Machine:
     """Measures the two rates; called again between the other measurements, so that all see the same machine."""
 
-    def __init__(self, device: str, dtype: torch.dtype):
+    def __init__(self, device: str, precision: str):
         self.device = device
-        self.a, self.b, self.c = (torch.randn(SIZE, SIZE, device=device, dtype=dtype) for _ in range(3))
+        made = {"device": device, "dtype": DTYPES[precision]}
+        self.a, self.b, self.c = (torch.randn(SIZE, SIZE, **made) for _ in range(3))
         self.source = torch.zeros(COPIED, device=device)
         self.target = torch.zeros_like(self.source)
         self.rates()  # warm-up
@@ -58,7 +60,7 @@ class Machine:
         return sum(times) / len(times)
 
 
-def work(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, float]:
+def work(model: nn.Module, inputs: Tensor, labels: Tensor, precision: str) -> dict[str, float]:
     """FLOPs and bytes of one training step on this batch; ``model`` is left without gradients."""
     outputs = 0
 
@@ -74,7 +76,7 @@ def work(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, float]:
         hook.remove()
     model.zero_grad(set_to_none=True)
     weights = sum(p.numel() for p in model.parameters())
-    return {"flops": counter.get_total_flops(), "bytes": 4 * (5 * outputs + 8 * weights)}
+    return {"flops": counter.get_total_flops(), "bytes": DTYPES[precision].itemsize * 5 * outputs + 4 * 8 * weights}
 
 
 def milliseconds(step: dict[str, float], rates: dict[str, float]) -> float:

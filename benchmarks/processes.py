@@ -14,7 +14,7 @@ from benchmarks import bench
 index, threads = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
 case = bench.SIDE_BY_SIDE[index]
-recipe = bench.Recipe(precision=bench.speed.precision("auto", "cpu"))
+recipe = bench.Recipe(precision=bench.speed.precision(case.precision, "cpu"))
 ours = bench.Ours(case, bench.pictures(case, "cpu"), "cpu", "dense", recipe)
 ours.epoch()
 print("ready", flush=True)

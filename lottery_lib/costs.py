@@ -1,6 +1,7 @@
 """What a ticket costs: steps timed by ``benchmarks/``, and from them the seconds to each method's ticket."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -86,7 +87,7 @@ def side_by_side(found: dict) -> pd.DataFrame:
 
 
 def summary(found: dict) -> pd.DataFrame:
-    """A table to read: networks down; the limit, every loop's ms a step, and the ratios that matter across.
+    """A table to read: networks down; the precision, the limit, every loop's ms a step, and the ratios that matter across.
 
     Ratios are medians of those of each round, in which the loops took turns.
     """
@@ -94,13 +95,22 @@ def summary(found: dict) -> pd.DataFrame:
     names = rows.model.unique()
     wide = rows.pivot(index="model", columns=["loop", "phase"], values=["ms", "over_limit"]).loc[names]
     each = pd.DataFrame(found["steps"]).pivot(index="model", columns=["loop", "phase"], values="ms").loc[names]
-    shown = pd.DataFrame({"limit, ms": rows.groupby("model").limit.median().loc[names]})
+    shown = rows.groupby("model").agg(**{"precision": ("precision", "first"), "limit, ms": ("limit", "median")}).loc[names]
     for key, (called, _) in LOOPS.items():
         shown[f"{called}, ms"] = wide["ms", *key]
     shown["dense / limit"] = wide["over_limit", "ours", "dense"]
     shown["relaxed / dense"] = [*map(median, _ratios(each["ours", "relaxed"], each["ours", "dense"]))]
     shown["usual / ours"] = [*map(median, _ratios(each["reference", "masked"], each["ours", "masked"]))]
     return shown.round(2).rename(index=analysis.network).rename_axis(None)
+
+
+def machines(measurements: Iterable[dict]) -> pd.DataFrame:
+    """A dense step in multiples of the limit, and the precision that the machine chose: networks down, machines across."""
+    rows = pd.concat([steps(found).assign(machine=found["provenance"]["device"]) for found in measurements])
+    rows = rows[(rows.loop == "ours") & (rows.phase == "dense")]
+    rows = rows.assign(shown=rows.over_limit.map("{:.2f}".format) + " in " + rows.precision)
+    wide = rows.pivot(index="model", columns="machine", values="shown").loc[rows.model.unique()]
+    return wide.rename(index=analysis.network).rename_axis(None).rename_axis(None, axis=1)
 
 
 def _ratios(first: pd.Series, second: pd.Series) -> list[list[float]]:
@@ -215,7 +225,7 @@ def machine(found: dict) -> str:
     compiling = rows[(rows.loop == "ours") & (rows.phase == "dense")].set_index("model").warm_up_seconds
     warm = ", ".join(f"{analysis.network(model)} {seconds:.0f} s" for model, seconds in compiling.items())
     return (
-        f"Measured on: {made['device']}, {made['threads']} threads, {made['precision']}, torch {made['torch']}; "
+        f"Measured on: {made['device']}, {made['threads']} threads, torch {made['torch']}; "
         f"medians of {rows.n.min()} to {rows.n.max()} measurements. The first round, which compiles, is not "
         f"counted: {warm}."
     )

@@ -38,10 +38,10 @@ def _commit() -> str:
 
 
 def _processor() -> str:
-    """The processor's model, from the kernel where it tells."""
+    """The processor's model, from the kernel where it tells, and the vectors that PyTorch uses of it: names differ in speed."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
-    return f"{model} ({os.cpu_count()} cores)"
+    return f"{model} ({os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()})"

@@ -15,16 +15,17 @@ sys.path.insert(0, str(paths.ROOT))
 from benchmarks import bench, limits, profiles  # noqa: E402
 from benchmarks.reference import Reference  # noqa: E402
 
-TINY = bench.Case("lenet-300-100", (1, 8, 8), 10, 16, steps=2, rounds=2, augment=False, width=0.1)
+TINY = bench.Case("lenet-300-100", (1, 8, 8), 10, 16, steps=2, rounds=2, augment=False, width=0.1, precision="fp32")
 COLOUR = bench.Case("conv-small", (3, 8, 8), 10, 8, steps=2, rounds=2, width=0.1)
 
 
-def test_work_counts_products_and_traffic():
-    """Two linear layers on a batch of 5: no gradient is asked for at the input."""
+@pytest.mark.parametrize("precision, size", [("fp32", 4), ("bf16", 2)])
+def test_work_counts_products_and_traffic(precision, size):
+    """Two linear layers on a batch of 5: no gradient is asked for at the input. Weights are kept in fp32."""
     model = nn.Sequential(nn.Linear(7, 11, bias=False), nn.Linear(11, 3, bias=False))
-    step = limits.work(model, torch.randn(5, 7), torch.zeros(5, dtype=torch.long))
+    step = limits.work(model, torch.randn(5, 7), torch.zeros(5, dtype=torch.long), precision)
     assert step["flops"] == 2 * 5 * (2 * 7 * 11 + 3 * 11 * 3)
-    assert step["bytes"] == 4 * (5 * 5 * (11 + 3) + 8 * (7 * 11 + 11 * 3))
+    assert step["bytes"] == size * 5 * 5 * (11 + 3) + 4 * 8 * (7 * 11 + 11 * 3)
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -63,15 +64,14 @@ def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
     monkeypatch.setattr(limits, "SIZE", 64)
     monkeypatch.setattr(limits, "COPIED", 1024)
     monkeypatch.setattr(limits, "SPAN", 0.01)
-    machine = limits.Machine("cpu", torch.float32)
-    rows = bench.compare(TINY, machine, "cpu", "fp32")
+    rows = bench.compare(TINY, "cpu")
     assert turns == [*["Ours"] * 4, "Reference"] * 3 + ["Ours"] * 3  # the warm-up, two rounds, then the profiles
     assert [(row["loop"], row["phase"]) for row in rows] == [
         ("ours", "dense"), ("ours", "relaxed"), ("ours", "masked"), ("uncompiled", "dense"), ("reference", "masked")
     ]  # fmt: skip
     for row in rows:
         assert len(row["ms"]) == len(row["limit"]) == 2 and min(row["ms"] + row["limit"]) > 0
-        assert row["flops"] > 0 and row["warm_up_seconds"] > 0
+        assert row["precision"] == "fp32" and row["flops"] > 0 and row["warm_up_seconds"] > 0
         assert ("where" in row) == (row["loop"] == "ours")
     json.dumps(rows)
 

@@ -30,7 +30,7 @@ def found():
     ours = {key: ms for key, ms in MS.items() if key[0] == "ours" and key[1] != "masked"}
     way = {"one_on_all_cores": {"median": 10.0}, "one_on_each_core": {"median": 15.0}}
     return {
-        "provenance": {"device": "A machine", "threads": 2, "precision": "fp32", "torch": "9.9"},
+        "provenance": {"device": "A machine", "threads": 2, "torch": "9.9"},
         "steps": rows("lenet-300-100") + rows("resnet20"),
         "widths": [row for width in (1, 2, 4) for row in rows("resnet20", width, ours)],
         "memory": [{"phase": "dense", "bytes_a_weight": 8.0}, {"phase": "relaxed", "bytes_a_weight": 26.0}],
@@ -64,7 +64,7 @@ def test_the_table_gives_each_loop_and_the_ratios(found):
     shown = costs.summary(found)
     assert list(shown.index) == ["LeNet-300-100", "ResNet-20"]
     row = shown.loc["ResNet-20"]
-    assert (row["limit, ms"], row["dense, ms"], row["dense / limit"]) == (1.6, 2.0, 1.25)
+    assert tuple(row[["precision", "limit, ms", "dense, ms", "dense / limit"]]) == ("fp32", 1.6, 2.0, 1.25)
     assert (row["relaxed / dense"], row["usual / ours"]) == (1.5, 8.0)
 
 
@@ -78,13 +78,21 @@ def test_ratios_are_of_the_same_round(found):
     assert (timed.n, timed.least, timed.most) == (3, 3 / 3.2, 6 / 1.6)
 
 
+def test_machines_stand_side_by_side_with_the_precision_of_each(found):
+    """One of them was not timed on ResNet-20."""
+    quick = [row | {"precision": "bf16", "ms": times(row["ms"][0] / 2)} for row in found["steps"][: len(MS)]]
+    shown = costs.machines([found, found | {"provenance": {"device": "Another"}, "steps": quick}])
+    assert shown["A machine"].to_dict() == {"LeNet-300-100": "1.25 in fp32", "ResNet-20": "1.25 in fp32"}
+    assert shown["Another"].dropna().to_dict() == {"LeNet-300-100": "0.62 in bf16"}
+
+
 def test_memory_is_given_beyond_dense(found):
     assert costs.memory(found)["beyond dense"].to_dict() == {"dense": 0.0, "relaxed": 18.0}
 
 
 def test_the_machine_and_the_warm_up_are_named(found):
     said = costs.machine(found)
-    assert "A machine, 2 threads, fp32, torch 9.9" in said and "ResNet-20 4 s" in said
+    assert "A machine, 2 threads, torch 9.9" in said and "ResNet-20 4 s" in said
 
 
 def test_a_step_is_parted_in_multiples_of_the_limit(found):
