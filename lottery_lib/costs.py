@@ -30,6 +30,7 @@ KINDS = {  # of work, as benchmarks/ name them -> what they are called
     "mask": "mask",
     "between": "between operations",
 }
+WAYS = {"one_on_all_cores": "one on all cores", "one_on_each_core": "one a core"}  # to share a machine's cores
 COMPARED = ("mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
 RELAXED = ("concave", "continuous")  # methods whose search moves a mask; all others' are priced as masked training
 
@@ -80,10 +81,18 @@ def steps(found: dict, part: str = "steps") -> pd.DataFrame:
 
 
 def side_by_side(found: dict) -> pd.DataFrame:
-    """Steps a second of all trainings together, for one on all cores and for one on each core; a row a network."""
-    ways = ("one_on_all_cores", "one_on_each_core")
-    rows = [{"model": row["model"], **{way: row[way]["median"] for way in ways}} for row in found["side_by_side"]]
-    return pd.DataFrame(rows)
+    """Steps a second of all trainings together, for one on all cores and for one on each core; networks down.
+
+    Beside them the time that such a step takes of the machine, in multiples of the limit (of medians, as the limit was
+    measured at another moment). Empty for a GPU.
+    """
+    limit = steps(found).groupby("model").limit.median()
+    rows = {}
+    for row in found.get("side_by_side", []):
+        rates = {called: row[way]["median"] for way, called in WAYS.items()}
+        over = {f"{called} / limit": 1000 / rate / limit[row["model"]] for called, rate in rates.items()}
+        rows[analysis.network(row["model"])] = {f"{called}, steps/s": rate for called, rate in rates.items()} | over
+    return pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 
 def summary(found: dict) -> pd.DataFrame:
@@ -189,7 +198,7 @@ def step_times(found: dict) -> Figure:
 @mpl.rc_context(STYLE)
 def growth(found: dict) -> Figure:
     """How the step grows with the network's width, and how trainings side by side share the cores."""
-    rows, together = steps(found, "widths"), side_by_side(found) if "side_by_side" in found else None
+    rows, together = steps(found, "widths"), side_by_side(found)
     figure, ((width, many),) = new_figure(1, 2, (8, 3))
     for phase in ("dense", "relaxed"):
         each = rows[rows.phase == phase]
@@ -202,9 +211,9 @@ def growth(found: dict) -> Figure:
     width.xaxis.set_minor_formatter("")
     _plain(width.yaxis)
     width.legend()
-    if together is not None:
-        gain = together.one_on_each_core / together.one_on_all_cores
-        many.bar([analysis.network(name) for name in together.model], gain, color=BLUE, width=0.5)
+    if len(together):
+        alone, shared = (together[f"{called}, steps/s"] for called in WAYS.values())
+        many.bar(together.index, shared / alone, color=BLUE, width=0.5)
         many.axhline(1, color="#222222", lw=1, ls=":")
         many.set_ylabel("steps a second: one training a core\n/ one on all cores")
     else:

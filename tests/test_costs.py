@@ -157,6 +157,13 @@ def test_the_figures_show_the_measurements(found):
     assert [bar.get_height() for bar in many.patches] == [1.5]
 
 
-def test_without_processes_side_by_side_that_panel_is_left_out(found):
+def test_trainings_that_share_the_cores_are_given_beside_the_limit(found):
+    row = costs.side_by_side(found).loc["ResNet-20"]
+    assert row.to_dict() == {"one on all cores, steps/s": 10.0, "one a core, steps/s": 15.0,
+                             "one on all cores / limit": 62.5, "one a core / limit": 41.67}  # fmt: skip
+
+
+def test_without_processes_side_by_side_table_and_panel_are_empty(found):
     del found["side_by_side"]
+    assert costs.side_by_side(found).empty
     assert not costs.growth(found).axes[1].axison
