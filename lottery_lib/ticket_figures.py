@@ -64,6 +64,8 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
     shown = {}
     for (whole, close), (label, rows) in zip(axes, groups.items()):
         dense, best = rows[rows.name == "dense"], rows["mean"].max()
+        room = 0.2 * (100 - best)  # above the best and, where the axis need not be cut, below the least
+        least = (rows["mean"] - rows.half_width.fillna(0)).min() - room
         for called, line in rows[rows.name != "dense"].groupby("name", sort=False):
             style = look(called) | {"ms": 3, "lw": 1.3, "elinewidth": 0.6, "capsize": 1.5}
             for ax in (whole, close):
@@ -74,7 +76,7 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
             if len(dense):
                 shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
             ax.set(xscale="log", xlabel="density: share of weights kept")
-            ax.set_ylim(100 - factor * (100 - best), best + 0.2 * (100 - best))
+            ax.set_ylim(max(100 - factor * (100 - best), least), best + room)
             ax.invert_xaxis()
             ticks(ax.xaxis, rows[rows.name != "dense"].density_asked)
         whole.set(ylabel="test accuracy, %", title=label)
