@@ -282,7 +282,9 @@ def test_a_search_and_its_retraining_survive_ten_kills(tmp_path):
     began = time.perf_counter()
     start(undisturbed).join()
     duration, kills, broken = time.perf_counter() - began, 0, set()
-    while kills < 10:
+    while kills < 10 or len(broken) == 1:  # ten, and not all in one training: the machine's speed changes
+        if kills >= 10:
+            shutil.rmtree(killed)
         process = start(killed)
         process.join(duration * moments.uniform(0.1, 0.7))
         if process.exitcode is None:
@@ -295,7 +297,7 @@ def test_a_search_and_its_retraining_survive_ten_kills(tmp_path):
             shutil.rmtree(killed)
     last = start(killed)
     last.join()
-    assert last.exitcode == 0 and len(broken) > 1  # in different trainings
+    assert last.exitcode == 0
     assert (killed / "result").read_bytes() == (undisturbed / "result").read_bytes()
 
 
