@@ -34,20 +34,20 @@ def words(svg):
     return re.findall("<!-- (.*?) -->", svg.read_text("utf-8"))
 
 
-def parts(svg):
-    """A figure's text without its numbers, and the numbers; names that hash numbers are left out."""
-    pieces = re.split(r"(-?\d+\.\d+)", re.sub(r"\b[mp][0-9a-f]{10}\b", "", svg.decode()))
-    return pieces[::2], np.array(pieces[1::2], float)
+def named(svg):
+    """The file with its clip paths named by the order in which they appear.
+
+    Matplotlib names them by a hash of their corners in all digits, of which the layout's solver may round the last.
+    """
+    names = {name: f"clip {k}".encode() for k, name in enumerate(dict.fromkeys(re.findall(rb"\bp[0-9a-f]{10}\b", svg)))}
+    return re.sub(rb"\bp[0-9a-f]{10}\b", lambda found: names[found[0]], svg)
 
 
 @pytest.mark.parametrize("stem", FIGURES)
 def test_the_same_records_give_the_same_file(drawn, stem):
-    """To a thousandth of a point: the layout's solver does not always round alike."""
     with mpl.rc_context(figures.STYLE):
         FIGURES[stem]().savefig(again := BytesIO(), format="svg", metadata={"Date": None})
-    (text, numbers), (same_text, same_numbers) = parts(again.getvalue()), parts((drawn / f"{stem}.svg").read_bytes())
-    assert text == same_text
-    np.testing.assert_allclose(numbers, same_numbers, rtol=0, atol=1e-3)
+    assert named(again.getvalue()) == named((drawn / f"{stem}.svg").read_bytes())
 
 
 @pytest.mark.parametrize("stem", FIGURES)
