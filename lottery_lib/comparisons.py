@@ -68,7 +68,12 @@ def lines(cells: pd.DataFrame, title: str = "") -> list[str]:
 
 
 def seeds(n: pd.Series) -> str:
-    return f"n = {n.min()}" if n.min() == n.max() else f"n = {n.min()} to {n.max()}"
+    return f"n = {span(n)}"
+
+
+def span(values: pd.Series) -> str:
+    least, most = f"{values.min():g}", f"{values.max():g}"
+    return least if least == most else f"{least} to {most}"
 
 
 def readable(cells: pd.DataFrame) -> pd.DataFrame:

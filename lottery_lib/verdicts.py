@@ -14,7 +14,7 @@ import yaml
 
 from . import analysis, paths, thresholds
 from .analysis import PLACE
-from .comparisons import MARGIN, above, below, comparable, compare, judge, lines, lost, seeds
+from .comparisons import MARGIN, above, below, comparable, compare, judge, lines, lost, seeds, span
 
 STATUSES = ("confirmed", "confirmed with conditions", "not confirmed", "open")
 SEPARATOR = " · "
@@ -195,8 +195,7 @@ def cheaper(table: pd.DataFrame) -> Verdict | None:
         return None
     half = cells.epochs <= cells.epochs_other / 2
     parts = [
-        f"epochs in all, {place}: one search and its retraining {rows.epochs.max():g}, "
-        f"IMP {rows.epochs_other.min():g} to {rows.epochs_other.max():g}"
+        f"epochs in all, {place}: one search and its retraining {span(rows.epochs)}, IMP {span(rows.epochs_other)}"
         for place, rows in analysis.places(cells).items()
     ] + lines(cells, "accuracy against IMP, ")
     return _verdict(table, cells, judge(comparable(cells) & half, cells.outcome == "undecided"), parts)
