@@ -41,7 +41,6 @@ class Machine:
         self.a, self.b, self.c = (torch.randn(SIZE, SIZE, **made) for _ in range(3))
         self.source = torch.zeros(COPIED, device=device)
         self.target = torch.zeros_like(self.source)
-        self.rates()  # warm-up
 
     def rates(self) -> dict[str, float]:
         """FLOP/s of matrix products and bytes/s of copies (read and write), as held for ``SPAN`` seconds.
@@ -54,7 +53,8 @@ class Machine:
         return {"flops": 2 * SIZE**3 / product, "bytes": 2 * 4 * COPIED / copy}
 
     def _mean(self, call: Callable[[], object]) -> float:
-        """Seconds a call."""
+        """Seconds a call, after one that is not counted: once workers were forked, it copies the pages they share."""
+        seconds(call, self.device)
         times = []
         while sum(times) < SPAN:
             times.append(seconds(call, self.device))

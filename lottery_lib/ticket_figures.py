@@ -88,27 +88,30 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
 
 @mpl.rc_context(STYLE)
 def accuracy_against_epochs(
-    found: pd.DataFrame, densities: tuple[float, ...] = (0.05, 0.01), span: float = 5.0
+    found: pd.DataFrame, densities: tuple[float | None, ...] = (0.05, 0.01), span: float = 5.0
 ) -> Figure:
     """Test accuracy against all training epochs spent, search and retraining: a row a place, a panel a density.
 
-    Lines more than ``span`` points below the best of a panel lie outside of it.
+    None is the lowest density on record in a place. A density that is not on record there has no panel. Lines more than
+    ``span`` points below the best of a panel lie outside of it.
     """
-    groups = by_place(found[found.density_asked.isin(densities)])
+    least = found.groupby(analysis.PLACE).density_asked.transform("min")
+    groups = by_place(found[found.density_asked.isin(densities) | (found.density_asked.eq(least) & (None in densities))])
     figure, axes = new_figure(len(groups), len(densities), (9, 0.3 + 3.5 * len(groups)))
     shown = {}
     for across, (label, group) in zip(axes, groups.items()):
-        for ax, density in zip(across, densities):
+        here = sorted(group.density_asked.unique(), reverse=True)
+        for ax in across[len(here) :]:
+            ax.set_axis_off()
+        for ax, density in zip(across, here):
             rows = group[group.density_asked == density]
             ax.set(xscale="log", xlabel="training epochs in all", title=f"{label}\ndensity {density:g}")
             for row in rows.itertuples():
                 error = 0 if row.n == 1 else row.half_width
                 style = look(row.name) | {"ls": "", "elinewidth": 0.6, "label": row.name}
                 shown[row.name] = ax.errorbar(row.total_epochs, row.mean, error, **style)
-            if len(rows):
-                ax.set_ylim(max(rows["mean"].max() - span, rows["mean"].min() - 0.2), rows["mean"].max() + 0.06 * span)
-            ax.xaxis.set_major_formatter("{x:g}")
-            ax.xaxis.set_minor_formatter("")
+            ax.set_ylim(max(rows["mean"].max() - span, rows["mean"].min() - 0.2), rows["mean"].max() + 0.06 * span)
+            ticks(ax.xaxis, rows.total_epochs)
         across[0].set_ylabel("test accuracy, %")
     names = sorted(shown, key=analysis.rank)
     figure.legend([shown[called] for called in names], names, loc="outside right center")

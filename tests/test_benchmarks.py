@@ -35,6 +35,13 @@ def test_the_limit_is_the_larger_of_both_times():
     assert limits.milliseconds({"flops": 1e5, "bytes": 5e2}, rates) == 500
 
 
+def test_a_rate_is_not_that_of_the_first_call(monkeypatch):
+    """Which pays for pages that were shared with a process forked since the last."""
+    machine, taken = limits.Machine("cpu", "fp32"), iter([9.0, 0.6, 9.0, 0.7])
+    monkeypatch.setattr(limits, "seconds", lambda call, device: next(taken))
+    assert machine.rates() == {"flops": 2 * limits.SIZE**3 / 0.6, "bytes": 2 * 4 * limits.COPIED / 0.7}
+
+
 @pytest.mark.parametrize("case", [TINY, COLOUR], ids=lambda case: case.model)
 def test_the_reference_loop_trains_under_the_mask(case):
     model, split = bench.network(case, "cpu"), bench.pictures(case, "cpu")

@@ -68,6 +68,14 @@ def test_accuracy_against_epochs_draws_a_point_a_method():
     assert {text.get_text() for text in figure.legends[0].texts} == left.keys() | right.keys()
 
 
+def test_accuracy_against_epochs_at_the_lowest_density_of_each_network():
+    fewer = FOUND[FOUND.density_asked >= 0.05].assign(model="resnet20", dataset="cifar10")
+    figure = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, fewer]), (0.05, None))
+    drawn = {ax.get_title().replace("\n", " "): len(ax.containers) for ax in figure.axes if ax.axison}
+    assert [title[:6] + title[-4:] for title in drawn] == ["LeNet-0.05", "LeNet-0.01", "ResNet0.05"]
+    assert all(drawn.values())
+
+
 def test_mask_histograms_show_all_entries():
     counts = np.array([[5, 0, 2, 3], [1, 1, 0, 9]])
     record = {"layers": [{"layer": "a.weight"}, {"layer": "b.weight"}]}
