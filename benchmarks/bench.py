@@ -133,6 +133,7 @@ class Ours:
             "relaxed": lambda: RelaxedMask(self.model, names, regularizers.Log(), lam=1e-5, mask_lr=10.0),
             "masked": lambda: FixedMask(self.model, mask(self.model)),
         }[phase]()
+        self.rule.metrics = dict  # none: they are taken once an epoch, which is hundreds of steps, and here a few
         self.data = batches.Batches(split)
         self.recipe = replace(recipe, epochs=1, batch_size=case.batch_size, lr=0.01, weight_decay=1e-4)
 
