@@ -40,7 +40,7 @@ lab: .venv/lab.stamp
 clean:
 	rm -rf _build book/notebooks .pytest_cache .hypothesis
 
-.venv/test.stamp: EXTRAS = ,test
+.venv/test.stamp: EXTRAS = ,test,sweep
 .venv/lab.stamp: EXTRAS = ,lab
 .venv/%.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing into .venv; the first time this takes some minutes, as PyTorch is large."
