@@ -167,9 +167,9 @@ def pivot(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def number(mean: float, half_width: float, sign: str = "") -> str:
-    """``mean ± half width`` of an accuracy in percent; without its interval where that is unknown."""
+    """``mean ± half width`` of an accuracy in percent, to be broken before ± only; no interval where it is unknown."""
     shown = f"{mean:{sign}.2f}".replace("-", "−")
-    return shown if math.isnan(half_width) else f"{shown} ± {half_width:.2f}"
+    return shown if math.isnan(half_width) else f"{shown} ±\N{NO-BREAK SPACE}{half_width:.2f}"
 
 
 def paired(runs: pd.DataFrame, contrasts: Mapping[str, tuple[str, str]]) -> pd.DataFrame:

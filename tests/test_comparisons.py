@@ -67,7 +67,7 @@ def test_what_is_said_are_the_numbers():
     )
     cells = comparisons.compare(analysis.chosen(table), {"how": ("mask, log", "IMP")})
     assert comparisons.lines(cells, "of ") == [
-        "of LeNet-300-100 on MNIST (lenet), n = 1 to 3: how, level at 0.1 (−0.10), above at 0.05 (+1.00 ± 0.00)"
+        "of LeNet-300-100 on MNIST (lenet), n = 1 to 3: how, level at 0.1 (−0.10), above at 0.05 (+1.00 ±\xa00.00)"
     ]
     shown = comparisons.readable(cells)
-    assert shown.difference.tolist() == ["−0.10", "+1.00 ± 0.00"] and shown.epochs.tolist() == ["20 against 50"] * 2
+    assert shown.difference.tolist() == ["−0.10", "+1.00 ±\xa00.00"] and shown.epochs.tolist() == ["20 against 50"] * 2

@@ -137,7 +137,7 @@ def test_the_fast_path_is_compared_seed_by_seed_with_the_plain_one():
             for (seed, fast), accuracy in accuracies.items()]  # fmt: skip
     found = costs.accuracy_of_the_fast_path(pd.DataFrame([*rows, rows[0] | {"lr": 0.4, "test_accuracy": 10.0}]))
     assert found.index.to_list() == ["ResNet-20 on CIFAR-10 (cifar-short, reduced)"] and found.n.to_list() == [2]
-    assert found["fast − plain, % on test"].to_list() == ["+0.25 ± 9.53"]
+    assert found["fast − plain, % on test"].to_list() == ["+0.25 ±\xa09.53"]
     assert costs.accuracy_of_the_fast_path(pd.DataFrame(rows[:3])).empty
 
 

@@ -65,7 +65,7 @@ def test_c3_compares_alike_with_alike():
     )
     verdict = verdicts.threshold_or_percentage(table)
     assert verdict.status == "confirmed with conditions"
-    assert "one shot, below at 0.05 (−1.03 ± 0.14); in rounds, above at 0.05 (+1.03 ± 0.14)" in verdict.finding
+    assert "one shot, below at 0.05 (−1.03 ±\xa00.14); in rounds, above at 0.05 (+1.03 ±\xa00.14)" in verdict.finding
 
 
 # What a verdict rests on.
@@ -92,7 +92,7 @@ def test_a_verdict_names_protocols_devices_and_commands(tmp_path, monkeypatch):
     verdict = verdicts.threshold_or_percentage(runs(*rows, *(row | RESNET | {"device": "a GPU"} for row in rows)))
     assert (verdict.protocol, verdict.device, verdict.seeds) == ("cifar-short, lenet", "a GPU, here", 3)
     assert (
-        "ResNet-20 on CIFAR-10 (cifar-short, reduced), n = 3: one shot, above at 0.05 (+1.03 ± 0.14)" in verdict.finding
+        "ResNet-20 on CIFAR-10 (cifar-short, reduced), n = 3: one shot, above at 0.05 (+1.03 ±\xa00.14)" in verdict.finding
     )
     (tmp_path / "some.yaml").unlink()
     assert verdicts.command(["lenet"]) == "lottery train lenet"
@@ -179,7 +179,7 @@ def test_c6():
     conditions = verdict(HIGH)
     assert conditions.status == "confirmed with conditions"
     assert conditions.finding.startswith("above ℓ1 in 2 and below it in 0 of 4 comparisons")
-    assert "one search, above at 0.4 (+1.03 ± 0.14), level at 0.05 (+0.00 ± 0.00)" in conditions.finding
+    assert "one search, above at 0.4 (+1.03 ±\xa00.14), level at 0.05 (+0.00 ±\xa00.00)" in conditions.finding
     assert verdict(HIGH, [89.0, 89.1, 89.2]).status == "confirmed"
     assert verdict(LOW).status == verdict(LOW, HIGH).status == "not confirmed"
     assert verdict([90.0, 90.9, 92.0]).status == "open"
