@@ -95,8 +95,10 @@ def accuracy_against_epochs(
     None is the lowest density on record in a place. A density that is not on record there has no panel. Lines more than
     ``span`` points below the best of a panel lie outside of it.
     """
-    least = found.groupby(analysis.PLACE).density_asked.transform("min")
-    groups = by_place(found[found.density_asked.isin(densities) | (found.density_asked.eq(least) & (None in densities))])
+    wanted = found.density_asked.isin(densities)
+    if None in densities:
+        wanted |= found.density_asked == found.groupby(analysis.PLACE).density_asked.transform("min")
+    groups = by_place(found[wanted])
     figure, axes = new_figure(len(groups), len(densities), (9, 0.3 + 3.5 * len(groups)))
     shown = {}
     for across, (label, group) in zip(axes, groups.items()):

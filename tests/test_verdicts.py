@@ -91,9 +91,8 @@ def test_a_verdict_names_protocols_devices_and_commands(tmp_path, monkeypatch):
     assert (verdict.protocol, verdict.device, verdict.command) == ("lenet", "here", "lottery sweep some")
     verdict = verdicts.threshold_or_percentage(runs(*rows, *(row | RESNET | {"device": "a GPU"} for row in rows)))
     assert (verdict.protocol, verdict.device, verdict.seeds) == ("cifar-short, lenet", "a GPU, here", 3)
-    assert (
-        "ResNet-20 on CIFAR-10 (cifar-short, reduced), n = 3: one shot, above at 0.05 (+1.03 ±\xa00.14)" in verdict.finding
-    )
+    place = "ResNet-20 on CIFAR-10 (cifar-short, reduced)"
+    assert f"{place}, n = 3: one shot, above at 0.05 (+1.03 ±\xa00.14)" in verdict.finding
     (tmp_path / "some.yaml").unlink()
     assert verdicts.command(["lenet"]) == "lottery train lenet"
 
