@@ -3,10 +3,10 @@
 FLOPs are those of the matrix products and convolutions of one forward and backward pass, as PyTorch's own counter has
 them (a multiplication and an addition are two). Traffic counts each tensor once per use, with a perfect cache for
 everything between: every layer's output is written once and read twice (by the next layer, and in the backward pass),
-and its gradient is written and read once, in the precision that is computed in; every weight is read twice, its gradient
-written and read once, and its momentum and value each read and written by the optimiser, in fp32. The limit is the
-larger of the two times. It leaves out normalisation, augmentation, and all that the interpreter does: what a loop takes
-beyond it is its overhead.
+and its gradient is written and read once, in the precision that is computed in; every weight is read twice, its
+gradient written and read once, and its momentum and value each read and written by the optimiser, in fp32. The limit is
+the larger of the two times. It leaves out normalisation, augmentation, and all that the interpreter does: what a loop
+takes beyond it is its overhead.
 """
 
 import time

@@ -32,6 +32,11 @@ class Claim:
     def status(self) -> str:
         return self.verdict.status if self.verdict else NOT_RUN
 
+    def qualified(self, mark: str = "") -> str:
+        """The status, between two ``mark``s, and what is to be held against it, if anything."""
+        caveat = self.verdict.caveat if self.verdict else ""
+        return "; ".join(filter(None, [f"{mark}{self.status}{mark}", caveat]))
+
 
 def oscillation(record: dict) -> Verdict:
     """C1 from one ``mnist-logistic`` record.
@@ -97,7 +102,7 @@ def answer(*ids: str) -> str:
 
 
 def _answer(claim: Claim) -> str:
-    text, verdict = f"**{claim.id}, {claim.status}.** *{claim.text}.*", claim.verdict
+    text, verdict = f"**{claim.id}, {claim.qualified()}.** *{claim.text}.*", claim.verdict
     if verdict is None:
         return text
     parts = "\n".join(f"- {part}" for part in verdict.finding.split(verdicts.SEPARATOR))
@@ -109,7 +114,7 @@ def table(claims: list[Claim]) -> str:
     """Markdown table of id, claim and status, for the README and, included from there, the landing page."""
     rows = ["| | claim, or open question | what we find |", "| --- | --- | --- |"]
     for claim in claims:
-        status = f"**{claim.status}**" if claim.verdict else claim.status
+        status = claim.qualified("**") if claim.verdict else claim.status
         linked = f"[{status}]({claim.chapter}.ipynb)" if claim.chapter else status
         rows.append(f"| {claim.id} | {claim.text} | {linked} |")
     return "\n".join(rows)

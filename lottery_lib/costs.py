@@ -96,7 +96,7 @@ def side_by_side(found: dict) -> pd.DataFrame:
 
 
 def summary(found: dict) -> pd.DataFrame:
-    """A table to read: networks down; the precision, the limit, every loop's ms a step, and the ratios that matter across.
+    """A table to read: networks down; precision, limit, every loop's ms a step, and the ratios that matter across.
 
     Ratios are medians of those of each round, in which the loops took turns.
     """
@@ -104,9 +104,11 @@ def summary(found: dict) -> pd.DataFrame:
     names = rows.model.unique()
     wide = rows.pivot(index="model", columns=["loop", "phase"], values=["ms", "over_limit"]).loc[names]
     each = pd.DataFrame(found["steps"]).pivot(index="model", columns=["loop", "phase"], values="ms").loc[names]
-    shown = rows.groupby("model").agg(**{"precision": ("precision", "first"), "limit, ms": ("limit", "median")}).loc[names]
+    shown = (
+        rows.groupby("model").agg(**{"precision": ("precision", "first"), "limit, ms": ("limit", "median")}).loc[names]
+    )
     for key, (called, _) in LOOPS.items():
-        shown[f"{called}, ms"] = wide["ms", *key]
+        shown[f"{called}, ms"] = wide[("ms", *key)]
     shown["dense / limit"] = wide["over_limit", "ours", "dense"]
     shown["relaxed / dense"] = [*map(median, _ratios(each["ours", "relaxed"], each["ours", "dense"]))]
     shown["usual / ours"] = [*map(median, _ratios(each["reference", "masked"], each["ours", "masked"]))]
@@ -114,7 +116,7 @@ def summary(found: dict) -> pd.DataFrame:
 
 
 def machines(measurements: Iterable[dict]) -> pd.DataFrame:
-    """A dense step in multiples of the limit, and the precision that the machine chose: networks down, machines across."""
+    """A dense step in multiples of the limit, and the precision the machine chose: networks down, machines across."""
     rows = pd.concat([steps(found).assign(machine=found["provenance"]["device"]) for found in measurements])
     rows = rows[(rows.loop == "ours") & (rows.phase == "dense")]
     rows = rows.assign(shown=rows.over_limit.map("{:.2f}".format) + " in " + rows.precision)

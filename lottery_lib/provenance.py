@@ -38,7 +38,7 @@ def _commit() -> str:
 
 
 def _processor() -> str:
-    """The processor's model, from the kernel where it tells, and the vectors that PyTorch uses of it: names differ in speed."""
+    """The processor's model, from the kernel where it tells, and the vectors that PyTorch uses of it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -42,9 +42,9 @@ def keep_freed_memory() -> None:
 def forward(model: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     """``model`` as a function to train with: compiled if ``steps`` planned steps of convolutions pay for it.
 
-    Linear layers leave nothing to fuse that would pay. On a CPU max pooling does not pay either: what the compiler makes
-    of it and of the normalisation before it is slower than PyTorch's own. Without a C++ compiler, or where compiling
-    fails, it is the model itself, with a warning.
+    Linear layers leave nothing to fuse that would pay. On a CPU max pooling does not pay either: what the compiler
+    makes of it and of the normalisation before it is slower than PyTorch's own. Without a C++ compiler, or where
+    compiling fails, it is the model itself, with a warning.
     """
 
     def holds(kind: type[nn.Module]) -> bool:

@@ -27,7 +27,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 class TicketRun:
     """A run; a protocol subclasses it. LotteryError if a value is out of its range.
 
-    λ, η_m and the start of Continuous Sparsification are chosen on validation data for each density (``analysis.best``).
+    λ, η_m and the start of Continuous Sparsification are chosen on validation data for each density
+    (``analysis.best``).
     """
 
     protocol: ClassVar[str]
@@ -194,9 +195,7 @@ def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.n
         history, ticket = train(model, images, recipe, seed=config.seed, **options), None
     else:
         ticket = find(config, model, images, options)
-        history = methods.retrain(
-            model, images, ticket, recipe, seed=config.seed, start=config.rewind_epoch, **options
-        )
+        history = methods.retrain(model, images, ticket, recipe, seed=config.seed, start=config.rewind_epoch, **options)
     final = history.epochs[-1] if history.epochs else _validated(model, images)
     search_epochs = ticket.search_epochs if ticket else 0
     record = {

@@ -39,6 +39,7 @@ class Verdict:
     """The answer to a claim: one of ``STATUSES``, the finding, and what it rests on.
 
     Between the parts of a finding stands the ``SEPARATOR``. ``seeds`` is the least that any of its numbers rests on.
+    The ``caveat`` is shown wherever the status is.
     """
 
     status: str
@@ -47,6 +48,7 @@ class Verdict:
     protocol: str
     device: str
     command: str
+    caveat: str = ""
 
     def __post_init__(self):
         assert self.status in STATUSES, self.status
@@ -236,11 +238,10 @@ def _verdict(table: pd.DataFrame, evidence: pd.DataFrame, status: str, found: li
     protocols, least = evidence.protocol.unique(), int(evidence.n.min())
     if status == "confirmed" and evidence.model.nunique() == 1:
         status, found = "confirmed with conditions", [*found, "so far on one network alone"]
-    if least == 1:
-        found = [f"preliminary, {'' if evidence.n.max() == 1 else 'in part '}from one seed", *found]
-    finding = SEPARATOR.join(found)
-    devices = table[table.protocol.isin(protocols)].device.unique()
-    return Verdict(status, finding, least, ", ".join(protocols), ", ".join(sorted(devices)), command(protocols))
+    caveat = f"preliminary, {'' if evidence.n.max() == 1 else 'in part '}from one seed" if least == 1 else ""
+    devices = ", ".join(sorted(table[table.protocol.isin(protocols)].device.unique()))
+    finding, names = SEPARATOR.join(found), ", ".join(protocols)
+    return Verdict(status, finding, least, names, devices, command(protocols), caveat)
 
 
 def command(protocols: Iterable[str]) -> str:

@@ -95,7 +95,12 @@ def test_a_profile_parts_a_step_by_what_the_time_goes_to(kind):
 
         def epoch(self):
             began = time.perf_counter()
-            calls = {"products": matrix.mm, "optimizer": optimizer.step, "mask": self.rule.pull_back, "other": matrix.sort}
+            calls = {
+                "products": matrix.mm,
+                "optimizer": optimizer.step,
+                "mask": self.rule.pull_back,
+                "other": matrix.sort,
+            }
             calls[kind](*[matrix] * (kind == "products"))
             return time.perf_counter() - began
 

@@ -1,7 +1,7 @@
 """claims.py: a record decides the status, and the README says what the records say."""
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -104,7 +104,7 @@ def test_what_a_page_says_is_the_verdict():
     found = {claim.id: claim for claim in claims.load()}
     said = claims.answer("C4", "C2")
     verdict = found["C4"].verdict
-    assert said.startswith(f"**C4, {verdict.status}.** *{found['C4'].text}.*\n\n- ")
+    assert said.startswith(f"**C4, {found['C4'].qualified()}.** *{found['C4'].text}.*\n\n- ")
     assert [part[2:] for part in said.splitlines() if part.startswith("- ")] == verdict.finding.split(" · ")
     assert f"n = {verdict.seeds}, protocol {verdict.protocol}, on {verdict.device}." in said
     assert f"To remake it: `{verdict.command}`" in said
@@ -114,9 +114,12 @@ def test_what_a_page_says_is_the_verdict():
 def test_table(record):
     verdict = claims.oscillation(record)
     rows = [Claim("C1", "It holds", "notebooks/01", verdict), Claim("C2", "And this", "notebooks/02", None)]
-    assert claims.table([*rows, Claim("O1", "What then?", None, None)]).splitlines()[2:] == [
+    early = replace(verdict, caveat="preliminary, from one seed")
+    rows += [Claim("C3", "So far", "notebooks/03", early), Claim("O1", "What then?", None, None)]
+    assert claims.table(rows).splitlines()[2:] == [
         "| C1 | It holds | [**confirmed**](notebooks/01.ipynb) |",
         "| C2 | And this | [not yet run](notebooks/02.ipynb) |",
+        "| C3 | So far | [**confirmed**; preliminary, from one seed](notebooks/03.ipynb) |",
         "| O1 | What then? | not yet run |",
     ]
 

@@ -19,7 +19,7 @@ FIELDS = {
     "penalty": Literal["l1", "log"],
     "depth": Literal[18, 20],
     "alpha": float | None,
-    "label": Optional[str],
+    "label": Optional[str],  # noqa: UP045, as older code writes it
 }
 
 

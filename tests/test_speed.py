@@ -20,7 +20,9 @@ INPUTS = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 def strided():
     """A convolutional network without max pooling, so that it is compiled on a CPU too."""
     layers = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3, stride=2)]
-    model = nn.Sequential(*layers, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    model = nn.Sequential(
+        *layers, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+    )
     models.initialize(model, 0)
     return model
 

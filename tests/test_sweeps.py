@@ -13,7 +13,6 @@ from lottery_lib.logistic import LogisticConfig
 from lottery_lib.ticket_runs import LeNet
 from lottery_lib.training import Recipe
 
-
 # Grids.
 
 EMPTY = "holds no runs; give runs at least one row, and over no empty list"

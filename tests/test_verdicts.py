@@ -75,11 +75,11 @@ def test_one_seed_is_preliminary_and_the_margin_decides():
     given = line("mask, log", [90.4]), line("one-shot magnitude", [90.0])
     verdict = verdicts.threshold_or_percentage(runs(*given[0], *given[1]))
     assert (verdict.status, verdict.seeds) == ("confirmed with conditions", 1)  # conditions: one network alone
-    assert verdict.finding.startswith("preliminary, from one seed · ") and "one network alone" in verdict.finding
+    assert verdict.caveat == "preliminary, from one seed" and "one network alone" in verdict.finding
     table = runs(*given[0], *given[1], *line("mask, log", HIGH, 0.02), *line("one-shot magnitude", LOW, 0.02))
-    assert verdicts.threshold_or_percentage(table).finding.startswith("preliminary, in part from one seed · ")
+    assert verdicts.threshold_or_percentage(table).caveat == "preliminary, in part from one seed"
     table = runs(*line("mask, log", HIGH), *line("one-shot magnitude", LOW))
-    assert "preliminary" not in verdicts.threshold_or_percentage(table).finding
+    assert verdicts.threshold_or_percentage(table).caveat == ""
 
 
 def test_a_verdict_names_protocols_devices_and_commands(tmp_path, monkeypatch):
@@ -202,7 +202,9 @@ def test_c9_asks_for_accuracy_at_half_the_epochs():
 def test_c9_names_the_epochs_of_each_protocol():
     def given(protocol, dear):
         imp = [*line("IMP", LOW), *line("IMP", LOW, 0.1, total_epochs=dear)]
-        return [{**row, "protocol": protocol} for row in (*line("mask, log", HIGH), *line("mask, log", HIGH, 0.1), *imp)]
+        return [
+            {**row, "protocol": protocol} for row in (*line("mask, log", HIGH), *line("mask, log", HIGH, 0.1), *imp)
+        ]
 
     finding = verdicts.cheaper(runs(*given("lenet", 30), *given("lenet-half", 40))).finding
     assert "(lenet): one search and its retraining 20, IMP 30 to 50" in finding
@@ -245,7 +247,7 @@ def test_c7(results):
         == "not confirmed"
     )
     mixed = verdicts.small_alpha(runs(*alphas(results, 91.2, 90.2), *alphas(results, 90.2, 91.2, **RESNET)))
-    assert mixed.status == "confirmed with conditions" and mixed.finding.startswith("preliminary, from one seed")
+    assert mixed.status == "confirmed with conditions" and mixed.caveat == "preliminary, from one seed"
     assert "LeNet-300-100 on MNIST (lenet), n = 1: above at 0.1 (+1.00)" in mixed.finding
 
 

@@ -10,7 +10,8 @@ def complaint():
     here = os.getcwd()
     if sys.version_info < (3, 10):
         return "%s is Python %d.%d: name a Python 3.10 or newer, as in `make book PYTHON=python3.12`" % (
-            (sys.executable,) + sys.version_info[:2])
+            (sys.executable,) + sys.version_info[:2]
+        )
     if not os.access(here, os.W_OK):
         return "cannot write to %s: clone into a folder of your own" % here
     if os.path.exists(".venv/bin/python"):

@@ -87,8 +87,9 @@ class StillPictures(SphinxPostTransform):
 
 def finish_page(app, pagename, templatename, context, doctree):
     """Drop thebe, which names a CDN, and point the links of a mirrored notebook to its source."""
-    context["script_files"] = [s for s in context.get("script_files", [])
-                               if "thebe" not in f"{s} {getattr(s, 'attributes', '')}".lower()]
+    context["script_files"] = [
+        s for s in context.get("script_files", []) if "thebe" not in f"{s} {getattr(s, 'attributes', '')}".lower()
+    ]
 
     def relink(buttons):
         for button in buttons:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import masks
+from ..checkpoints import seeded
 from ..errors import LotteryError
 from ..tickets import Ticket
-from ..checkpoints import seeded
 from ..training import snapshot
 from .base import SearchConfig, Trainer
 

@@ -8,7 +8,7 @@ import traitlets as t
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lottery_lib.regularizers import REGULARIZERS, L1, Regularizer, create
+from lottery_lib.regularizers import L1, REGULARIZERS, Regularizer, create
 from lottery_lib.style import BLUE, STYLE, VERMILION, new_figure
 
 from .base import InteractiveFigure, module, sheet

@@ -86,7 +86,7 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
         assert page.read_text() == (
             '<button class="btn search-button-field x" title="Search" id="a"></button>'
             '<i class="theme-switch fa-sun" data-mode="light"></i>'
-            '<details><summary>Show</summary></details>'
+            "<details><summary>Show</summary></details>"
             '<div class="citation-list"><div class="citation" id="b"></div></div>'
             '<ul role="list"></ul>'
         )

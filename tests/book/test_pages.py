@@ -67,17 +67,25 @@ def dead_links(site: Path) -> list[str]:
 
 def without_alt(site: Path) -> list[str]:
     """Images without a text; Sphinx puts the file's name there if the author gave none."""
-    return [f"{page.name}: {img.get('src')}" for page in pages(site) for img in soup(page).find_all("img")
-            if not img.get("alt", "").strip() or Path(img["alt"]).suffix in {".png", ".svg", ".jpg", ".gif"}]
+    return [
+        f"{page.name}: {img.get('src')}"
+        for page in pages(site)
+        for img in soup(page).find_all("img")
+        if not img.get("alt", "").strip() or Path(img["alt"]).suffix in {".png", ".svg", ".jpg", ".gif"}
+    ]
 
 
 def badly_headed(site: Path) -> list[str]:
     """Pages without a title, or with another number of main headings than one (the theme repeats it for print)."""
+
     def headings(page):
         return [h for h in soup(page).find_all("h1") if h.get_text().strip() and not h.find_parent(class_="onlyprint")]
 
-    return [page.name for page in pages(site)
-            if len(headings(page)) != 1 or not (soup(page).title and soup(page).title.get_text(strip=True))]
+    return [
+        page.name
+        for page in pages(site)
+        if len(headings(page)) != 1 or not (soup(page).title and soup(page).title.get_text(strip=True))
+    ]
 
 
 CHECKS = [from_elsewhere, dead_links, without_alt, badly_headed]

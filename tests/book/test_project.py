@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -15,11 +16,15 @@ tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tom
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCKED = PROJECT["optional-dependencies"] | {"sweep": []}  # Snakemake holds others back, and no build needs it
 DIRECT = [Requirement(r) for r in sum(LOCKED.values(), PROJECT["dependencies"])]
-LOCK = [Requirement(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-        if line and not line.startswith("#")]
+LOCK = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
-CHAPTERS = sorted(p.relative_to(NOTEBOOKS).as_posix() for p in NOTEBOOKS.rglob("*.ipynb")
-                  if ".ipynb_checkpoints" not in p.parts)
+CHAPTERS = sorted(
+    p.relative_to(NOTEBOOKS).as_posix() for p in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
+)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -52,6 +57,13 @@ def test_api_page_lists_every_module():
     package = ROOT / "lottery_lib"
     modules = {p.relative_to(package).with_suffix("").as_posix().replace("/", ".") for p in package.rglob("*.py")}
     assert sorted(listed) == sorted(m for m in modules if m != "cli" and not m.endswith("__init__"))  # cli has --help
+
+
+@pytest.mark.parametrize("words", [["check"], ["format", "--check"]], ids=" ".join)
+def test_code_is_formatted_and_runs_on_the_oldest_python(words):
+    """Ruff also refuses what the least Python of pyproject.toml cannot parse, notebooks included."""
+    ruff = subprocess.run([sys.executable, "-m", "ruff", *words, str(ROOT)], capture_output=True, text=True)
+    assert ruff.returncode == 0, ruff.stdout + ruff.stderr
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -23,18 +23,25 @@ def test_page_is_whole_on_a_phone(open_page, name, scheme):
 
 def test_pages_with_widgets_are_light(open_page, served):
     """What such a page loads beyond what all pages share, the theme and MathJax: at most 400 kB."""
-    with_widgets = [name for name in PAGES if isinstance(name, str)
-                    and "application/vnd.jupyter.widget-view+json" in (SITE / name).read_text(encoding="utf-8")]
+    with_widgets = [
+        name
+        for name in PAGES
+        if isinstance(name, str)
+        and "application/vnd.jupyter.widget-view+json" in (SITE / name).read_text(encoding="utf-8")
+    ]
     if not with_widgets:
         pytest.skip("the book is not built: make book")
     site = served(SITE)
     for name in with_widgets:
         answers = []
         page, _ = open_page(f"{site}/index.html")
-        page.on("response", lambda answer: answers.append(answer))  # a builtin is refused
+        page.on("response", lambda answer, answers=answers: answers.append(answer))  # a builtin is refused
         page.goto(f"{site}/{name}", wait_until="networkidle")
-        own = {answer.url: len(answer.body()) for answer in answers
-               if "/_static/" not in answer.url or "/anyviews.js" in answer.url}
+        own = {
+            answer.url: len(answer.body())
+            for answer in answers
+            if "/_static/" not in answer.url or "/anyviews.js" in answer.url
+        }
         assert len(own) >= 2 and sum(own.values()) <= 400_000, own
 
 

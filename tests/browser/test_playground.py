@@ -154,9 +154,7 @@ def seen(page):
 
 
 def settled(page, steps):
-    page.wait_for_function(
-        "steps => document.querySelector('.clock')?.textContent === `iteration ${steps}`", arg=steps
-    )
+    page.wait_for_function("steps => document.querySelector('.clock')?.textContent === `iteration ${steps}`", arg=steps)
     page.evaluate("() => new Promise(requestAnimationFrame)")
 
 
