@@ -33,7 +33,7 @@ class Claim:
         return self.verdict.status if self.verdict else NOT_RUN
 
     def qualified(self, mark: str = "") -> str:
-        """The status, between two ``mark``s, and what is to be held against it, if anything."""
+        """The status, with ``mark`` on both sides, and what is to be held against it, if anything."""
         caveat = self.verdict.caveat if self.verdict else ""
         return "; ".join(filter(None, [f"{mark}{self.status}{mark}", caveat]))
 

@@ -282,7 +282,7 @@ def test_a_search_and_its_retraining_survive_ten_kills(tmp_path):
     began = time.perf_counter()
     start(undisturbed).join()
     duration, kills, broken = time.perf_counter() - began, 0, set()
-    while kills < 10 or len(broken) == 1:  # ten, and not all in one training: the machine's speed changes
+    while kills < 10 or len(broken) < 2:  # ten, and not all in one training: the machine's speed changes
         if kills >= 10:
             shutil.rmtree(killed)
         process = start(killed)
