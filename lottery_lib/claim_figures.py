@@ -1,4 +1,6 @@
-"""Figures of the chapters on C3 to C8: the table of runs in, a matplotlib figure out, a row of panels a place."""
+"""Figures of the chapters on C3 to C8: the table of runs in, a matplotlib figure out, with panels for each place."""
+
+import math
 
 import matplotlib as mpl
 import numpy as np
@@ -18,10 +20,10 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
     """Paired differences in accuracy against density, with 95 % intervals, a panel a place; ``cells`` of ``compare``.
 
     Within the grey band a difference does not matter (``comparisons.MARGIN``). A hollow point is from a single seed.
-    The axis ends at three times the largest difference: what sticks out is an interval that tells nothing.
+    The axis ends at three times the largest difference at most: what sticks out is an interval that tells nothing.
     """
     groups = by_place(cells)
-    figure, (axes,) = new_figure(1, len(groups), (min(9, 2 + 3.6 * len(groups)), 3.2))
+    figure, axes = _panels(len(groups))
     colours = dict(zip(cells.contrast.drop_duplicates(), COLOURS * 2))
     for ax, (label, group) in zip(axes, groups.items()):
         ax.axhspan(-comparisons.MARGIN, comparisons.MARGIN, color="#eeeeee", lw=0)
@@ -32,11 +34,13 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
             ax.errorbar(rows.x, rows["mean"], rows.bar, mfc="w", capsize=2, lw=1, **dots)
             several = rows[rows.n > 1]
             ax.plot(several.x, several["mean"], ls="", zorder=3, **dots)
-        limit = 3 * max(group["mean"].abs().max(), comparisons.MARGIN)
-        ax.set(xscale="log", xlabel="density: share of weights kept", title=_two_lines(label), ylim=(-limit, limit))
+        sizes = group["mean"].abs()
+        reach, largest = max(sizes + group.half_width.fillna(0)), max(comparisons.MARGIN, *sizes)
+        limit = min(3 * largest, 1.2 * max(reach, comparisons.MARGIN))
+        ax.set(xscale="log", xlabel="density: share of weights kept", title=label, ylim=(-limit, limit))
         ax.invert_xaxis()
         ticks(ax.xaxis, group.density_asked)
-    axes[0].set_ylabel(f"{first} − {second},\npoints of test accuracy")
+        ax.set_ylabel(f"{first} − {second},\npoints of test accuracy")
     handles = [mpl.lines.Line2D([], [], color=colour, marker="o", ms=4) for colour in colours.values()]
     if any(colours):
         figure.legend(handles, colours, loc="outside lower center", ncols=2)
@@ -68,17 +72,18 @@ def alpha_at_equal_density(runs: pd.DataFrame, densities: tuple[float, float] = 
     """
     runs = runs[runs.implied.notna() & (runs.seed == 0) & runs.density_asked.between(*densities)]
     groups = by_place(runs)
-    figure, (axes,) = new_figure(1, len(groups), (min(9, 2.4 + 3.6 * len(groups)), 3.2))
+    figure, axes = _panels(len(groups))
     asked = sorted(runs.density_asked.unique(), reverse=True)
     colours = dict(zip(asked, SHADES(np.linspace(0, 0.9, len(asked)))))
     for ax, (label, group) in zip(axes, groups.items()):
         for density, rows in group.sort_values("implied").groupby("density_asked", sort=False):
             ax.plot(rows.implied, rows.test_accuracy, color=colours[density], marker="o", ms=3, lw=1)
         ax.axvline(verdicts.SMALL_ALPHA, color="#555555", ls=":", lw=1)
-        best = group.test_accuracy.max()
-        ax.set_ylim(100 - 4 * (100 - best), best + 0.2 * (100 - best))
-        ax.set(xlabel="threshold α that yields the density", title=_two_lines(label), xlim=(-0.03, 1.03))
-    axes[0].set_ylabel("test accuracy, %")
+        least, best = group.test_accuracy.min(), group.test_accuracy.max()
+        room = 0.2 * (100 - best)
+        ax.set_ylim(max(100 - 4 * (100 - best), least - room), best + room)
+        ax.set(xlabel="threshold α that yields the density", ylabel="test accuracy, %")
+        ax.set(title=label, xlim=(-0.03, 1.03))
     handles = [mpl.lines.Line2D([], [], color=colour, marker="o", ms=3) for colour in colours.values()]
     figure.legend(handles, map("{:g}".format, asked), title="density", loc="outside right center")
     return figure
@@ -97,7 +102,7 @@ def modes_by_layer(layers: pd.DataFrame) -> Figure:
             for (name, _), rows in group.groupby(["name", "run"], sort=False):
                 ax.plot(rows.number, rows[column], color=look(name)["color"], marker="o", ms=2.5, lw=0.8, alpha=0.6)
             names = group.drop_duplicates("number").sort_values("number").layer
-            every = range(0, len(names), 1 + len(names) // 6)
+            every = range(0, len(names), math.ceil(len(names) / 3))
             ax.set_xticks(every, names.iloc[every])
         between.axhspan(0, thresholds.DECIDED, color="#eeeeee", lw=0)
         between.set(title=label, ylabel="share between 0.05 and 0.95", ylim=(0, None))
@@ -112,5 +117,10 @@ def modes_by_layer(layers: pd.DataFrame) -> Figure:
     return figure
 
 
-def _two_lines(label: str) -> str:
-    return label.replace(" (", "\n(")
+def _panels(count: int) -> tuple[Figure, np.ndarray]:
+    """A figure with this many panels, two beside each other."""
+    rows, columns = math.ceil(count / 2), min(count, 2)
+    figure, axes = new_figure(rows, columns, (1.5 + 3.75 * columns, 0.4 + 2.9 * rows))
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return figure, axes.flat[:count]

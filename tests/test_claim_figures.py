@@ -26,7 +26,7 @@ def test_differences_draw_each_contrast_in_its_place():
     )
     cells = comparisons.compare(analysis.chosen(table), {"one": ("mask, log", "IMP"), "two": ("IMP", "mask, log")})
     resnet, lenet = claim_figures.differences(cells, "mask", "IMP").axes
-    assert resnet.get_title().startswith("ResNet-20") and lenet.get_title() == "LeNet-300-100 on MNIST\n(lenet)"
+    assert resnet.get_title().startswith("ResNet-20") and lenet.get_title() == "LeNet-300-100 on MNIST (lenet)"
     one, two = (container.lines[0] for container in lenet.containers)
     assert points(one) == [[0.1, -1.0], [0.05, 1.2]] and [y for _, y in points(two)] == [1.0, -1.2]
     assert points(resnet.containers[0].lines[0]) == [[0.05, 10.0]]
