@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from . import analysis, comparisons, thresholds, verdicts
 from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
-from .ticket_figures import by_place, look, ticks
+from .ticket_figures import accuracy_limits, by_place, look, ticks
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 SHADES = mpl.colormaps["viridis"]
@@ -79,11 +79,9 @@ def alpha_at_equal_density(runs: pd.DataFrame, densities: tuple[float, float] = 
         for density, rows in group.sort_values("implied").groupby("density_asked", sort=False):
             ax.plot(rows.implied, rows.test_accuracy, color=colours[density], marker="o", ms=3, lw=1)
         ax.axvline(verdicts.SMALL_ALPHA, color="#555555", ls=":", lw=1)
-        least, best = group.test_accuracy.min(), group.test_accuracy.max()
-        room = 0.2 * (100 - best)
-        ax.set_ylim(max(100 - 4 * (100 - best), least - room), best + room)
-        ax.set(xlabel="threshold α that yields the density", ylabel="test accuracy, %")
-        ax.set(title=label, xlim=(-0.03, 1.03))
+        limits = accuracy_limits(group.test_accuracy.min(), group.test_accuracy.max(), 4)
+        ax.set(title=label, xlabel="threshold α that yields the density", xlim=(-0.03, 1.03))
+        ax.set(ylabel="test accuracy, %", ylim=limits)
     handles = [mpl.lines.Line2D([], [], color=colour, marker="o", ms=3) for colour in colours.values()]
     figure.legend(handles, map("{:g}".format, asked), title="density", loc="outside right center")
     return figure

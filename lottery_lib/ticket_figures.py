@@ -53,6 +53,12 @@ def ticks(axis: Axis, values: pd.Series) -> None:
     axis.set_ticks(placed, [f"{value:g}" for value in placed])
 
 
+def accuracy_limits(least: float, best: float, factor: float) -> tuple[float, float]:
+    """The ends of an axis of accuracy in %: cut where the error is ``factor`` times that of the best, if it must be."""
+    room = 0.2 * (100 - best)  # above the best and, where the axis need not be cut, below the least
+    return max(100 - factor * (100 - best), least - room), best + room
+
+
 @mpl.rc_context(STYLE)
 def accuracy_against_density(found: pd.DataFrame) -> Figure:
     """Test accuracy of each line at each density, with 95 % intervals: two panels a place, the whole and the top of it.
@@ -64,8 +70,7 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
     shown = {}
     for (whole, close), (label, rows) in zip(axes, groups.items()):
         dense, best = rows[rows.name == "dense"], rows["mean"].max()
-        room = 0.2 * (100 - best)  # above the best and, where the axis need not be cut, below the least
-        least = (rows["mean"] - rows.half_width.fillna(0)).min() - room
+        least = (rows["mean"] - rows.half_width.fillna(0)).min()
         for called, line in rows[rows.name != "dense"].groupby("name", sort=False):
             style = look(called) | {"ms": 3, "lw": 1.3, "elinewidth": 0.6, "capsize": 1.5}
             for ax in (whole, close):
@@ -76,7 +81,7 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
             if len(dense):
                 shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
             ax.set(xscale="log", xlabel="density: share of weights kept")
-            ax.set_ylim(max(100 - factor * (100 - best), least), best + room)
+            ax.set_ylim(accuracy_limits(least, best, factor))
             ax.invert_xaxis()
             ticks(ax.xaxis, rows[rows.name != "dense"].density_asked)
         whole.set(ylabel="test accuracy, %", title=label)
