@@ -1,10 +1,11 @@
-"""One training on all cores, or one on each core: which of the two gets more done."""
+"""How many trainings at once get most done on the cores of one machine: a process each, the cores shared out."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
+
+from lottery_lib.sweeps import MOST_PROCESSES
 
 ROUNDS = 3
 ROOT = Path(__file__).parents[1]
@@ -13,7 +14,7 @@ import sys, torch
 from benchmarks import bench
 index, threads = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
-case = bench.SIDE_BY_SIDE[index]
+case = bench.AT_ONCE[index]
 recipe = bench.Recipe(precision=bench.speed.precision(case.precision, "cpu"))
 ours = bench.Ours(case, bench.pictures(case, "cpu"), "cpu", "dense", recipe)
 ours.epoch()
@@ -23,29 +24,36 @@ for _ in sys.stdin:
 """
 
 
-def throughput(index: int) -> dict:
-    """Steps a second, all processes together, for one on all cores and for as many processes as cores."""
+def throughput(index: int) -> list[dict]:
+    """Steps a second, all trainings together, round by round: for one training, two, four … up to two a core."""
     from . import bench
 
-    case, cores = bench.SIDE_BY_SIDE[index], os.cpu_count()
-    found = {"model": case.model, "batch_size": case.batch_size, "cores": cores}
-    for name, count in (("one_on_all_cores", 1), ("one_on_each_core", cores)):
-        children = [_child(index, cores // count) for _ in range(count)]
+    case, cores = bench.AT_ONCE[index], os.cpu_count()
+    found, count = [], 1
+    while count <= min(2 * cores, MOST_PROCESSES):
+        threads = max(1, cores // count)
+        children = [_child(index, threads) for _ in range(count)]
         for child in children:
             child.stdout.readline()
-        rounds = []
-        for _ in range(ROUNDS):
-            for child in children:
-                child.stdin.write("\n")
-                child.stdin.flush()
-            rounds.append(sum(1 / float(child.stdout.readline()) for child in children))
+        rates = [_together(children) for _ in range(ROUNDS)]
         for child in children:
             child.stdin.close()
             child.wait()
-        found[name] = {"median": median(rounds), "least": min(rounds), "most": max(rounds), "n": ROUNDS}
-    bench.say(f"{case.label}: {found['one_on_all_cores']['median']:.1f} steps a second on all cores, "
-              f"{found['one_on_each_core']['median']:.1f} with one training a core")  # fmt: skip
+        found.append(
+            {"model": case.model, "batch_size": case.batch_size, "cores": cores,
+             "trainings": count, "threads": threads, "steps_per_second": rates}
+        )  # fmt: skip
+        bench.say(f"{case.label}: {sorted(rates)[ROUNDS // 2]:.1f} steps a second, {count} at once")
+        count *= 2
     return found
+
+
+def _together(children: list[subprocess.Popen]) -> float:
+    """Have each go once through its data at the same time; their steps a second, added up."""
+    for child in children:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    return sum(1 / float(child.stdout.readline()) for child in children)
 
 
 def _child(index: int, threads: int) -> subprocess.Popen:

@@ -30,7 +30,6 @@ KINDS = {  # of work, as benchmarks/ name them -> what they are called
     "mask": "mask",
     "between": "between operations",
 }
-WAYS = {"one_on_all_cores": "one on all cores", "one_on_each_core": "one a core"}  # to share a machine's cores
 COMPARED = ("mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
 RELAXED = ("concave", "continuous")  # methods whose search moves a mask; all others' are priced as masked training
 
@@ -80,19 +79,24 @@ def steps(found: dict, part: str = "steps") -> pd.DataFrame:
     return rows.assign(n=rows.ms.map(len), ms=rows.ms.map(median), limit=rows.limit.map(median))
 
 
-def side_by_side(found: dict) -> pd.DataFrame:
-    """Steps a second of all trainings together, for one on all cores and for one on each core; networks down.
+def at_once(found: dict) -> pd.DataFrame:
+    """Trainings at once on one machine, a process each: a step's share of its time, networks down, how many across.
 
-    Beside them the time that such a step takes of the machine, in multiples of the limit (of medians, as the limit was
-    measured at another moment). Empty for a GPU.
+    ``ms`` is the time divided by the steps that all trainings took in it, the median of rounds; ``over_limit`` that in
+    multiples of the limit (of medians, as the limit was measured at another moment). Empty for a GPU.
     """
-    limit = steps(found).groupby("model").limit.median()
-    rows = {}
-    for row in found.get("side_by_side", []):
-        rates = {called: row[way]["median"] for way, called in WAYS.items()}
-        over = {f"{called} / limit": 1000 / rate / limit[row["model"]] for called, rate in rates.items()}
-        rows[analysis.network(row["model"])] = {f"{called}, steps/s": rate for called, rate in rates.items()} | over
-    return pd.DataFrame.from_dict(rows, orient="index").round(2)
+    rows = pd.DataFrame(found.get("at_once", []), columns=["model", "trainings", "steps_per_second"])
+    rows["ms"] = 1000 / rows.steps_per_second.map(median).astype(float)
+    rows["over_limit"] = rows.ms / rows.model.map(steps(found).groupby("model").limit.median())
+    wide = rows.pivot(index="model", columns="trainings", values=["ms", "over_limit"]).loc[rows.model.unique()]
+    return wide.rename(index=analysis.network).rename_axis(None)
+
+
+def shares(found: dict) -> pd.DataFrame:
+    """``at_once`` as a table to read: networks across."""
+    found = at_once(found)
+    called = {"ms": "{} at once, ms a step", "over_limit": "{} at once / limit"}
+    return found.set_axis([called[value].format(count) for value, count in found.columns], axis=1).round(2).T
 
 
 def summary(found: dict) -> pd.DataFrame:
@@ -199,8 +203,8 @@ def step_times(found: dict) -> Figure:
 
 @mpl.rc_context(STYLE)
 def growth(found: dict) -> Figure:
-    """How the step grows with the network's width, and how trainings side by side share the cores."""
-    rows, together = steps(found, "widths"), side_by_side(found)
+    """How the step grows with the network's width, and what it takes of the machine if trainings share the cores."""
+    rows, shared = steps(found, "widths"), at_once(found)
     figure, ((width, many),) = new_figure(1, 2, (8, 3))
     for phase in ("dense", "relaxed"):
         each = rows[rows.phase == phase]
@@ -213,11 +217,14 @@ def growth(found: dict) -> Figure:
     width.xaxis.set_minor_formatter("")
     _plain(width.yaxis)
     width.legend()
-    if len(together):
-        alone, shared = (together[f"{called}, steps/s"] for called in WAYS.values())
-        many.bar(together.index, shared / alone, color=BLUE, width=0.5)
-        many.axhline(1, color="#222222", lw=1, ls=":")
-        many.set_ylabel("steps a second: one training a core\n/ one on all cores")
+    if len(shared):
+        for (network, ratios), marker in zip(shared["over_limit"].iterrows(), "osD^"):
+            many.plot(ratios.index, ratios, color=BLUE, marker=marker, ms=4, label=network)
+        many.axhline(1, color="#222222", lw=1, ls=":", label="limit")
+        many.set(xscale="log", xlabel="trainings at once", ylabel="machine time a step / limit", ylim=(0, None))
+        many.set_xticks(ratios.index, [f"{count:g}" for count in ratios.index], minor=False)
+        many.xaxis.set_minor_formatter("")
+        many.legend()
     else:
         many.axis("off")
     return figure

@@ -28,13 +28,13 @@ def rows(model, width=1, loops=MS):
 @pytest.fixture
 def found():
     ours = {key: ms for key, ms in MS.items() if key[0] == "ours" and key[1] != "masked"}
-    way = {"one_on_all_cores": {"median": 10.0}, "one_on_each_core": {"median": 15.0}}
+    rates = {1: [10.0, 9.0, 10.0], 2: [15.0, 20.0, 10.0]}
     return {
         "provenance": {"device": "A machine", "threads": 2, "torch": "9.9"},
         "steps": rows("lenet-300-100") + rows("resnet20"),
         "widths": [row for width in (1, 2, 4) for row in rows("resnet20", width, ours)],
         "memory": [{"phase": "dense", "bytes_a_weight": 8.0}, {"phase": "relaxed", "bytes_a_weight": 26.0}],
-        "side_by_side": [{"model": "resnet20", "batch_size": 128, "cores": 2} | way],
+        "at_once": [{"model": "resnet20", "trainings": n, "steps_per_second": each} for n, each in rates.items()],
     }
 
 
@@ -154,16 +154,17 @@ def test_the_figures_show_the_measurements(found):
     width, many = costs.growth(found).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in width.lines}
     assert lines["dense"] == [2.0, 4.0, 8.0] and lines["relaxed: weights and mask"] == [3.0, 6.0, 12.0]
-    assert [bar.get_height() for bar in many.patches] == [1.5]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in many.lines}
+    assert lines["ResNet-20"] == [[1, 62.5], [2, pytest.approx(1000 / 15 / 1.6)]]
 
 
 def test_trainings_that_share_the_cores_are_given_beside_the_limit(found):
-    row = costs.side_by_side(found).loc["ResNet-20"]
-    assert row.to_dict() == {"one on all cores, steps/s": 10.0, "one a core, steps/s": 15.0,
-                             "one on all cores / limit": 62.5, "one a core / limit": 41.67}  # fmt: skip
+    shares = costs.shares(found)["ResNet-20"].to_dict()
+    assert shares == {"1 at once, ms a step": 100.0, "2 at once, ms a step": 66.67,
+                      "1 at once / limit": 62.5, "2 at once / limit": 41.67}  # fmt: skip
 
 
-def test_without_processes_side_by_side_table_and_panel_are_empty(found):
-    del found["side_by_side"]
-    assert costs.side_by_side(found).empty
+def test_without_trainings_at_once_table_and_panel_are_empty(found):
+    del found["at_once"]
+    assert costs.shares(found).empty
     assert not costs.growth(found).axes[1].axison
