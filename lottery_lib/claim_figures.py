@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import analysis, comparisons, thresholds, verdicts
-from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
+from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure, panels
 from .ticket_figures import accuracy_limits, by_place, look, ticks
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
@@ -23,7 +23,7 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
     The axis ends at three times the largest difference at most: what sticks out is an interval that tells nothing.
     """
     groups = by_place(cells)
-    figure, axes = _panels(len(groups))
+    figure, axes = panels(len(groups))
     colours = dict(zip(cells.contrast.drop_duplicates(), COLOURS * 2))
     for ax, (label, group) in zip(axes, groups.items()):
         ax.axhspan(-comparisons.MARGIN, comparisons.MARGIN, color="#eeeeee", lw=0)
@@ -72,7 +72,7 @@ def alpha_at_equal_density(runs: pd.DataFrame, densities: tuple[float, float] = 
     """
     runs = runs[runs.implied.notna() & (runs.seed == 0) & runs.density_asked.between(*densities)]
     groups = by_place(runs)
-    figure, axes = _panels(len(groups))
+    figure, axes = panels(len(groups))
     asked = sorted(runs.density_asked.unique(), reverse=True)
     colours = dict(zip(asked, SHADES(np.linspace(0, 0.9, len(asked)))))
     for ax, (label, group) in zip(axes, groups.items()):
@@ -113,12 +113,3 @@ def modes_by_layer(layers: pd.DataFrame) -> Figure:
     handles = [mpl.lines.Line2D([], [], color=look(name)["color"], marker="o", ms=3) for name in names]
     figure.legend(handles, names, loc="outside lower center", ncols=2)
     return figure
-
-
-def _panels(count: int) -> tuple[Figure, np.ndarray]:
-    """A figure with this many panels, two beside each other."""
-    rows, columns = math.ceil(count / 2), min(count, 2)
-    figure, axes = new_figure(rows, columns, (1.5 + 3.75 * columns, 0.4 + 2.9 * rows))
-    for ax in axes.flat[count:]:
-        ax.set_axis_off()
-    return figure, axes.flat[:count]

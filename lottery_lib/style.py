@@ -3,6 +3,8 @@
 Colours are Okabe and Ito's, which stay apart for colour-blind readers; a method has the same colour everywhere.
 """
 
+import math
+
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -28,3 +30,12 @@ def new_figure(rows: int, columns: int, size: tuple[float, float], **kwargs) -> 
     """A figure outside pyplot's registry: it is drawn where it is returned, and only there."""
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def panels(count: int) -> tuple[Figure, np.ndarray]:
+    """A figure with this many panels, two beside each other."""
+    rows, columns = math.ceil(count / 2), min(count, 2)
+    figure, axes = new_figure(rows, columns, (1.5 + 3.75 * columns, 0.4 + 2.9 * rows))
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return figure, axes.flat[:count]

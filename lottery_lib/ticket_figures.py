@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from . import analysis, thresholds
 from .errors import LotteryError
-from .style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
+from .style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure, panels
 
 GREY = "#777777"
 LINES = dict(zip(  # method -> colour and line style: methods that search without training are grey
@@ -44,10 +45,10 @@ def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def ticks(axis: Axis, values: pd.Series) -> None:
-    """On a logarithmic axis, ticks at these values alone, but for those too near to the next smaller one."""
+    """On a logarithmic axis, ticks at these values alone, but for those too near to the next larger one."""
     placed: list[float] = []
-    for value in sorted(values.unique()):
-        if not placed or value > 1.25 * placed[-1]:
+    for value in sorted(values.unique(), reverse=True):
+        if not placed or 1.25 * value < placed[-1]:
             placed.append(value)
     axis.set_minor_locator(NullLocator())
     axis.set_ticks(placed, [f"{value:g}" for value in placed])
@@ -61,41 +62,41 @@ def accuracy_limits(least: float, best: float, factor: float) -> tuple[float, fl
 
 @mpl.rc_context(STYLE)
 def accuracy_against_density(found: pd.DataFrame) -> Figure:
-    """Test accuracy of each line at each density, with 95 % intervals: two panels a place, the whole and the top of it.
+    """Test accuracy of each line at each density, with 95 % intervals: a panel a place, and one of the top of it.
 
-    Their axes end where the error is 6 and 2.5 times that of the best. ``found`` is of ``analysis.summary``.
+    Their axes end where the error is 6 and 2.5 times that of the best; where the second would show little less than the
+    first, it is left out. ``found`` is of ``analysis.summary``.
     """
-    groups = by_place(found)
-    figure, axes = new_figure(len(groups), 2, (9, 0.4 + 3.8 * len(groups)))
-    shown = {}
-    for (whole, close), (label, rows) in zip(axes, groups.items()):
-        dense, best = rows[rows.name == "dense"], rows["mean"].max()
-        least = (rows["mean"] - rows.half_width.fillna(0)).min()
-        for called, line in rows[rows.name != "dense"].groupby("name", sort=False):
+    parts = [(label, rows, limits) for label, rows in by_place(found).items() for limits in _cuts(rows)]
+    figure, axes = panels(len(parts))
+    drawn, shown = set(), {}
+    for ax, (label, rows, limits) in zip(axes, parts):
+        lines, dense = rows[rows.name != "dense"], rows[rows.name == "dense"]
+        for called, line in lines.groupby("name", sort=False):
             style = look(called) | {"ms": 3, "lw": 1.3, "elinewidth": 0.6, "capsize": 1.5}
-            for ax in (whole, close):
-                shown[called] = ax.errorbar(
-                    line.density, line["mean"], line.half_width.fillna(0), label=called, **style
-                )
-        for ax, factor in ((whole, 6), (close, 2.5)):
-            if len(dense):
-                shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
-            ax.set(xscale="log", xlabel="density: share of weights kept")
-            ax.set_ylim(accuracy_limits(least, best, factor))
-            ax.invert_xaxis()
-            ticks(ax.xaxis, rows[rows.name != "dense"].density_asked)
-        whole.set(ylabel="test accuracy, %", title=label)
-        close.set(title="the best of them, closer")
-    names = sorted(shown, key=analysis.rank)
-    figure.legend([shown[called] for called in names], names, loc="outside right center")
+            shown[called] = ax.errorbar(line.density, line["mean"], line.half_width.fillna(0), label=called, **style)
+        if len(dense):
+            shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
+        ax.set(xscale="log", xlabel="density: share of weights kept", ylabel="test accuracy, %", ylim=limits)
+        ax.set_title(f"{label}: the top" if label in drawn else label)
+        ax.invert_xaxis()
+        ticks(ax.xaxis, lines.density_asked)
+        drawn.add(label)
+    _legend(figure, shown)
     return figure
+
+
+def _cuts(rows: pd.DataFrame) -> list[tuple[float, float]]:
+    least, best = (rows["mean"] - rows.half_width.fillna(0)).min(), rows["mean"].max()
+    whole, close = (accuracy_limits(least, best, factor) for factor in (6, 2.5))
+    return [whole, close] if whole[1] - whole[0] > 1.5 * (close[1] - close[0]) else [whole]
 
 
 @mpl.rc_context(STYLE)
 def accuracy_against_epochs(
     found: pd.DataFrame, densities: tuple[float | None, ...] = (0.05, 0.01), span: float = 5.0
 ) -> Figure:
-    """Test accuracy against all training epochs spent, search and retraining: a row a place, a panel a density.
+    """Test accuracy against all training epochs spent, search and retraining: a panel a place and density.
 
     None is the lowest density on record in a place. A density that is not on record there has no panel. Lines more than
     ``span`` points below the best of a panel lie outside of it.
@@ -103,26 +104,30 @@ def accuracy_against_epochs(
     wanted = found.density_asked.isin(densities)
     if None in densities:
         wanted |= found.density_asked == found.groupby(analysis.PLACE).density_asked.transform("min")
-    groups = by_place(found[wanted])
-    figure, axes = new_figure(len(groups), len(densities), (9, 0.3 + 3.5 * len(groups)))
+    parts = [
+        (f"{label}\ndensity {density:g}", rows)
+        for label, group in by_place(found[wanted]).items()
+        for density, rows in sorted(group.groupby("density_asked"), reverse=True, key=lambda part: part[0])
+    ]
+    figure, axes = panels(len(parts))
     shown = {}
-    for across, (label, group) in zip(axes, groups.items()):
-        here = sorted(group.density_asked.unique(), reverse=True)
-        for ax in across[len(here) :]:
-            ax.set_axis_off()
-        for ax, density in zip(across, here):
-            rows = group[group.density_asked == density]
-            ax.set(xscale="log", xlabel="training epochs in all", title=f"{label}\ndensity {density:g}")
-            for row in rows.itertuples():
-                error = 0 if row.n == 1 else row.half_width
-                style = look(row.name) | {"ls": "", "elinewidth": 0.6, "label": row.name}
-                shown[row.name] = ax.errorbar(row.total_epochs, row.mean, error, **style)
-            ax.set_ylim(max(rows["mean"].max() - span, rows["mean"].min() - 0.2), rows["mean"].max() + 0.06 * span)
-            ticks(ax.xaxis, rows.total_epochs)
-        across[0].set_ylabel("test accuracy, %")
-    names = sorted(shown, key=analysis.rank)
-    figure.legend([shown[called] for called in names], names, loc="outside right center")
+    for ax, (title, rows) in zip(axes, parts):
+        for row in rows.itertuples():
+            error = 0 if row.n == 1 else row.half_width
+            style = look(row.name) | {"ls": "", "elinewidth": 0.6, "label": row.name}
+            shown[row.name] = ax.errorbar(row.total_epochs, row.mean, error, **style)
+        best, room = rows["mean"].max(), 0.06 * span
+        ax.set(xscale="log", xlabel="training epochs in all", ylabel="test accuracy, %", title=title)
+        ax.set_ylim(max(best - span, rows["mean"].min()) - room, best + room)
+        ticks(ax.xaxis, rows.total_epochs)
+    _legend(figure, shown)
     return figure
+
+
+def _legend(figure: Figure, shown: dict[str, Artist]) -> None:
+    """The lines of all panels, below them."""
+    names = sorted(shown, key=analysis.rank)
+    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=4)
 
 
 @mpl.rc_context(STYLE)

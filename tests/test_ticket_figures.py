@@ -33,16 +33,25 @@ def test_accuracy_against_density_draws_a_line_a_method():
     assert {text.get_text() for text in figure.legends[0].texts} == {"dense", *lines}
 
 
-def test_every_network_has_its_row():
-    figure = ticket_figures.accuracy_against_density(TWO)
-    assert [ax.get_title().partition(" on ")[0] for ax in figure.axes[::2]] == ["LeNet-300-100", "ResNet-20"]
-    means = {ax.get_title(): ax.containers[0].lines[0].get_ydata()[0] for ax in figure.axes[::2]}
-    assert list(means.values()) == [98.1, 78.1]
-    for ax in figure.axes[::2]:
-        low, high = ax.get_ylim()
-        assert low < ax.containers[0].lines[0].get_ydata().min() and ax.containers[0].lines[0].get_ydata().max() < high
+def test_every_network_has_its_panel_and_one_of_the_top_where_lines_fall_far():
+    far = FOUND[2:3].assign(name="random", mean=60.0)
+    figure = ticket_figures.accuracy_against_density(pd.concat([FOUND, far, TWO[len(FOUND) :]]))
+    shown = [ax for ax in figure.axes if ax.axison]
+    lenet = "LeNet-300-100 on MNIST (lenet)"
+    assert [ax.get_title() for ax in shown] == [lenet, f"{lenet}: the top", "ResNet-20 on MNIST (lenet)"]
+    assert [ax.containers[0].lines[0].get_ydata()[0] for ax in shown] == [98.1, 98.1, 78.1]
+    (low, _), (cut, high), _ = (ax.get_ylim() for ax in shown)
+    assert low < cut < 98.1 < high
+    low, high = shown[2].get_ylim()
+    assert all(low < y < high for line in shown[2].containers for y in line.lines[0].get_ydata())
     figure = ticket_figures.accuracy_against_epochs(TWO, (0.05,))
     assert [ax.containers[0].lines[0].get_ydata()[0] for ax in figure.axes] == [98.1, 78.1]
+
+
+def test_of_epochs_too_near_to_each_other_the_most_are_named():
+    near = FOUND.assign(total_epochs=[10.0, 20.0, 20.0, 46.0, 50.0], density_asked=0.05)
+    (ax,) = ticket_figures.accuracy_against_epochs(near, (0.05,)).axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["50", "20", "10"]
 
 
 def test_forms_of_a_method_share_its_colour():
