@@ -91,19 +91,23 @@ class RelaxedMask(Parameterization):
         self.m = [_like(w, torch.ones(()) if within is None else within[n]) for n, w in zip(self.names, self.weights)]
         self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
         self.leaves = self.theta
+        every = self.weights, self.theta, self.m
+        # On a CPU one tensor after the other, which then stays in its cache; on a GPU together, by few kernels.
+        self._parts = [every] if self.m[0].is_cuda else [([w], [theta], [m]) for w, theta, m in zip(*every)]
         self.push_forward()
 
     @torch.no_grad()
     def pull_back(self):
-        gradients = [w.grad for w in self.weights]
-        mask_gradients = torch._foreach_mul(self.theta, gradients)
-        torch._foreach_mul_(gradients, self.m)  # in place: now ∂L/∂θ, before m moves
-        for theta, gradient in zip(self.theta, gradients):
-            theta.grad = gradient
-        torch._foreach_add_(mask_gradients, [self.regularizer.gradient(m) for m in self.m], alpha=self.lam)
-        torch._foreach_add_(self.m, mask_gradients, alpha=-self.mask_lr)
-        torch._foreach_clamp_min_(self.m, 0.0)
-        torch._foreach_clamp_max_(self.m, 1.0)
+        for weights, thetas, masks in self._parts:
+            gradients = [w.grad for w in weights]
+            mask_gradients = torch._foreach_mul(thetas, gradients)
+            torch._foreach_mul_(gradients, masks)  # in place: now ∂L/∂θ, before m moves
+            for theta, gradient in zip(thetas, gradients):
+                theta.grad = gradient
+            torch._foreach_add_(mask_gradients, [self.regularizer.gradient(m) for m in masks], alpha=self.lam)
+            torch._foreach_add_(masks, mask_gradients, alpha=-self.mask_lr)
+            torch._foreach_clamp_min_(masks, 0.0)
+            torch._foreach_clamp_max_(masks, 1.0)
 
     @torch.no_grad()
     def push_forward(self):

@@ -148,7 +148,7 @@ def _optimizer(recipe: Recipe, tensors: list[Tensor]) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(tensors, recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
-        tensors, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, foreach=True
+        tensors, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
     )
 
 
