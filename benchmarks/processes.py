@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 from lottery_lib.sweeps import MOST_PROCESSES
 
@@ -43,7 +44,7 @@ def throughput(index: int) -> list[dict]:
             {"model": case.model, "batch_size": case.batch_size, "cores": cores,
              "trainings": count, "threads": threads, "steps_per_second": rates}
         )  # fmt: skip
-        bench.say(f"{case.label}: {sorted(rates)[ROUNDS // 2]:.1f} steps a second, {count} at once")
+        bench.say(f"{case.label}: {median(rates):.1f} steps a second, {count} at once")
         count *= 2
     return found
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator
 from . import analysis, paths, records
 from .errors import LotteryError
 from .style import BLUE, GREEN, ORANGE, STYLE, VERMILION, new_figure
+from .ticket_figures import ticks
 
 LOOPS = {  # (loop, phase) as benchmarks/ name them -> what they are called, and their colour
     ("ours", "dense"): ("dense", BLUE),
@@ -222,8 +223,7 @@ def growth(found: dict) -> Figure:
             many.plot(ratios.index, ratios, color=BLUE, marker=marker, ms=4, label=network)
         many.axhline(1, color="#222222", lw=1, ls=":", label="limit")
         many.set(xscale="log", xlabel="trainings at once", ylabel="machine time a step / limit", ylim=(0, None))
-        many.set_xticks(ratios.index, [f"{count:g}" for count in ratios.index], minor=False)
-        many.xaxis.set_minor_formatter("")
+        ticks(many.xaxis, ratios.index)
         many.legend()
     else:
         many.axis("off")

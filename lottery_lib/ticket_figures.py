@@ -44,7 +44,7 @@ def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return analysis.places(frame)
 
 
-def ticks(axis: Axis, values: pd.Series) -> None:
+def ticks(axis: Axis, values: pd.Series | pd.Index) -> None:
     """On a logarithmic axis, ticks at these values alone, but for those too near to the next larger one."""
     placed: list[float] = []
     for value in sorted(values.unique(), reverse=True):
