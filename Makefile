@@ -32,7 +32,7 @@ figures: .venv/book.stamp
 	$(BIN)/lottery figure
 
 bench: .venv/book.stamp
-	$(BIN)/lottery bench
+	$(BIN)/python -m benchmarks
 
 lab: .venv/lab.stamp
 	$(BIN)/jupyter lab notebooks/

@@ -1,17 +1,14 @@
 """Times a training step of this library side by side with the usual loop, and with the machine's limit.
 
 All that is compared is measured in turns, within one run, so that a machine that slows down does so for all. Warm-up,
-which includes compiling, is timed apart; so is one more epoch of our loop under the profiler. Images are random: only
-their shape matters to time.
+which includes compiling, is timed apart; so is one more epoch of our loop under the profiler.
 """
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -19,49 +16,20 @@ from statistics import median
 import torch
 from torch import nn
 
-from lottery_lib import batches, data, models, regularizers, speed
+from lottery_lib.data import batches
 from lottery_lib.errors import LotteryError
 from lottery_lib.provenance import provenance
-from lottery_lib.recipes import Recipe
-from lottery_lib.relaxation import FixedMask, Parameterization, RelaxedMask
-from lottery_lib.training import train
+from lottery_lib.training import speed
+from lottery_lib.training.loop import train
+from lottery_lib.training.recipes import Recipe
 
 from . import limits, processes, profiles
+from .cases import AT_ONCE, CASES, WIDTHS, Case, mask, network, pictures, say
+from .ours import PHASES, Ours
 from .reference import Reference
 
 RESULTS = Path(__file__).parent / "results"
-DENSITY = 0.05  # of the fixed masks
-PHASES = ("dense", "relaxed", "masked")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network, its images and batch; ``steps`` make one measurement, repeated ``rounds`` times."""
-
-    model: str
-    shape: tuple[int, int, int]
-    classes: int
-    batch_size: int
-    steps: int
-    rounds: int
-    augment: bool = True
-    width: float = 1.0
-    precision: str = "auto"
-
-    @property
-    def label(self) -> str:
-        return self.model + (f" ×{self.width:g}" if self.width != 1 else "")
-
-
-CASES = [  # as steps go on a CPU; a GPU takes STEPS_ON_GPU times as many
-    Case("lenet-300-100", (1, 28, 28), 10, 128, 100, 7, augment=False, precision="fp32"),  # as on record
-    Case("resnet20", (3, 32, 32), 10, 128, 4, 5),
-    Case("vgg16", (3, 32, 32), 10, 128, 1, 3),
-    Case("resnet18", (3, 64, 64), 200, 256, 1, 3),
-]
-WIDTHS = [Case("resnet20", (3, 32, 32), 10, 128, steps, 3, width=width) for width, steps in ((1, 3), (2, 1), (4, 1))]
-AT_ONCE = [replace(CASES[0], steps=400), replace(CASES[1], steps=12)]
-STEPS_ON_GPU = 25
+STEPS_ON_GPU = 25  # times as many as on a CPU
 
 
 def run(device: str = "cpu") -> dict:
@@ -122,54 +90,6 @@ def compare(case: Case, device: str, alone: bool = False) -> list[dict]:
     return rows
 
 
-class Ours:
-    """This library's loop; ``epoch`` goes once through the data and returns seconds a step."""
-
-    def __init__(self, case: Case, split: data.Split, device: str, phase: str, recipe: Recipe):
-        self.model = network(case, device)
-        names = models.prunable(self.model)
-        self.rule = {
-            "dense": lambda: Parameterization(self.model),
-            "relaxed": lambda: RelaxedMask(self.model, names, regularizers.Log(), lam=1e-5, mask_lr=10.0),
-            "masked": lambda: FixedMask(self.model, mask(self.model)),
-        }[phase]()
-        self.rule.metrics = dict  # none: they are taken once an epoch, which is hundreds of steps, and here a few
-        self.data = batches.Batches(split)
-        self.recipe = replace(recipe, epochs=1, batch_size=case.batch_size, lr=0.01, weight_decay=1e-4)
-
-    def epoch(self) -> float:
-        with as_in_a_long_training():
-            history = train(self.model, self.data, self.recipe, parameterization=self.rule)
-        return history.seconds / self.data.train.steps(self.recipe.batch_size)
-
-
-@contextmanager
-def as_in_a_long_training():
-    """Compile whatever would be compiled if there were steps enough."""
-    usual, speed.COMPILE_FROM = speed.COMPILE_FROM, 0
-    try:
-        yield
-    finally:
-        speed.COMPILE_FROM = usual
-
-
-def network(case: Case, device: str) -> nn.Module:
-    model = models.create(case.model, case.classes, case.shape, width=case.width)
-    return model.to(device, memory_format=torch.channels_last)
-
-
-def pictures(case: Case, device: str) -> data.Split:
-    count = case.batch_size * case.steps
-    images = torch.randint(0, 256, (count, *case.shape), dtype=torch.uint8, device=device)
-    half = torch.full(case.shape[:1], 0.5, device=device)
-    return data.Split(images, torch.arange(count, device=device) % case.classes, half, half, case.augment)
-
-
-def mask(model: nn.Module) -> dict[str, torch.Tensor]:
-    weights = {name: model.get_parameter(name) for name in models.prunable(model)}
-    return {name: torch.rand_like(weight) < DENSITY for name, weight in weights.items()}
-
-
 def memory(device: str) -> list[dict]:
     """Bytes a weight that each phase takes at its peak, beside the weights: four linear layers, one input."""
     side, depth = 1024, 4
@@ -184,13 +104,7 @@ def memory(device: str) -> list[dict]:
 
 
 def one_epoch(model: nn.Module, owned: batches.Batches, phase: str) -> None:
-    names = models.prunable(model)
-    rules: dict[str, Callable[[], Parameterization]] = {
-        "dense": lambda: Parameterization(model),
-        "relaxed": lambda: RelaxedMask(model, names, regularizers.Log(), lam=1e-5, mask_lr=10.0),
-        "masked": lambda: FixedMask(model, mask(model)),
-    }
-    train(model, owned, Recipe(epochs=1, batch_size=1, lr=0.01), parameterization=rules[phase]())
+    train(model, owned, Recipe(epochs=1, batch_size=1, lr=0.01), parameterization=PHASES[phase](model))
 
 
 def peak_bytes(call: Callable[[], None], device: str) -> int:
@@ -208,10 +122,6 @@ def peak_bytes(call: Callable[[], None], device: str) -> int:
             held += event.nbytes()
             peak = max(peak, held)
     return peak
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def write(found: dict) -> Path:

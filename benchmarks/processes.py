@@ -6,30 +6,32 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from lottery_lib.sweeps import MOST_PROCESSES
+from lottery_lib.experiments.sweeps import MOST_PROCESSES
+
+from .cases import AT_ONCE, say
 
 ROUNDS = 3
 ROOT = Path(__file__).parents[1]
 CHILD = """
 import sys, torch
-from benchmarks import bench
+from benchmarks import cases, ours
+from lottery_lib.training import speed
+from lottery_lib.training.recipes import Recipe
 index, threads = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
-case = bench.AT_ONCE[index]
-recipe = bench.Recipe(precision=bench.speed.precision(case.precision, "cpu"))
-ours = bench.Ours(case, bench.pictures(case, "cpu"), "cpu", "dense", recipe)
-ours.epoch()
+case = cases.AT_ONCE[index]
+recipe = Recipe(precision=speed.precision(case.precision, "cpu"))
+loop = ours.Ours(case, cases.pictures(case, "cpu"), "cpu", "dense", recipe)
+loop.epoch()
 print("ready", flush=True)
 for _ in sys.stdin:
-    print(ours.epoch(), flush=True)
+    print(loop.epoch(), flush=True)
 """
 
 
 def throughput(index: int) -> list[dict]:
     """Steps a second, all trainings together, round by round: for one training, two, four … up to two a core."""
-    from . import bench
-
-    case, cores = bench.AT_ONCE[index], os.cpu_count()
+    case, cores = AT_ONCE[index], os.cpu_count()
     found, count = [], 1
     while count <= min(2 * cores, MOST_PROCESSES):
         threads = max(1, cores // count)
@@ -44,7 +46,7 @@ def throughput(index: int) -> list[dict]:
             {"model": case.model, "batch_size": case.batch_size, "cores": cores,
              "trainings": count, "threads": threads, "steps_per_second": rates}
         )  # fmt: skip
-        bench.say(f"{case.label}: {median(rates):.1f} steps a second, {count} at once")
+        say(f"{case.label}: {median(rates):.1f} steps a second, {count} at once")
         count *= 2
     return found
 

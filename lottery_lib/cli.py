@@ -73,11 +73,13 @@ def train(
     pairs: Pairs = None,
 ):
     """Make a record in results/, unless it is there already; on several devices under torchrun."""
-    from lottery_lib import distributed, experiments, notebooks, params
+    from lottery_lib import notebooks
+    from lottery_lib.experiments import params, protocols
+    from lottery_lib.training import distributed
 
-    config = params.from_pairs(experiments.config_class(protocol), pairs or [])
+    config = params.from_pairs(protocols.config_class(protocol), pairs or [])
     with distributed.joined():
-        folder = experiments.train(config, progress=sys.stderr.isatty())
+        folder = protocols.train(config, progress=sys.stderr.isatty())
         if distributed.first():
             typer.echo(f"record: {notebooks.shown(folder)}")
 
@@ -98,14 +100,15 @@ def sweep(
     target: Annotated[str | None, typer.Option(help="snakemake: runs, table, figures, book.  [default: table]")] = None,
 ):
     """Put a grid on record, in order; what is there already is passed over, and a run that fails stops no other."""
-    from lottery_lib import params, records, sweeps, workflow
+    from lottery_lib import errors
+    from lottery_lib.experiments import records, snakemake, sweeps
 
     engines = {
         "loop": (sweeps.run, {"part": part, "budget": budget}),
-        "snakemake": (workflow.run, {"profile": profile, "cores": cores, "target": target}),
+        "snakemake": (snakemake.run, {"profile": profile, "cores": cores, "target": target}),
     }
     if engine not in engines:
-        raise LotteryError(f"unknown engine {engine!r}{params.hint(engine, engines)}")
+        raise LotteryError(f"unknown engine {engine!r}{errors.hint(engine, engines)}")
     for other, (_, options) in engines.items():
         if other != engine and (given := [key for key, value in options.items() if value is not None]):
             raise LotteryError(f"--{given[0]} is for --engine {other}, not for {engine}")
@@ -120,9 +123,10 @@ def sweep(
 @app.command()
 def table():
     """Write results/table.csv, one row for each ticket run on record."""
-    from lottery_lib import experiments, notebooks, paths
+    from lottery_lib import notebooks, paths
+    from lottery_lib.findings import tables
 
-    found, target = experiments.table(), paths.RESULTS / "table.csv"
+    found, target = tables.runs(), paths.RESULTS / "table.csv"
     unfinished = target.with_suffix(f".{os.getpid()}")
     try:
         found.to_csv(unfinished, index=False)
@@ -135,27 +139,18 @@ def table():
 @app.command()
 def figure():
     """Draw every figure in figures/ from the records."""
-    from lottery_lib import figures, notebooks
+    from lottery_lib import notebooks
+    from lottery_lib.figures import gallery
 
-    for path in figures.draw_all():
+    for path in gallery.draw_all():
         typer.echo(f"wrote {notebooks.shown(path)}")
-
-
-@app.command()
-def bench(device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu"):
-    """Time a training step against the machine's limit and the usual loop; some minutes, on an idle machine."""
-    from lottery_lib import notebooks, paths
-
-    sys.path.insert(0, str(paths.ROOT))  # benchmarks/ is part of the checkout, not of the library
-    from benchmarks import bench
-
-    typer.echo(f"wrote {notebooks.shown(bench.write(bench.run(device)))}")
 
 
 @app.command()
 def claims(write: Annotated[bool, typer.Option("--write", help="Renew the table in README.md.")] = False):
     """Print the claims and what the records say of them."""
-    from lottery_lib import claims, paths
+    from lottery_lib import paths
+    from lottery_lib.findings import claims
 
     found = claims.load()
     if write:

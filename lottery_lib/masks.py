@@ -8,23 +8,25 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from . import models
-from .errors import LotteryError
-from .params import hint
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.weights import prunable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Mask = dict[str, Tensor]
 Shapes = Mapping[str, Sequence[int]]
 
 
 def ones(model: nn.Module, names: Iterable[str] | None = None) -> Mask:
-    """The mask that keeps all weights of ``models.prunable(model, names)``; LotteryError as there."""
-    covered = models.prunable(model, names)
+    """The mask that keeps all weights of ``weights.prunable(model, names)``; LotteryError as there."""
+    covered = prunable(model, names)
     return {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in covered}
 
 
@@ -70,7 +72,7 @@ def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = No
 def random(model: nn.Module | Shapes, density: float, seed: int) -> Mask:
     """Exactly round(density * d) weights kept, at least one, all such masks being equally likely.
 
-    ``model`` is a network, masked where ``models.prunable`` says, or a dict name -> shape (the mask is then on the
+    ``model`` is a network, masked where ``weights.prunable`` says, or a dict name -> shape (the mask is then on the
     CPU). Drawn on the CPU: one ``seed`` means the same mask on every device. LotteryError if density is not in (0, 1].
     """
     device = "cpu"
@@ -95,8 +97,10 @@ def density(mask: Mask) -> float:
     return int(kept.count_nonzero()) / kept.numel()
 
 
-def per_layer(mask: Mask) -> pd.DataFrame:
+def per_layer(mask: Mask) -> "pd.DataFrame":
     """A row for each layer: its name, shape, number of weights, number and share of those kept."""
+    import pandas as pd  # takes as long as all else that a search imports beside torch
+
     rows = [(name, tuple(m.shape), m.numel(), int(m.count_nonzero())) for name, m in mask.items()]
     table = pd.DataFrame(rows, columns=["layer", "shape", "weights", "kept"])
     return table.assign(density=table.kept / table.weights)

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lottery_lib import params, paths
+from lottery_lib import errors, paths
 from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import params
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "tuple": tuple}
 
@@ -87,7 +88,7 @@ def find(name: str) -> Path:
     if len(matches) > 1:
         raise LotteryError(f"{name!r} fits {len(matches)} notebooks: {', '.join(matches)}; write more of the name")
     if not matches:
-        raise LotteryError(f"there is no notebook {name!r} in {shown(paths.NOTEBOOKS)}{params.hint(stem, known)}")
+        raise LotteryError(f"there is no notebook {name!r} in {shown(paths.NOTEBOOKS)}{errors.hint(stem, known)}")
     return known[matches[0]]
 
 

@@ -1,5 +1,6 @@
 """What a number depends on beside its config: versions, machine and commit."""
 
+import importlib.metadata
 import os
 import platform
 import subprocess
@@ -8,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 
-from . import __version__, paths
+from lottery_lib import __version__, paths
 
 
 def provenance() -> dict[str, str | int]:
@@ -21,11 +21,19 @@ def provenance() -> dict[str, str | int]:
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
+        "torchvision": _version("torchvision"),
         "numpy": np.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _version(package: str) -> str:
+    """Without importing it, which takes torchvision seconds; nothing that computes a reader's search needs it."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:

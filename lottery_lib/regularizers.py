@@ -13,8 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .errors import LotteryError
-from .params import hint
+from lottery_lib.errors import LotteryError, hint
 
 
 @dataclass(frozen=True)

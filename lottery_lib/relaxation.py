@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .regularizers import Regularizer
+from lottery_lib.regularizers import Regularizer
 
 Mask = dict[str, Tensor]
 

@@ -6,7 +6,6 @@ follow no structure do not speed up dense kernels, and sparse ones pay only at d
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -19,9 +18,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from . import masks, models
-from .errors import LotteryError
-from .masks import Mask
+from lottery_lib import masks
+from lottery_lib.errors import LotteryError
+from lottery_lib.files import bits, whole
+from lottery_lib.masks import Mask
 
 VERSION = 1  # of the file; a reader refuses files newer than itself
 _PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
@@ -85,6 +85,8 @@ class Ticket:
         """
         if self.rewind is not None:
             return self.rewind
+        from lottery_lib import models  # which need torchvision; other tickets do without
+
         state = models.create(**self.architecture["created"], seed=self.seed).state_dict()
         if self.state_sha256 not in (None, _sha256(state)):
             raise LotteryError(
@@ -120,15 +122,10 @@ class Ticket:
         except (TypeError, ValueError) as reason:
             raise LotteryError(f"config, provenance and info must be JSON-able: {reason}") from None
         texts |= {"lottery_ticket": str(VERSION), "mask": json.dumps(list(self.mask))}
-        unfinished = Path(f"{path}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with whole(path) as unfinished:
                 unfinished.write_bytes(safetensors.torch.save(tensors, texts | {"sha256": _sha256(tensors, texts)}))
-                unfinished.replace(path)
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
         except OSError as reason:
             raise LotteryError(f"cannot write the ticket {path}: {reason.strerror}") from reason
 
@@ -242,7 +239,7 @@ def _sha256(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = Non
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(bits(tensor))
     return digest.hexdigest()
 
 

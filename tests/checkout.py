@@ -1,4 +1,4 @@
-"""A checkout for processes that are killed: a copy of the library, with a protocol of tiny runs and a grid."""
+"""A checkout for processes that are killed: a copy of the library, a protocol of tiny runs, and a grid."""
 
 import json
 import os
@@ -13,27 +13,34 @@ import yaml
 
 from lottery_lib import paths
 
-TINY = """
-
-class Tiny(ticket_runs.DigitsLeNet):
-    protocol = "tiny"
-    recipe = ticket_runs.Recipe(epochs=2, batch_size=720)
-    ladder = (0.6, 0.5, 0.4, 0.3, 0.2)
-
-
-def _tiny(config, progress):
-    if config.seed == 13 and (paths.ROOT / "unlucky").exists():
-        raise LotteryError("out of luck")
-    return ticket_runs.run(config, progress)
-
+TINY = '''"""A protocol of somebody else's package, of tiny runs; one seed is unlucky where a file says so."""
 
 from functools import cache, partial
 
-from . import data, models, paths
+from lottery_lib import models, paths
+from lottery_lib.data import datasets
+from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import protocols, ticket_run
+from lottery_lib.training.recipes import Recipe
 
-data.load, models.create = cache(data.load), partial(models.create, width=0.1)
-PROTOCOLS["tiny"] = (Tiny, _tiny)
-"""
+
+class Tiny(protocols.DigitsLeNet):
+    protocol = "tiny"
+    recipe = Recipe(epochs=2, batch_size=720)
+    ladder = (0.6, 0.5, 0.4, 0.3, 0.2)
+
+
+def run(config, progress):
+    if config.seed == 13 and (paths.ROOT / "unlucky").exists():
+        raise LotteryError("out of luck")
+    return ticket_run.run(config, progress)
+
+
+def register():
+    datasets.load, models.create = cache(datasets.load), partial(models.create, width=0.1)
+    protocols.register(Tiny, run)
+'''
+ENTRY = "[lottery_lib.protocols]\ntiny = tiny:register\n"
 
 
 class Checkout:
@@ -44,8 +51,10 @@ class Checkout:
         for part in ("lottery_lib", "workflow"):
             shutil.copytree(here / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.js", "grids"))
         shutil.copy(here / "pyproject.toml", root)
-        with (root / "lottery_lib" / "experiments.py").open("a") as module:
-            module.write(TINY)
+        (root / "tiny.py").write_text(TINY)
+        (root / "tiny-1.dist-info").mkdir()
+        (root / "tiny-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1\n")
+        (root / "tiny-1.dist-info" / "entry_points.txt").write_text(ENTRY)
         rows = [{"method": method, "density": densities} for method in ("random", "concave", "imp", "snip")]
         (root / "workflow" / "grids").mkdir()
         (root / "workflow" / "grids" / "tiny.yaml").write_text(

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lottery_lib import experiments, masks
+from lottery_lib import masks
+from lottery_lib.findings import tables
 
-BASE = dict.fromkeys(experiments.COLUMNS) | {
+BASE = dict.fromkeys(tables.COLUMNS) | {
     "protocol": "lenet", "model": "lenet-300-100", "dataset": "mnist", "reduced": False, "method": "concave",
     "regularizer": "log", "seed": 0, "density_asked": 0.05, "density": 0.05, "lam": 1e-4, "mask_lr": 10.0, "rounds": 1,
     "rewind_epoch": 0, "total_epochs": 20, "val_accuracy": 50.0, "test_accuracy": 50.0, "precision": "fp32",
@@ -30,7 +31,7 @@ LINES = {  # fields that give a run its line
 
 def runs(*rows: dict) -> pd.DataFrame:
     """A table of runs, each given by what sets it apart from ``BASE``."""
-    return pd.DataFrame([BASE | row for row in rows], columns=experiments.COLUMNS)
+    return pd.DataFrame([BASE | row for row in rows], columns=tables.COLUMNS)
 
 
 def line(name: str, accuracies: list[float], density: float = 0.05, **fields) -> list[dict]:

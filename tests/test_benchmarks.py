@@ -1,6 +1,7 @@
 """benchmarks/: that it counts and compares what it says; how fast anything is, no test asks."""
 
 import json
+import subprocess
 import sys
 import time
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ import torch
 from torch import nn
 
 from lottery_lib import paths
+from lottery_lib.training.recipes import Recipe
 
 sys.path.insert(0, str(paths.ROOT))
-from benchmarks import bench, limits, profiles  # noqa: E402
+from benchmarks import bench, cases, limits, profiles  # noqa: E402
+from benchmarks.ours import PHASES, Ours  # noqa: E402
 from benchmarks.reference import Reference  # noqa: E402
 
-TINY = bench.Case("lenet-300-100", (1, 8, 8), 10, 16, steps=2, rounds=2, augment=False, width=0.1, precision="fp32")
-COLOUR = bench.Case("conv-small", (3, 8, 8), 10, 8, steps=2, rounds=2, width=0.1)
+TINY = cases.Case("lenet-300-100", (1, 8, 8), 10, 16, steps=2, rounds=2, augment=False, width=0.1, precision="fp32")
+COLOUR = cases.Case("conv-small", (3, 8, 8), 10, 8, steps=2, rounds=2, width=0.1)
 
 
 @pytest.mark.parametrize("precision, size", [("fp32", 4), ("bf16", 2)])
@@ -44,9 +47,9 @@ def test_a_rate_is_not_that_of_the_first_call(monkeypatch):
 
 @pytest.mark.parametrize("case", [TINY, COLOUR], ids=lambda case: case.model)
 def test_the_reference_loop_trains_under_the_mask(case):
-    model, split = bench.network(case, "cpu"), bench.pictures(case, "cpu")
+    model, split = cases.network(case, "cpu"), cases.pictures(case, "cpu")
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    mask = {name: torch.arange(m.numel()).reshape(m.shape) % 4 == 0 for name, m in bench.mask(model).items()}
+    mask = {name: torch.arange(m.numel()).reshape(m.shape) % 4 == 0 for name, m in cases.mask(model).items()}
     assert Reference(model, split, case.batch_size, mask, "cpu").epoch() > 0
     for name, kept in mask.items():
         weight = model.get_parameter(name)
@@ -54,10 +57,10 @@ def test_the_reference_loop_trains_under_the_mask(case):
 
 
 def test_our_loop_runs_in_the_phase_that_it_says():
-    split = bench.pictures(TINY, "cpu")
-    names = [type(bench.Ours(TINY, split, "cpu", phase, bench.Recipe()).rule).__name__ for phase in bench.PHASES]
+    split = cases.pictures(TINY, "cpu")
+    names = [type(Ours(TINY, split, "cpu", phase, Recipe()).rule).__name__ for phase in PHASES]
     assert names == ["Parameterization", "RelaxedMask", "FixedMask"]
-    ours = bench.Ours(TINY, split, "cpu", "relaxed", bench.Recipe())
+    ours = Ours(TINY, split, "cpu", "relaxed", Recipe())
     before = [m.clone() for m in ours.rule.m]
     assert ours.epoch() > 0
     assert not all(torch.equal(a, b) for a, b in zip(before, ours.rule.m))
@@ -65,7 +68,7 @@ def test_our_loop_runs_in_the_phase_that_it_says():
 
 def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
     turns = []
-    for loop in (bench.Ours, bench.Reference):
+    for loop in (Ours, Reference):
         epoch = loop.epoch
         monkeypatch.setattr(loop, "epoch", lambda self, epoch=epoch: turns.append(type(self).__name__) or epoch(self))
     monkeypatch.setattr(limits, "SIZE", 64)
@@ -123,3 +126,14 @@ def test_the_file_is_named_by_the_device(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     path = bench.write({"provenance": {"device": "Some CPU @ 2 GHz (2 cores)"}})
     assert path.name == "some-cpu-2-ghz-2-cores.json" and json.loads(path.read_text())
+
+
+def test_an_unknown_device_is_one_line_and_writes_nothing():
+    def written():
+        return {path: path.read_bytes() for path in paths.BENCHMARKS.iterdir()}
+
+    before, command = written(), [sys.executable, "-m", "benchmarks", "--device", "tpu"]
+    ended = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    sentence = "error: device 'tpu': must be cpu, or cuda where there is a GPU\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", sentence)
+    assert written() == before

@@ -10,12 +10,15 @@ from unittest.mock import Mock
 import pandas as pd
 import pytest
 
-from lottery_lib import experiments, figures, notebooks, paths, records, ticket_runs
+from lottery_lib import notebooks, paths
 from lottery_lib.cli import app
 from lottery_lib.errors import LotteryError
-from lottery_lib.logistic import LogisticConfig
-from lottery_lib.ticket_runs import LeNet
-from lottery_lib.training import Recipe
+from lottery_lib.experiments import protocols, records, ticket_run
+from lottery_lib.experiments.logistic import LogisticConfig
+from lottery_lib.experiments.protocols import LeNet
+from lottery_lib.figures import gallery
+from lottery_lib.findings import tables
+from lottery_lib.training.recipes import Recipe
 
 CHAPTER = """{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
     {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# A tiny chapter"},
@@ -81,7 +84,7 @@ def test_train_makes_the_record_once(root, lottery, monkeypatch):
     assert lottery(*words) == said
     assert records.read(config)[0]["config"]["digits"] == [4, 9]
 
-    monkeypatch.setitem(experiments.PROTOCOLS, "mnist-logistic", (LogisticConfig, None))  # no second run
+    monkeypatch.setitem(protocols.PROTOCOLS, "mnist-logistic", (LogisticConfig, None))  # no second run
     assert lottery(*words) == said
 
 
@@ -119,7 +122,7 @@ def sweep(root, lottery, monkeypatch):
     (root / "tiny.yaml").write_text(
         "{protocol: tiny, over: {seed: [0, 1, 2]}, runs: [{method: random, density: [0.5, 0.2]}]}"
     )
-    monkeypatch.setitem(experiments.PROTOCOLS, "tiny", (Tiny, Mock(wraps=ticket_runs.run)))
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, Mock(wraps=ticket_run.run)))
     return lambda *words: lottery("sweep", "tiny", *words)
 
 
@@ -137,11 +140,11 @@ def commands(stdout):
 
 
 def test_sweep_lists_what_is_left_and_makes_it_once(sweep):
-    run = experiments.PROTOCOLS["tiny"][1]
+    run = protocols.PROTOCOLS["tiny"][1]
     assert sweep("--dry-run") == (0, "\n".join(["0 of 6 on record", *COMMANDS, ""]), "")
     assert not run.called and not paths.RESULTS.exists()
 
-    experiments.train(TINY[1])
+    protocols.train(TINY[1])
     code, stdout, stderr = sweep()
     assert (code, commands(stdout), stderr) == (0, [COMMANDS[0], *COMMANDS[2:]], "")
     assert stdout.splitlines()[-1] == "6 of 6 on record"
@@ -167,9 +170,9 @@ def test_a_run_that_fails_stops_no_other(sweep, monkeypatch):
     def run(config, progress):
         if config == TINY[2]:
             raise LotteryError("the loss is not finite")
-        return ticket_runs.run(config, progress)
+        return ticket_run.run(config, progress)
 
-    monkeypatch.setitem(experiments.PROTOCOLS, "tiny", (Tiny, run))
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, run))
     code, stdout, stderr = sweep()
     assert code == 1 and commands(stdout) == COMMANDS
     assert len(os.listdir(paths.RESULTS)) == 5
@@ -203,11 +206,11 @@ def test_an_unknown_grid(sweep, lottery):
 
 
 def test_table_is_written_whole_or_not_at_all(sweep, lottery, root, monkeypatch):
-    experiments.train(TINY[0])
+    protocols.train(TINY[0])
     assert lottery("table") == (0, "wrote results/table.csv: 1 runs\n", "")
     written = (root / "results" / "table.csv").read_bytes()
     found = pd.read_csv(root / "results" / "table.csv")
-    assert list(found) == experiments.COLUMNS and found.run.tolist() == [records.name(TINY[0])]
+    assert list(found) == tables.COLUMNS and found.run.tolist() == [records.name(TINY[0])]
     assert (found.density_asked[0], found.density[0], found.total_epochs[0]) == (0.5, 0.5, 1)
 
     def interrupted(self, file, **_):
@@ -215,7 +218,7 @@ def test_table_is_written_whole_or_not_at_all(sweep, lottery, root, monkeypatch)
         raise KeyboardInterrupt
 
     before = sorted(os.listdir(root / "results"))
-    experiments.train(TINY[1])
+    protocols.train(TINY[1])
     with monkeypatch.context() as patch:
         patch.setattr(pd.DataFrame, "to_csv", interrupted)
         assert lottery("table")[0] == 130
@@ -226,12 +229,12 @@ def test_table_is_written_whole_or_not_at_all(sweep, lottery, root, monkeypatch)
 
 
 def test_figure_draws_them_all(root, lottery, monkeypatch):
-    monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("pipeline", "penalties")})
-    monkeypatch.setattr(figures.draw_all, "__defaults__", (root / "figures",))
+    monkeypatch.setattr(gallery, "FIGURES", {name: gallery.FIGURES[name] for name in ("pipeline", "penalties")})
+    monkeypatch.setattr(gallery.draw_all, "__defaults__", (root / "figures",))
     assert lottery("figure") == (0, "wrote figures/pipeline.svg\nwrote figures/penalties.svg\n", "")
     assert all(path.read_text("utf-8").startswith("<?xml") for path in (root / "figures").iterdir())
 
-    monkeypatch.setitem(figures.FIGURES, "mnist-maps", lambda: records.read(LogisticConfig()))
+    monkeypatch.setitem(gallery.FIGURES, "mnist-maps", lambda: records.read(LogisticConfig()))
     code, _, stderr = lottery("figure")
     assert code == 1
     assert stderr.endswith("make it with: lottery train mnist-logistic\n") and stderr.startswith("error: no record ")

@@ -15,10 +15,13 @@ import pytest
 pytest.importorskip("anywidget")
 import traitlets
 
-from lottery_lib import analysis, data, experiments, masks, models, paths, records, ticket_runs
+from lottery_lib import masks, models, paths
+from lottery_lib.data import datasets
 from lottery_lib.errors import LotteryError
-from lottery_lib.ticket_runs import TicketRun
-from lottery_lib.training import Recipe
+from lottery_lib.experiments import protocols, records, ticket_run
+from lottery_lib.experiments.ticket_run import TicketRun
+from lottery_lib.findings import comparisons, tables
+from lottery_lib.training.recipes import Recipe
 from lottery_lib.widgets import TicketExplorer, searches
 from lottery_lib.widgets.searches import Point, Search, Task
 
@@ -60,18 +63,18 @@ def on_record(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RESULTS", "WORK"):
             patch.setattr(paths, name, tmp_path_factory.mktemp(name))
-        patch.setattr(experiments, "PROTOCOLS", {c.protocol: (c, ticket_runs.run) for c in (Tiny, Other)})
+        patch.setattr(protocols, "PROTOCOLS", {c.protocol: (c, ticket_run.run) for c in (Tiny, Other)})
         for run in RUNS:
-            experiments.train(run)
+            protocols.train(run)
         yield searches.on_record()
 
 
 @pytest.fixture(scope="module")
 def relaxed(on_record):
     """The relaxed mask of ``SEARCH``, from the work folder."""
-    images = data.load("digits")
+    images = datasets.load("digits")
     model = models.create(SEARCH.model, images.classes, images.shape, SEARCH.seed)
-    return ticket_runs.find(SEARCH, model, images, {"work": paths.WORK}).relaxed
+    return ticket_run.find(SEARCH, model, images, {"work": paths.WORK}).relaxed
 
 
 @pytest.fixture
@@ -119,9 +122,9 @@ def test_a_cut_on_record_is_exact_between_edges(on_record, relaxed):
 
 def test_tickets_of_several_seeds_have_an_interval(on_record):
     point = next(p for p in on_record["tiny"].nearest("log", LAM, 10).points if p.n == 2)
-    table = experiments.table()
+    table = tables.runs()
     runs = table[table.run.isin([records.name(Tiny(lam=LAM, density=0.1, seed=seed)) for seed in (0, 1)])]
-    (expected,) = analysis.summary(runs.assign(name="")).itertuples()
+    (expected,) = comparisons.summary(runs.assign(name="")).itertuples()
     assert point == Point(0.1, pytest.approx(expected.mean, abs=1e-3), pytest.approx(expected.half_width, abs=1e-3), 2)
 
 
@@ -225,7 +228,7 @@ def test_retraining_adds_the_ticket_that_the_command_line_would_make(explorer, o
     assert [shares[0], shares[-1]] == [("searching", True), ("retraining", True)]
     assert told[-1] == ("to put this ticket on record: lottery train tiny -p lam=0.005 -p alpha=0.123", True)
     assert not explorer.busy
-    record, _ = ticket_runs.run(replace(SEARCH, alpha=0.123))
+    record, _ = ticket_run.run(replace(SEARCH, alpha=0.123))
     worth = explorer.view["accuracy"]
     assert (worth["kind"], worth["accuracy"]) == ("measured", record["test_accuracy"])
     assert not records.exists(replace(SEARCH, alpha=0.123))

@@ -31,10 +31,13 @@ from toy import (
     watched,
 )
 
-from lottery_lib import batches, data, masks, models, recipes, regularizers
+from lottery_lib import masks, regularizers, weights
+from lottery_lib.data import batches, images
 from lottery_lib.methods import base, continuous, gradual
 from lottery_lib.relaxation import FixedMask, RelaxedMask
-from lottery_lib.training import Recipe, train
+from lottery_lib.training import recipes
+from lottery_lib.training.loop import train
+from lottery_lib.training.recipes import Recipe
 
 SEED = st.integers(0, 10_000)
 RECIPES = st.builds(
@@ -72,7 +75,7 @@ def test_pruned_weights_are_zero_after_every_step(recipe, density, seed):
 @given(RECIPES, st.floats(0.05, 0.95), SEED)
 def test_gradual_pruning_leaves_zeros_for_good(recipe, density, seed):
     model = perceptron(seed=seed)
-    rule = gradual.GradualMask(model, models.prunable(model), gradual.Config(density=density))
+    rule = gradual.GradualMask(model, weights.prunable(model), gradual.Config(density=density))
     pruned = {name: torch.zeros_like(model.get_parameter(name), dtype=torch.bool) for name in rule.names}
     zero = []
 
@@ -142,7 +145,7 @@ def test_every_round_starts_from_the_rewound_weights(name, rewind_epoch, make, s
 @given(RECIPES, st.sampled_from(list(regularizers.REGULARIZERS)), st.floats(0, 10), st.floats(0, 100), SEED)
 def test_masks_stay_in_the_unit_box(recipe, regularizer, lam, mask_lr, seed):
     model = perceptron(seed=seed)
-    rule = RelaxedMask(model, models.prunable(model), regularizers.create(regularizer), lam, mask_lr)
+    rule = RelaxedMask(model, weights.prunable(model), regularizers.create(regularizer), lam, mask_lr)
     inside = []
 
     def check(rule):
@@ -161,7 +164,7 @@ def test_a_mask_that_stays_at_one_trains_as_dense(make, optimizer, lam):
     states = []
     for relaxed in (True, False):
         model = make()
-        names = models.prunable(model)
+        names = weights.prunable(model)
         rule = RelaxedMask(model, names, regularizers.create("log"), lam, 0.0) if relaxed else None
         history = timeless(train(model, digits(), recipe, parameterization=rule))
         states.append((copied(model.state_dict()), [(epoch["loss"], epoch["val_loss"]) for epoch in history]))
@@ -190,7 +193,7 @@ def test_nothing_is_chosen_on_the_test_split(name, tmp_path):
 def test_a_ticket_has_the_density_asked_for(name, density, per_layer):
     model = lenet()
     ticket = find(name, model, density=density, per_layer=per_layer)
-    layers = {name: model.get_parameter(name).numel() for name in models.prunable(model)}
+    layers = {name: model.get_parameter(name).numel() for name in weights.prunable(model)}
     kept = {name: int(mask.sum()) for name, mask in ticket.mask.items()}
     if per_layer:
         assert kept == {name: round(density * size) for name, size in layers.items()}
@@ -204,7 +207,7 @@ def test_a_ticket_has_the_density_asked_for(name, density, per_layer):
 # 6. A run that was killed and resumed ends in the same bits as one that was not.
 
 
-class Cut(data.Split):
+class Cut(images.Split):
     """Breaks off in the middle of an epoch."""
 
     at = 0
@@ -224,11 +227,11 @@ def cut(epoch):
 
 
 def relaxed(model):
-    return RelaxedMask(model, models.prunable(model), regularizers.create("log"), 1e-3, 10.0)
+    return RelaxedMask(model, weights.prunable(model), regularizers.create("log"), 1e-3, 10.0)
 
 
 def sigmoid(model):
-    start = {name: torch.zeros_like(model.get_parameter(name)) for name in models.prunable(model)}
+    start = {name: torch.zeros_like(model.get_parameter(name)) for name in weights.prunable(model)}
     return continuous.SigmoidMask(model, start, 1e-6, 1.0)
 
 
@@ -237,7 +240,7 @@ RULES = {
     "fixed": lambda model: FixedMask(model, masks.random(model, 0.3, 0)),
     "relaxed": relaxed,
     "sigmoid": sigmoid,
-    "gradual": lambda model: gradual.GradualMask(model, models.prunable(model), gradual.Config(density=0.1)),
+    "gradual": lambda model: gradual.GradualMask(model, weights.prunable(model), gradual.Config(density=0.1)),
 }
 
 
@@ -268,7 +271,7 @@ def test_a_training_broken_off_in_any_epoch_ends_in_the_same_bits(rule, make, op
 def test_a_search_and_its_retraining_survive_ten_kills(tmp_path):
     """SIGKILL at random moments; each start is a new process, forked from one that holds nothing but imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "lottery_lib.ticket_runs", "torch.optim"])
+    context.set_forkserver_preload(["pytest", "lottery_lib.experiments.ticket_run", "torch.optim"])
     moments = random.Random(0)
 
     def start(folder):

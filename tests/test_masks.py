@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lottery_lib import masks, models
 from lottery_lib.errors import LotteryError
+from lottery_lib.weights import prunable
 
 NAN, DEVICES = float("nan"), ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 SHAPE = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
@@ -44,7 +45,7 @@ def lenet():
 
 def test_ones_covers_what_is_prunable(lenet):
     mask = masks.ones(lenet)
-    assert list(mask) == models.prunable(lenet) and masks.density(mask) == 1
+    assert list(mask) == prunable(lenet) and masks.density(mask) == 1
     assert list(masks.ones(lenet, ["fc3.weight", "fc1.weight"])) == ["fc1.weight", "fc3.weight"]
     masks.validate(mask, lenet)
 

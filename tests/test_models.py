@@ -10,6 +10,7 @@ from torch import nn
 
 from lottery_lib import models
 from lottery_lib.errors import LotteryError
+from lottery_lib.weights import initialize, prunable
 
 CIFAR, MNIST, TINY = (3, 32, 32), (1, 28, 28), (3, 64, 64)
 PINNED = [-0.00329215, 0.0154582, -0.0335905, 6.71125]  # seed 3: the first weights, and the sum of the last layer's
@@ -37,7 +38,7 @@ def count(model, names=None):
 def test_parameter_counts(name, in_shape, parameters, masked):
     model = models.create(name, 10, in_shape)
     assert count(model) == parameters
-    assert count(model, models.prunable(model)) == masked
+    assert count(model, prunable(model)) == masked
 
 
 def test_every_network_is_counted():
@@ -121,7 +122,7 @@ def test_any_width_can_be_run():
 def test_one_seed_one_network(name):
     first, again, other = (models.create(name, 10, CIFAR, seed=s).state_dict() for s in (1, 1, 2))
     assert all(torch.equal(first[key], again[key]) for key in first)
-    for key in models.prunable(models.create(name, 10, CIFAR)):
+    for key in prunable(models.create(name, 10, CIFAR)):
         assert not torch.equal(first[key], other[key])
 
 
@@ -165,7 +166,7 @@ def test_initialize_makes_a_used_network_new():
         for parameter in model.parameters():
             parameter += 1
     model(torch.randn(8, *CIFAR))
-    models.initialize(model, seed=4)
+    initialize(model, seed=4)
     assert all(torch.equal(value, fresh[key]) for key, value in model.state_dict().items())
 
 
@@ -173,41 +174,41 @@ def test_initialize_makes_a_used_network_new():
 
 
 def test_a_perceptron_is_masked_throughout():
-    assert models.prunable(models.create("lenet-300-100", 10, MNIST)) == ["fc1.weight", "fc2.weight", "fc3.weight"]
+    assert prunable(models.create("lenet-300-100", 10, MNIST)) == ["fc1.weight", "fc2.weight", "fc3.weight"]
 
 
 @pytest.mark.parametrize("name", [name for name in models.NAMES if name not in ("logistic", "lenet-300-100")])
 def test_a_convolutional_network_keeps_its_last_layer(name):
     model = models.create(name, 10, CIFAR, width=0.25)
     convolutions = [f"{key}.weight" for key, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    assert sorted(models.prunable(model)) == sorted(convolutions)
+    assert sorted(prunable(model)) == sorted(convolutions)
 
 
 def test_a_module_that_is_not_ours():
     alexnet = torchvision.models.alexnet(num_classes=10)
-    assert models.prunable(alexnet)[-2:] == ["classifier.1.weight", "classifier.4.weight"]  # not classifier.6
+    assert prunable(alexnet)[-2:] == ["classifier.1.weight", "classifier.4.weight"]  # not classifier.6
     encoder = nn.TransformerEncoderLayer(8, 2, 16)
-    assert models.prunable(encoder) == ["self_attn.out_proj.weight", "linear1.weight", "linear2.weight"]
-    assert models.prunable(nn.Linear(3, 2)) == ["weight"]
+    assert prunable(encoder) == ["self_attn.out_proj.weight", "linear1.weight", "linear2.weight"]
+    assert prunable(nn.Linear(3, 2)) == ["weight"]
 
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     tied[1].weight = tied[0].weight
-    assert models.prunable(tied) == ["0.weight"]
+    assert prunable(tied) == ["0.weight"]
 
 
 def test_names_may_be_chosen():
     encoder = nn.TransformerEncoderLayer(8, 2, 16)
-    names = models.prunable(encoder, ["linear1.weight", "self_attn.in_proj_weight"])
+    names = prunable(encoder, ["linear1.weight", "self_attn.in_proj_weight"])
     assert names == ["self_attn.in_proj_weight", "linear1.weight"]  # in the model's order
     lenet = models.create("lenet-300-100", 10, MNIST)
     with pytest.raises(LotteryError, match=r"no parameter 'fc1.wieght'; did you mean 'fc1.weight'\?"):
-        models.prunable(lenet, ["fc2.weight", "fc1.wieght"])
+        prunable(lenet, ["fc2.weight", "fc1.wieght"])
 
 
 @pytest.mark.parametrize("model, names", [(nn.BatchNorm2d(3), None), (nn.Linear(3, 3), [])])
 def test_nothing_to_mask(model, names):
     with pytest.raises(LotteryError, match="nothing to mask: the model needs"):
-        models.prunable(model, names)
+        prunable(model, names)
 
 
 # Bad input.

@@ -7,8 +7,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from lottery_lib import __version__, paths, records
-from lottery_lib.logistic import LogisticConfig
+from lottery_lib import __version__, paths
+from lottery_lib.experiments import records
+from lottery_lib.experiments.logistic import LogisticConfig
 from lottery_lib.provenance import provenance
 
 

@@ -8,14 +8,14 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from toy import copied, noise, perceptron, same_bits
 
-from lottery_lib import masks, models, regularizers
+from lottery_lib import masks, regularizers, weights
 from lottery_lib.relaxation import FixedMask, Parameterization, RelaxedMask
 
 LR, MOMENTUM, DECAY = 0.3, 0.9, 0.01
 
 
 def relaxed(model, regularizer="log", lam=0.1, mask_lr=1.0, within=None):
-    return RelaxedMask(model, models.prunable(model), regularizers.create(regularizer), lam, mask_lr, within)
+    return RelaxedMask(model, weights.prunable(model), regularizers.create(regularizer), lam, mask_lr, within)
 
 
 def backward(model, rows=slice(None)):
@@ -140,6 +140,6 @@ def test_a_fixed_mask_prunes_at_once_and_removes_gradients():
 
 def test_without_a_mask_the_optimiser_acts_on_the_weights():
     model = perceptron()
-    rule = Parameterization(model, models.prunable(model))
+    rule = Parameterization(model, weights.prunable(model))
     assert all(leaf is model.get_parameter(name) for leaf, name in zip(rule.leaves, rule.names))
     assert (rule.state(), rule.metrics(), rule.describe()) == ({}, {}, {})

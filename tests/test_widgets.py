@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lottery_lib import logistic, regularizers
+from lottery_lib import regularizers
 from lottery_lib.errors import LotteryError
-from lottery_lib.logistic import LogisticConfig
+from lottery_lib.experiments import logistic
+from lottery_lib.experiments.logistic import LogisticConfig
 
 pytest.importorskip("anywidget")
 from lottery_lib.widgets import Playground, RegularizerCard, base, regularizer_card

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lottery_lib import batches, data, methods, models
+from lottery_lib import methods, models, weights
+from lottery_lib.data import batches, datasets
 from lottery_lib.methods import concave, continuous, controls, gradual, magnitude, saliency
-from lottery_lib.training import Recipe
+from lottery_lib.training.recipes import Recipe
 
 torch.set_num_threads(1)  # faster than two, for networks of this size
 
@@ -45,13 +46,13 @@ class Dropping(nn.Sequential):
 
     def __init__(self):
         super().__init__(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10))
-        models.initialize(self, 0)
+        weights.initialize(self, 0)
 
 
 @cache
 def digits():
     """The digits, whose test images nobody may read."""
-    whole = data.load("digits")
+    whole = datasets.load("digits")
     return replace(whole, test=Sealed(len(whole.test)))
 
 
@@ -76,7 +77,7 @@ def noise(inputs=64, features=6, classes=3, seed=0, dtype=torch.float32):
 def perceptron(features=6, hidden=5, classes=3, seed=0, dtype=torch.float32):
     """Smooth, so that derivatives can be checked by differences."""
     model = nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), nn.Linear(hidden, classes))
-    models.initialize(model, seed)
+    weights.initialize(model, seed)
     return model.to(dtype)
 
 

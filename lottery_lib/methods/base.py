@@ -6,14 +6,16 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .. import masks
-from ..errors import LotteryError
-from ..masks import Mask
-from ..models import prunable
-from ..provenance import provenance
-from ..relaxation import FixedMask, Parameterization
-from ..tickets import Ticket, architecture
-from ..training import History, Recipe, snapshot, train
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.masks import Mask
+from lottery_lib.provenance import provenance
+from lottery_lib.relaxation import FixedMask, Parameterization
+from lottery_lib.tickets import Ticket, architecture
+from lottery_lib.training.loop import History, snapshot, train
+from lottery_lib.training.recipes import Recipe
+from lottery_lib.weights import prunable
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class SearchConfig:
     rounds: tuple[float, ...] = ()
     rewind_epoch: int = 0  # rewind to the weights after so many epochs of dense training; 0 is θ₀
     per_layer: bool = False  # the same density in every layer, instead of one ranking over all
-    names: tuple[str, ...] | None = None  # parameters to mask; None: as models.prunable says
+    names: tuple[str, ...] | None = None  # parameters to mask; None: as prunable says
     allow_empty_layers: bool = False
 
     def __post_init__(self):
@@ -56,9 +58,9 @@ class Trainer:
     """A model, its data and how to train it: what a method's search passes around. Counts the seconds it spends."""
 
     model: nn.Module
-    data: Any
+    data: TrainingData
     config: SearchConfig
-    options: dict  # loss, work, progress, as ``training.train`` takes them
+    options: dict  # loss, work, progress, as ``train`` takes them
     seconds: float = 0.0
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
@@ -115,11 +117,18 @@ class Trainer:
 
 
 def retrain(
-    model: nn.Module, data: Any, ticket: Ticket, recipe: Recipe, *, seed: int = 0, start: int = 0, **options: Any
+    model: nn.Module,
+    data: TrainingData,
+    ticket: Ticket,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    **options: Any,
 ) -> History:
     """Train a ticket by itself: rewound, pruned weights stay zero. ``start`` is the ticket's rewind epoch.
 
-    ``options`` are ``training.train``'s: loss, work, progress. A ticket whose
+    ``options`` are ``train``'s: loss, work, progress. A ticket whose
     weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
     """
     ticket.apply(model)

@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import masks, regularizers
-from ..errors import LotteryError
-from ..masks import Mask
-from ..relaxation import RelaxedMask
-from ..tickets import Ticket
-from .base import SearchConfig, Trainer
+from lottery_lib import masks, regularizers
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.masks import Mask
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.relaxation import RelaxedMask
+from lottery_lib.tickets import Ticket
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Config(SearchConfig):
             raise LotteryError(f"alpha = {self.alpha!r}: must lie in (0, 1]")
 
 
-def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
-    """A ticket by the concave mask; ``options`` as in ``training.train`` (loss, work, progress)."""
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by the concave mask; ``options`` as in ``train`` (loss, work, progress)."""
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     penalty = regularizers.create(config.regularizer, config.shape)

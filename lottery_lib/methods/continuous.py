@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import masks
-from ..errors import LotteryError
-from ..relaxation import Parameterization
-from ..tickets import Ticket
-from .base import SearchConfig, Trainer
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.relaxation import Parameterization
+from lottery_lib.tickets import Ticket
 
 HOTTEST = 200.0  # β at the end of a round
 
@@ -72,8 +73,8 @@ class SigmoidMask(Parameterization):
         return {"density": sum((s > 0).sum() for s in self.s) / sum(s.numel() for s in self.s)}
 
 
-def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
-    """A ticket by Continuous Sparsification; ``options`` as in ``training.train`` (loss, work, progress)."""
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by Continuous Sparsification; ``options`` as in ``train`` (loss, work, progress)."""
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)

@@ -5,10 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from .. import masks, models
-from ..tickets import Ticket
-from ..training import snapshot
-from .base import SearchConfig, Trainer
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
+from lottery_lib.weights import initialize
 
 SHIFT = 1_000_003  # between the seed of a search and that of its control
 
@@ -18,8 +20,8 @@ class Config(SearchConfig):
     """A random mask, its density uniform over all weights (or in each layer, with ``per_layer``)."""
 
 
-def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
-    """A random ticket; ``options`` as in ``training.train`` (loss, work, progress)."""
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A random ticket; ``options`` as in ``train`` (loss, work, progress)."""
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     seed = config.seed + SHIFT
@@ -38,9 +40,9 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
 
 
 def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
-    """The ticket's mask on freshly drawn weights (``models.initialize``; ``model`` is left in that state)."""
+    """The ticket's mask on freshly drawn weights (``weights.initialize``; ``model`` is left in that state)."""
     model.load_state_dict(ticket.state())
-    models.initialize(model, seed + SHIFT)
+    initialize(model, seed + SHIFT)
     fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None)
     fresh.apply(model)
     return fresh

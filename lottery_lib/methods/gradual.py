@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import masks
-from ..errors import LotteryError
-from ..relaxation import FixedMask
-from ..tickets import Ticket
-from ..training import snapshot
-from .base import SearchConfig, Trainer
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.relaxation import FixedMask
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
 
 BEGIN, END, UPDATES = 0.1, 0.7, 50  # pruned in 50 steps between these shares of the training
 
@@ -67,8 +68,8 @@ class GradualMask(FixedMask):
         return {"density": sum(m.sum() for m in self.mask) / sum(m.numel() for m in self.mask)}
 
 
-def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
-    """A pruned and trained network as a ticket; ``options`` as in ``training.train`` (loss, work, progress)."""
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A pruned and trained network as a ticket; ``options`` as in ``train`` (loss, work, progress)."""
     recipe = replace(config.recipe, epochs=config.recipe.epochs * config.length)
     trainer = Trainer(model, data, replace(config, recipe=recipe, length=1), options)
     rule = GradualMask(model, trainer.names, config)

@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import masks
-from ..errors import LotteryError
-from ..relaxation import FixedMask
-from ..tickets import Ticket
-from ..training import snapshot
-from .base import SearchConfig, Trainer
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.relaxation import FixedMask
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
 
 SCORES = {  # of trained and of initial weights
     "magnitude": lambda trained, start: trained.abs(),
@@ -33,8 +34,8 @@ class Config(SearchConfig):
             raise LotteryError(f"unknown score {self.score!r}; known: {', '.join(SCORES)}")
 
 
-def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
-    """A ticket by magnitude; ``options`` as in ``training.train`` (loss, work, progress)."""
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by magnitude; ``options`` as in ``train`` (loss, work, progress)."""
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)

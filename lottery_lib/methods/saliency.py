@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .. import masks
-from ..checkpoints import seeded
-from ..errors import LotteryError
-from ..tickets import Ticket
-from ..training import snapshot
-from .base import SearchConfig, Trainer
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.randomness import seeded
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
 
 TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
 SYNFLOW_ROUNDS = 100
@@ -33,8 +34,8 @@ class Config(SearchConfig):
             raise LotteryError("pruning at initialisation needs batches ≥ 1 and knows no rounds")
 
 
-def search(model: nn.Module, data: Any, config: Config, **options: Any) -> Ticket:
-    """A ticket by the saliency of initial weights; ``options`` as in ``training.train`` (loss, work, progress)."""
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by the saliency of initial weights; ``options`` as in ``train`` (loss, work, progress)."""
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     with seeded(next(model.parameters()).device, config.seed):  # dropout

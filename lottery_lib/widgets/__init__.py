@@ -7,8 +7,8 @@ try:
 except ImportError:
     raise LotteryError("the interactive figures need anywidget: pip install -e .[book]") from None
 
-from .explorer import TicketExplorer
-from .playground import Playground
-from .regularizer_card import RegularizerCard
+from lottery_lib.widgets.explorer import TicketExplorer
+from lottery_lib.widgets.playground import Playground
+from lottery_lib.widgets.regularizer_card import RegularizerCard
 
 __all__ = ["Playground", "RegularizerCard", "TicketExplorer"]

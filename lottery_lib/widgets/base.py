@@ -12,7 +12,7 @@ from pathlib import Path
 import anywidget
 from matplotlib.figure import Figure
 
-from lottery_lib import style
+from lottery_lib.figures import style
 
 HERE = Path(__file__).parent
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
@@ -36,7 +36,7 @@ def module(name: str) -> str:
 
 
 def sheet(*names: str) -> str:
-    """The style sheets ``common`` and ``names``, behind the colours of ``lottery_lib.style`` as ``--blue`` etc."""
+    """The style sheets ``common`` and ``names``, behind the colours of ``figures.style`` as ``--blue`` etc."""
     palette = " ".join(f"--{name.lower()}: {getattr(style, name)};" for name in COLOURS)
     sheets = [(HERE / f"{name}.css").read_text(encoding="utf-8") for name in ("common", *names)]
     return "\n".join([f".lottery {{ {palette} }}", *sheets])

@@ -7,17 +7,18 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
 import traitlets as t
 from matplotlib.figure import Figure
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from .. import analysis, data, masks, models, paths, records, style, ticket_runs
-from ..errors import LotteryError
-from ..params import hint
-from . import searches
-from .base import InteractiveFigure, module, sheet
-from .searches import Point, Search, Task
+from lottery_lib import masks, paths
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments import records, ticket_run
+from lottery_lib.figures import style
+from lottery_lib.findings import tables
+from lottery_lib.widgets import searches
+from lottery_lib.widgets.base import InteractiveFigure, module, sheet
+from lottery_lib.widgets.searches import Point, Search, Task
 
 
 class TicketExplorer(InteractiveFigure):
@@ -51,7 +52,7 @@ class TicketExplorer(InteractiveFigure):
         self.observe(self._move, ["dataset", "regularizer", "lam", "mask_lr", "alpha"])
 
     @classmethod
-    def live(cls, config: ticket_runs.TicketRun, **traits: Any) -> "TicketExplorer":
+    def live(cls, config: ticket_run.TicketRun, **traits: Any) -> "TicketExplorer":
         """An explorer that opens on the search of ``config``, made now if it does not lie in the work folder.
 
         It holds the relaxed mask, so any α is exact. LotteryError if the method is not ``concave`` in one round.
@@ -59,7 +60,7 @@ class TicketExplorer(InteractiveFigure):
         if config.method != "concave" or config.rounds != 1 or config.per_layer:
             raise LotteryError("the explorer shows searches with method = concave, rounds = 1 and per_layer = False")
         known = searches.on_record()
-        called = analysis.label(config.protocol, config.model, config.dataset, config.reduced)
+        called = tables.label(config.protocol, config.model, config.dataset, config.reduced)
         task = known.setdefault(config.protocol, Task(called))
         search = task.add(Search(replace(config, density=type(config).density, alpha=None)))
         _bring(search, task)
@@ -82,7 +83,7 @@ class TicketExplorer(InteractiveFigure):
         search, alpha = self.search, self.view["alpha"]
         config = replace(search.config, alpha=alpha)
         with _counted(search.steps, lambda share: self._tell(f"retraining: {share} %")):
-            record = records.read(config)[0] if records.exists(config) else ticket_runs.run(config)[0]
+            record = records.read(config)[0] if records.exists(config) else ticket_run.run(config)[0]
         search.add(Point(record["density"], record["test_accuracy"], None, 1, alpha))
         self._publish()
         self._tell(f"to put this ticket on record: {records.command(config)}")
@@ -163,12 +164,11 @@ def _bring(search: Search, task: Task, tell: Callable[[int], None] = lambda shar
     """Give ``search`` its relaxed mask, and the counts of that."""
     if search.relaxed:
         return
-    config, device = search.config, "cuda" if torch.cuda.is_available() else "cpu"
-    images = data.load(config.dataset, device)
-    model = models.create(config.model, num_classes=images.classes, in_shape=images.shape, seed=config.seed).to(device)
-    search.steps = images.train.steps(config.recipe.batch_size) * config.recipe.epochs
+    config = search.config
+    data, model = ticket_run.prepare(config)
+    search.steps = data.train.steps(config.training.batch_size) * config.training.epochs
     with _counted(search.steps, tell):
-        ticket = ticket_runs.find(config, model, images, {"work": paths.WORK})
+        ticket = ticket_run.find(config, model, data, {"work": paths.WORK})
     search.relaxed = ticket.relaxed
     search.counts = np.stack(list(masks.histogram(ticket.relaxed).values()))
     task.layers = [(name.removesuffix(".weight"), m.numel()) for name, m in ticket.relaxed.items()]

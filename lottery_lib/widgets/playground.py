@@ -7,13 +7,12 @@ import traitlets as t
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lottery_lib import data, logistic
-from lottery_lib.errors import LotteryError
-from lottery_lib.logistic import METHODS, LogisticConfig
-from lottery_lib.params import hint
-from lottery_lib.style import BLUE, STYLE, VERMILION
-
-from .base import InteractiveFigure, module, sheet
+from lottery_lib.data import datasets
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments import logistic
+from lottery_lib.experiments.logistic import METHODS, LogisticConfig
+from lottery_lib.figures.style import BLUE, STYLE, VERMILION
+from lottery_lib.widgets.base import InteractiveFigure, module, sheet
 
 IMAGES = 400  # at most, for training and for testing each: then a step takes a browser about a millisecond
 SEEDS = 10
@@ -59,7 +58,7 @@ class Playground(InteractiveFigure):
         alpha: float = 0.05,
     ):
         _check(config, penalty, variable, alpha)
-        x, y, x_test, y_test = (part[:IMAGES] for part in data.binary(data.load(config.dataset), config.digits))
+        x, y, x_test, y_test = (part[:IMAGES] for part in logistic.binary(datasets.load(config.dataset), config.digits))
         pixels = (torch.cat([x, x_test]) * 255).round().to(torch.uint8)
         x = x - x.mean(0)
         lipschitz = torch.linalg.eigvalsh(x.T @ x)[-1].item() / (4 * len(x))

@@ -8,10 +8,9 @@ import traitlets as t
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lottery_lib.figures.style import BLUE, STYLE, VERMILION, new_figure
 from lottery_lib.regularizers import L1, REGULARIZERS, Regularizer, create
-from lottery_lib.style import BLUE, STYLE, VERMILION, new_figure
-
-from .base import InteractiveFigure, module, sheet
+from lottery_lib.widgets.base import InteractiveFigure, module, sheet
 
 GREY = "#595959"
 

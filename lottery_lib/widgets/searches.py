@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from .. import analysis, experiments, records
-from ..errors import LotteryError
-from ..params import hint
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments import protocols, records
+from lottery_lib.findings import comparisons, tables
 
 NOT_IN_FAMILY = ("method", "density", "seed", "lam", "mask_lr", "alpha", "regularizer", "score", "start")
 
@@ -140,12 +140,12 @@ class Task:
 
 def on_record() -> dict[str, Task]:
     """Name -> Task, for all in ``results/`` that has searches; the name is the protocol's, if it has one network."""
-    table, tasks = experiments.table(), {}
+    table, tasks = tables.runs(), {}
     whole = {record["run"]: record for record in records.read_all()}
     for (protocol, dataset, model), rows in table.groupby(["protocol", "dataset", "model"]):
-        found = analysis.summary(analysis.chosen(rows))
+        found = comparisons.summary(tables.chosen(rows))
         dense, imp = (_points(found[found.name == name]) for name in ("dense", "IMP"))
-        called = analysis.label(protocol, model, dataset, rows.reduced.any())
+        called = tables.label(protocol, model, dataset, rows.reduced.any())
         task = Task(called, dense=next(iter(dense), None), imp=imp)
         concave = rows[(rows.method == "concave") & (rows["rounds"] == 1) & ~rows.per_layer.astype(bool)]
         searches = concave.run.map(lambda run: replace(_config(whole[run]), seed=0))
@@ -192,7 +192,7 @@ def _search(runs: pd.DataFrame, whole: Mapping[str, dict]) -> Search:
     first = runs.iloc[0]
     config, (_, arrays) = _config(whole[first.run]), records.read_run(first.run)
     settings = runs.assign(name="").groupby("alpha", dropna=False)
-    points = [point for alpha, rows in settings for point in _points(analysis.summary(rows), alpha)]
+    points = [point for alpha, rows in settings for point in _points(comparisons.summary(rows), alpha)]
     cut = runs[runs.alpha.notna() & (runs.seed == first.seed)]
     cuts = {float(alpha): [kept for _, kept in _layers(whole[run], "kept")] for alpha, run in zip(cut.alpha, cut.run)}
     return Search(config, arrays["histogram"], sorted(points, key=lambda point: point.density), cuts)
@@ -204,12 +204,12 @@ def _layers(record: dict, fact: str) -> list[tuple[str, int]]:
 
 def _config(record: dict) -> Any:
     """Of the search alone: at the protocol's default density, whatever was kept of its mask."""
-    config = experiments.config_class(record["protocol"])
+    config = protocols.config_class(record["protocol"])
     return config(**record["config"] | {"density": config.density, "alpha": None})
 
 
 def _points(found: pd.DataFrame, alpha: float = math.nan) -> list[Point]:
-    """The rows of ``analysis.summary``, as tickets cut at ``alpha``, if it is not NaN."""
+    """The rows of ``comparisons.summary``, as tickets cut at ``alpha``, if it is not NaN."""
     return [
         Point(row.density, round(row.mean, 3), _known(round(row.half_width, 3)), row.n, _known(alpha))
         for row in found.sort_values("density").itertuples()

@@ -6,7 +6,7 @@ pytest.importorskip("anywidget")
 import ipywidgets
 import traitlets as t
 
-from lottery_lib import style
+from lottery_lib.figures import style
 from lottery_lib.widgets import base
 from lottery_lib.widgets.base import InteractiveFigure
 

@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("anywidget")
 
+from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.paths import ROOT
-from lottery_lib.ticket_runs import DigitsLeNet
 from lottery_lib.widgets import TicketExplorer
 from lottery_lib.widgets.searches import Point, Search, Task, on_record
 
@@ -191,7 +191,7 @@ def test_the_page_is_light_and_alive(open_page):
 
 
 CELL = """\
-from lottery_lib.ticket_runs import DigitsLeNet
+from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.widgets import TicketExplorer
 
 TicketExplorer.live(DigitsLeNet(lam=0.0005), alpha=0.05)"""

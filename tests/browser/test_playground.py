@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from lottery_lib import data, logistic
-from lottery_lib.logistic import METHODS, LogisticConfig
+from lottery_lib.data import datasets
+from lottery_lib.experiments import logistic
+from lottery_lib.experiments.logistic import METHODS, LogisticConfig
 
 pytest.importorskip("anywidget")
 from lottery_lib.widgets import Playground
@@ -80,7 +81,7 @@ def test_the_browser_agrees_with_the_library(javascript, variable, penalty, eps)
 
 def path(config, given, start):
     """The library's weights after 0 to STEPS iterations from this start, in the chaotic corner."""
-    x, y, _, _ = data.binary(data.load("digits"))
+    x, y, _, _ = logistic.binary(datasets.load("digits"))
     x = x - x.mean(0)
     cls, penalty = METHODS[CORNERS["weights", "log"]]
     method = cls(start, penalty(config.eps), config, given["settings"]["lipschitz"])
@@ -124,7 +125,7 @@ def test_there_the_browser_agrees_for_as_long_as_the_library_does_with_itself(ja
 def expected(config, penalty, alpha, steps):
     """The table of the playground after so many steps: label -> (mask, weights), as the library has it."""
     _, arrays = logistic.run(replace(config, iterations=max(steps + 1, 10)))
-    x, y, x_test, y_test = data.binary(data.load("digits"), config.digits)
+    x, y, x_test, y_test = logistic.binary(datasets.load("digits"), config.digits)
     x, x_test = x - x.mean(0), x_test - x.mean(0)
     table = {}
     for variable in ("mask", "weights"):

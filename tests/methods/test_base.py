@@ -20,11 +20,11 @@ from toy import (
     timeless,
 )
 
-from lottery_lib import masks, methods, models
+from lottery_lib import masks, methods, weights
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import base, concave, continuous, controls, gradual, magnitude, saliency
 from lottery_lib.relaxation import FixedMask
-from lottery_lib.training import train
+from lottery_lib.training.loop import train
 
 
 @pytest.mark.parametrize(
@@ -181,4 +181,4 @@ def test_all_that_a_search_needs_can_be_frozen_with_names():
     assert torch.equal(model.fc1.weight, start)
     with pytest.raises(LotteryError, match="'fc1.weight' gets no gradient"):
         concave.search(model, digits(), replace(config, names=None))
-    assert models.prunable(model)[0] == "fc1.weight" and controls.Config(**LEAST).names is None
+    assert weights.prunable(model)[0] == "fc1.weight" and controls.Config(**LEAST).names is None

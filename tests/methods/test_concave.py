@@ -4,17 +4,17 @@ import pytest
 import torch
 from toy import LEAST, copied, digits, find, lenet, same_bits
 
-from lottery_lib import masks, models, regularizers
+from lottery_lib import masks, regularizers, weights
 from lottery_lib.methods import concave, geometric
 from lottery_lib.relaxation import RelaxedMask
-from lottery_lib.training import train
+from lottery_lib.training.loop import train
 
 
 def learned(regularizer="log", lam=1e-4, mask_lr=10.0, shape=None, within=None):
     """m and θ at the end of one relaxed training, without the method."""
     model = lenet()
     penalty = regularizers.create(regularizer, shape)
-    rule = RelaxedMask(model, models.prunable(model), penalty, lam, mask_lr, within)
+    rule = RelaxedMask(model, weights.prunable(model), penalty, lam, mask_lr, within)
     train(model, digits(), LEAST["recipe"], parameterization=rule)
     return dict(zip(rule.names, rule.m)), copied(dict(zip(rule.names, rule.theta)))
 

@@ -10,9 +10,9 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from toy import LEAST, copied, digits, find, lenet, noise, perceptron, same_bits
 
-from lottery_lib import masks, models
+from lottery_lib import masks, weights
 from lottery_lib.methods import continuous
-from lottery_lib.training import train
+from lottery_lib.training.loop import train
 
 LR = 0.3
 
@@ -20,7 +20,7 @@ LR = 0.3
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 3), st.integers(0, 1000))
 def test_steps_are_those_of_autograd_on_the_gated_objective(fraction, lam, mask_lr, seed):
     model, generator = perceptron(seed=seed, dtype=torch.float64), torch.Generator().manual_seed(seed)
-    names = models.prunable(model)
+    names = weights.prunable(model)
     start = {n: torch.randn(model.get_parameter(n).shape, generator=generator, dtype=torch.float64) / 9 for n in names}
     rule = continuous.SigmoidMask(model, start, lam, mask_lr)
     optimizer = torch.optim.SGD(rule.leaves, LR)
@@ -69,7 +69,7 @@ def after(start):
 
 
 def initial(value):
-    return {name: torch.full_like(lenet().get_parameter(name), value).detach() for name in models.prunable(lenet())}
+    return {name: torch.full_like(lenet().get_parameter(name), value).detach() for name in weights.prunable(lenet())}
 
 
 def test_the_largest_gates_are_kept():

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from toy import RECIPE, Dropping, convnet, copied, digits, find, lenet, same_bits, same_values
 
-from lottery_lib import masks, models
+from lottery_lib import masks, weights
 from lottery_lib.methods import controls
-from lottery_lib.training import train
+from lottery_lib.training.loop import train
 
 
 def kept(ticket):
@@ -58,9 +58,9 @@ def test_reinitialised_keeps_the_mask_and_draws_other_weights(rewind_epoch):
     fresh = controls.reinitialised(ticket, model, seed=2)
     assert same_bits(fresh.mask, ticket.mask) and fresh.state_sha256 != ticket.state_sha256
     drawn = convnet()
-    models.initialize(drawn, 2 + controls.SHIFT)
+    weights.initialize(drawn, 2 + controls.SHIFT)
     assert same_bits(fresh.rewind, copied(drawn.state_dict()))  # statistics of the rewound state are gone too
-    for name in models.prunable(model):
+    for name in weights.prunable(model):
         assert not torch.equal(fresh.rewind[name], ticket.rewind[name])
         assert not torch.equal(fresh.rewind[name], convnet(2).state_dict()[name])  # nor those of the seed itself
     expected = {name: t * fresh.mask[name] if name in fresh.mask else t for name, t in fresh.rewind.items()}
@@ -71,7 +71,7 @@ def test_reinitialised_keeps_the_mask_and_draws_other_weights(rewind_epoch):
 
 
 class Shifted(nn.Module):
-    """Holds a parameter that ``models.initialize`` does not draw."""
+    """Holds a parameter that ``weights.initialize`` does not draw."""
 
     def __init__(self, value):
         super().__init__()

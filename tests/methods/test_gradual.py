@@ -6,13 +6,14 @@ import pytest
 import torch
 from toy import LEAST, RECIPE, copied, digits, find, lenet, noise, perceptron, same_values, watched
 
-from lottery_lib import masks, methods, models
+from lottery_lib import masks, methods, weights
 from lottery_lib.methods import gradual
-from lottery_lib.training import Recipe, train
+from lottery_lib.training.loop import train
+from lottery_lib.training.recipes import Recipe
 
 
 def rule_on(model, **fields):
-    return gradual.GradualMask(model, models.prunable(model), gradual.Config(**LEAST | fields))
+    return gradual.GradualMask(model, weights.prunable(model), gradual.Config(**LEAST | fields))
 
 
 def cubic(fraction, density):

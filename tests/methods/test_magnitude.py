@@ -7,7 +7,7 @@ from toy import LEAST, convnet, copied, digits, find, lenet, same_bits, same_val
 
 from lottery_lib import masks
 from lottery_lib.relaxation import FixedMask
-from lottery_lib.training import train
+from lottery_lib.training.loop import train
 
 ROUNDS = (0.6, 0.4, 0.2)
 

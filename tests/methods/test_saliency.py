@@ -6,9 +6,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from toy import LEAST, convnet, copied, digits, find, lenet, noise, perceptron, same_bits
 
-from lottery_lib import batches, masks, models
+from lottery_lib import masks
+from lottery_lib.data import batches
 from lottery_lib.methods import saliency
-from lottery_lib.training import Recipe
+from lottery_lib.training.recipes import Recipe
+from lottery_lib.weights import initialize, prunable
 
 STEP = 1e-5
 RECIPE = Recipe(epochs=1, batch_size=16)
@@ -23,7 +25,7 @@ def problem():
 
 
 def weights(model):
-    return [(name, i) for name in models.prunable(model) for i in range(model.get_parameter(name).numel())]
+    return [(name, i) for name in prunable(model) for i in range(model.get_parameter(name).numel())]
 
 
 def differences(function, model):
@@ -42,7 +44,7 @@ def differences(function, model):
 
 
 def flat(model):
-    return torch.cat([model.get_parameter(name).detach().flatten() for name in models.prunable(model)])
+    return torch.cat([model.get_parameter(name).detach().flatten() for name in prunable(model)])
 
 
 def loss(model, count, temperature=1.0):
@@ -53,7 +55,7 @@ def loss(model, count, temperature=1.0):
 
 def squared_gradient(model):
     """‖g‖² / 2, with the temperature of GraSP taken out again, so that differences do not drown."""
-    tensors = [model.get_parameter(name) for name in models.prunable(model)]
+    tensors = [model.get_parameter(name) for name in prunable(model)]
     gradients = torch.autograd.grad(200 * loss(model, 2, 200.0), tensors)
     return sum(float(g.square().sum()) for g in gradients) / 2
 
@@ -147,7 +149,7 @@ def deep(seed=0):
     sizes = [64, 100, 20, 100, 10]
     layers = [nn.Flatten(), *(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))]
     model = nn.Sequential(*layers)
-    models.initialize(model, seed)
+    initialize(model, seed)
     return model
 
 

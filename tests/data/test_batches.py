@@ -1,0 +1,218 @@
+"""batches.py: a reader's data in its forms, and a reader's network from its data to a saved ticket."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from toy import copied, noise, same_bits, same_values
+
+from lottery_lib import masks, methods
+from lottery_lib.data import batches
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods import concave, magnitude, saliency
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.recipes import Recipe
+
+X, Y = torch.arange(20.0).view(10, 2), torch.arange(10)
+
+
+def test_tensors_are_shuffled_by_seed_and_epoch_and_the_last_batch_is_dropped():
+    split = batches.own((X, Y)).train
+    epochs = {key: list(split.batches(4, epoch=key[0], seed=key[1])) for key in ((0, 0), (1, 0), (0, 1))}
+    orders = {key: tuple(torch.cat([labels for _, labels in epoch]).tolist()) for key, epoch in epochs.items()}
+    assert split.steps(4) == 2 and all(len(epoch) == 2 for epoch in epochs.values())
+    assert all(len(set(order)) == 8 for order in orders.values()) and len({*orders.values()}) == 3
+    assert all(torch.equal(inputs, X[labels]) for epoch in epochs.values() for inputs, labels in epoch)
+    again = split.batches(4, epoch=1, seed=0)
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(epochs[1, 0], again))
+
+
+def test_a_batch_is_never_larger_than_the_data():
+    split = batches.own((X, Y)).train
+    ((inputs, labels),) = split.batches(128)
+    assert split.steps(128) == 1 and sorted(labels.tolist()) == list(range(10)) and torch.equal(inputs, X[labels])
+
+
+def test_tensors_in_order_come_whole():
+    parts = list(batches.own((X, Y)).train.in_order(4))
+    assert [len(labels) for _, labels in parts] == [4, 4, 2]
+    assert torch.equal(torch.cat([inputs for inputs, _ in parts]), X)
+
+
+class Stream(IterableDataset):
+    """Has no length."""
+
+    def __iter__(self):
+        yield from zip(X, Y)
+
+
+@pytest.mark.parametrize(
+    "source, steps",
+    [
+        (DataLoader(TensorDataset(X, Y), batch_size=4), 3),
+        (DataLoader(Stream(), batch_size=5), 2),
+        ([(X[:6], Y[:6]), (X[6:], Y[6:])], 2),
+    ],
+)
+def test_iterables_keep_their_own_batches(source, steps):
+    split = batches.own(source).train
+    assert split.steps(7) == steps
+    for given in (split.batches(7, epoch=1, seed=2), split.batches(7), split.in_order()):
+        parts = list(given)
+        assert len(parts) == steps and torch.equal(torch.cat([labels for _, labels in parts]), Y)
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ((X, Y[:-1]), "10 inputs and 9 labels: there must be as many, and at least one"),
+        ((X[:0], Y[:0]), "0 inputs and 0 labels: there must be as many"),
+        (((X[i : i + 2], Y[i : i + 2]) for i in (0, 2)), "an iterable of batches that can be gone through again"),
+        (3, "data must be a pair of tensors, or an iterable of batches"),
+    ],
+)
+def test_data_in_no_known_form_are_refused(source, message):
+    for arguments in ((source,), ((X, Y), source)):
+        with pytest.raises(LotteryError, match=message):
+            batches.own(*arguments)
+
+
+def test_an_iterable_without_batches_is_refused_when_used(tmp_path):
+    for work in (None, tmp_path):
+        with pytest.raises(LotteryError, match="the iterable gives no batch of data"):
+            train(nn.Linear(2, 10), batches.own([]), Recipe(epochs=1), work=work)
+
+
+def test_fingerprints_tell_data_apart():
+    loader = DataLoader(TensorDataset(X, Y), batch_size=4)
+    other = Y.clone()
+    other[-1] = 0
+    data = [
+        batches.own((X, Y)), batches.own((X + 1, Y)), batches.own((X, other)), batches.own((X[:9], Y[:9])),
+        batches.own((X, Y), (X, Y)), batches.own((X, Y), (X, other)), batches.own((X.double(), Y)),
+        batches.own(loader), batches.own([next(iter(loader))]), batches.own(loader, [(X, Y)]),
+    ]  # fmt: skip
+    assert len({d.fingerprint for d in data}) == len(data)
+    assert batches.own((X.clone(), Y)).fingerprint == data[0].fingerprint
+
+
+# A reader's own network
+
+VOCABULARY, LENGTH = 7, 6
+
+
+class Tagger(nn.Module):
+    """Learns to name the token before; dropout as transformers have it."""
+
+    def __init__(self, dropout):
+        super().__init__()
+        self.embed, self.place = nn.Embedding(VOCABULARY, 16), nn.Parameter(torch.randn(LENGTH, 16))
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, dropout=dropout, batch_first=True)
+        self.read = nn.Linear(16, VOCABULARY)
+
+    def forward(self, tokens):
+        return self.read(self.block(self.embed(tokens) + self.place)).transpose(1, 2)  # (N, classes, T)
+
+
+def tokens(count, seed):
+    words = torch.randint(VOCABULARY, (count, LENGTH), generator=torch.Generator().manual_seed(seed))
+    return words, words.roll(1, 1)
+
+
+def tagger(dropout=0.1):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Tagger(dropout)
+
+
+def test_a_transformer_on_tokens_from_data_to_a_saved_ticket(tmp_path):
+    seen = []
+
+    def loss(outputs, labels):
+        seen.append(outputs.shape)
+        return cross_entropy(outputs, labels, label_smoothing=0.05)
+
+    data = batches.own(tokens(512, 0), tokens(256, 1))
+    recipe = Recipe(epochs=12, batch_size=32, optimizer="adamw", lr=5e-3)
+    config = concave.Config(density=0.5, recipe=recipe, lam=1e-4, mask_lr=3.0)
+    model, start = tagger(), copied(tagger().state_dict())
+    ticket = concave.search(model, data, config, loss=loss, work=tmp_path / "work")
+    size = sum(mask.numel() for mask in ticket.mask.values())
+    assert {"block.linear1.weight", "block.self_attn.out_proj.weight", "read.weight"} <= set(ticket.mask)
+    assert ticket.density == round(0.5 * size) / size and same_bits(ticket.rewind, start)
+    history = methods.retrain(model, data, ticket, recipe, loss=loss, work=tmp_path / "work")
+    assert history.val_accuracy == evaluate(model, data.val)["accuracy"] > 60  # chance is 14
+    assert all(not model.get_parameter(name)[~mask].any() for name, mask in ticket.mask.items())
+    assert set(seen) == {
+        (32, VOCABULARY, LENGTH),
+        (1, VOCABULARY, LENGTH),
+        (256, VOCABULARY, LENGTH),
+        (512, *seen[0][1:]),
+    }
+
+    ticket.save(tmp_path / "ticket.safetensors")
+    loaded, fresh = Ticket.load(tmp_path / "ticket.safetensors"), tagger()
+    loaded.apply(fresh)
+    expected = {name: value * ticket.mask[name] if name in ticket.mask else value for name, value in start.items()}
+    assert same_values(copied(fresh.state_dict()), expected)
+    methods.retrain(fresh, data, loaded, recipe, loss=loss)  # dropout and all, from the file, without the work folder
+    assert same_bits(fresh.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])  # different kernels of attention
+@pytest.mark.parametrize("criterion", ["snip", "grasp"])
+def test_saliency_differentiates_through_attention(criterion, dropout):
+    names = ("block.self_attn.in_proj_weight", "block.linear1.weight")
+    config = saliency.Config(density=0.4, criterion=criterion, recipe=Recipe(batch_size=32), batches=2, names=names)
+    found = [saliency.search(tagger(dropout), batches.own(tokens(64, 0)), config) for _ in range(2)]
+    assert found[0].density == pytest.approx(0.4, abs=1e-3)
+    assert masks.digest(found[0].mask) == masks.digest(found[1].mask)
+
+
+def test_synflow_refuses_tokens():
+    with pytest.raises(
+        LotteryError, match="synflow feeds the network an input of ones, but these inputs are torch.int64"
+    ):
+        saliency.search(tagger(), batches.own(tokens(64, 0)), saliency.Config(criterion="synflow"))
+
+
+def mobilenet():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torchvision.models.mobilenet_v3_small(num_classes=4)
+
+
+def test_a_torchvision_network_on_a_shuffled_loader(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(32, 3, 32, 32, generator=generator), torch.arange(32) % 4
+    loader = DataLoader(TensorDataset(images, labels), batch_size=16, shuffle=True)
+    data = batches.own(loader, loader)
+    recipe = Recipe(epochs=2, lr=0.01)
+    config = magnitude.Config(density=0.3, recipe=recipe, per_layer=True)
+    results = []
+    for _ in range(2):  # whatever the state of torch's generator
+        model = mobilenet()
+        ticket = magnitude.search(model, data, config, loss=nn.CrossEntropyLoss(), work=tmp_path)
+        methods.retrain(model, data, ticket, recipe, loss=nn.CrossEntropyLoss(), work=tmp_path)
+        results.append(copied(model.state_dict()))
+        torch.rand(3)
+    assert same_bits(*results) and len(list(tmp_path.iterdir())) == 2
+    kept = masks.per_layer(ticket.mask)
+    assert "classifier.3.weight" not in ticket.mask and len(kept) > 50
+    assert (kept.kept == (0.3 * kept.weights).round().clip(lower=1)).all()
+    fresh = mobilenet()
+    ticket.save(tmp_path / "ticket.safetensors")
+    Ticket.load(tmp_path / "ticket.safetensors").apply(fresh)
+    assert all(torch.equal(fresh.get_parameter(name) != 0, mask) for name, mask in ticket.mask.items())
+
+
+def test_names_choose_what_is_masked():
+    model = tagger()
+    names = ("block.self_attn.in_proj_weight", "embed.weight")
+    config = magnitude.Config(density=0.5, recipe=Recipe(epochs=1, lr=0.01), names=names)
+    ticket = magnitude.search(model, batches.own(tokens(64, 0)), config)
+    assert set(ticket.mask) == set(names) and ticket.density == 0.5
+    assert noise().val is None

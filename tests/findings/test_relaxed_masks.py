@@ -1,0 +1,106 @@
+"""relaxed_masks.py: what is said of α and of histograms is what the records hold."""
+
+import math
+
+import numpy as np
+import pytest
+from runs import put, runs
+
+from lottery_lib import paths
+from lottery_lib.findings import relaxed_masks
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def histogram(*counts: tuple[float, int]) -> np.ndarray:
+    """``masks.histogram`` of 100 bins with these counts at these values."""
+    found = np.zeros(102, dtype=int)
+    for value, count in counts:
+        found[{0: 0, 1: 101}.get(value, 1 + round(100 * value))] += count
+    return found
+
+
+def test_sweeps_compare_the_masks_of_one_search(results):
+    kept = {"a": [1, 1, 1, 1], "b": [1, 1, 0, 0], "c": [0, 0, 0, 1], "d": [1, 1, 1, 1]}
+    for run, mask in kept.items():
+        put(results, run, {"layer": histogram((0, 4))}, np.array(mask, dtype=bool))
+    put(results, "e", {"layer": histogram((0, 4))})
+    put(results, "f", {"layer": histogram((0, 4))})
+    table = runs(
+        {"run": "b", "alpha": 0.1},
+        {"run": "a", "alpha": 0.01},
+        {"run": "c", "alpha": 0.5},
+        {"run": "d", "alpha": 0.1, "lam": 7.0},  # the only one of its search
+        {"run": "e", "alpha": 0.1, "seed": 1},
+        {"run": "f", "alpha": 0.2, "seed": 1},  # without masks
+        {"run": "g", "alpha": 0.2, "epochs": 3.0},
+        {"run": "h"},
+    )
+    found = relaxed_masks.sweeps(table)
+    assert found.run.tolist() == ["a", "b", "c", "e", "f"]
+    assert found.changed[:3].tolist() == [0, 0.5, 0.75] and found.changed[3:].isna().all()
+    assert relaxed_masks.sweeps(table[:0]).empty and "changed" in relaxed_masks.sweeps(table[:0])
+
+
+def test_the_implied_threshold_keeps_as_many(results):
+    counts = histogram((0, 50), (0.005, 10), (0.07, 20), (0.33, 10), (1, 10))
+    asked = {"a": 0.05, "b": 0.10, "c": 0.2, "d": 0.4, "e": 0.5, "f": 0.6}
+    for run in asked:
+        put(results, run, {"one": counts // 2, "two": counts - counts // 2})
+    table = runs(
+        *({"run": run, "density_asked": density} for run, density in asked.items()),
+        {"run": "g", "rounds": 4},
+        {"run": "h", "regularizer": "l1"},
+        {"run": "i", "per_layer": True},
+        {"run": "j", "method": "imp"},
+        {"run": "k", "alpha": 0.1},
+    )
+    found = relaxed_masks.implied(table).set_index("run").implied
+    assert found.drop("f").to_dict() == {"a": 1.0, "b": 1.0, "c": 0.33, "d": 0.07, "e": 0.0} and math.isnan(found["f"])
+
+
+def test_shares_of_a_histogram():
+    shares = relaxed_masks.shares(
+        histogram((0, 60), (0.04, 5), (0.05, 5), (0.25, 4), (0.74, 6), (0.75, 8), (0.95, 2), (1, 10))
+    )
+    assert shares == {"zero": 0.6, "between": pytest.approx(0.23), "second": 2.0}
+    assert relaxed_masks.shares(histogram((0, 5)))["second"] == 0  # nothing above zero: no second mode
+    even = np.r_[0, np.ones(100, dtype=int), 0]
+    assert relaxed_masks.shares(even)["second"] == 0.5
+
+
+def test_bimodal_is_decided_and_has_a_second_mode(results):
+    layers = {
+        "both": histogram((0, 950), (0.5, 10), (1, 40)),
+        "spread": histogram((0, 1000), *((j / 100, 1) for j in range(100))),
+        "undecided": histogram((0, 900), (0.8, 100)),
+    }
+    put(results, "a", layers)
+    put(results, "b", layers)
+    table = runs({"run": "b", "lam": 2.0}, {"run": "a", "lam": 1.0}, {"run": "z", "lam": 1.0, "density_asked": 0.1})
+    searches = relaxed_masks.searches(table)
+    assert searches.run.tolist() == ["a", "b"]  # one run a search, the harder later
+    found = relaxed_masks.decided(searches)
+    assert found[found.run == "a"].layer.tolist() == list(layers)
+    assert relaxed_masks.is_bimodal(found).tolist() == [True, False, False] * 2
+    shown = relaxed_masks.by_search(found)
+    assert shown["λ"].tolist() == ["1", "2"] and shown.bimodal.tolist() == [1, 1] and shown.layers.tolist() == [3, 3]
+    assert shown["second mode"].tolist() == [2, 2] and shown["between, in a layer"].iloc[0] == "1.0% to 10.0%"
+
+
+def test_samples_take_the_softest_a_middle_and_the_hardest_of_seed_0(results):
+    for number in range(5):
+        put(results, f"r{number}", {"layer": histogram((0, 4))})
+    table = runs(
+        *({"run": f"r{number}", "lam": 10.0**number} for number in range(4)),
+        {"run": "r4", "regularizer": "l1"},
+        {"run": "no", "lam": 9.0, "seed": 1},
+    )
+    ((place, found),) = relaxed_masks.samples(table).items()
+    assert place == "LeNet-300-100 on MNIST (lenet)"
+    assert [name.splitlines()[0] for name in found] == ["mask, log"] * 3 + ["mask, ℓ1"]
+    assert [name.splitlines()[1].split(",")[0] for name in found][:3] == ["λ = 1", "λ = 100", "λ = 1000"]

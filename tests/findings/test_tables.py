@@ -1,0 +1,222 @@
+"""tables.py and comparisons.py: what is chosen on validation, and what is said about the mean."""
+
+import math
+
+import numpy as np
+import pytest
+from runs import runs
+
+from lottery_lib import paths
+from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import protocols, records
+from lottery_lib.findings import comparisons, pages, tables
+
+
+def test_the_choice_is_made_on_validation_alone_and_holds_for_all_seeds():
+    table = runs(
+        {"run": "a", "lam": 1e-4, "val_accuracy": 97.0, "test_accuracy": 99.0},
+        {"run": "b", "lam": 2e-4, "val_accuracy": 98.0, "test_accuracy": 90.0},
+        {"run": "c", "lam": 2e-4, "seed": 1, "val_accuracy": 50.0, "test_accuracy": 91.0},
+        {"run": "d", "lam": 3e-4, "seed": 1, "val_accuracy": 99.0, "test_accuracy": 99.0},  # seed 0 did not try it
+        {"run": "e", "alpha": 0.1, "val_accuracy": 99.9, "test_accuracy": 99.9},
+        {"run": "f", "density_asked": 0.01, "val_accuracy": 90.0, "test_accuracy": 90.0},
+    )
+    assert sorted(tables.chosen(table).run) == ["b", "c", "f"]
+
+
+def test_candidates_are_compared_over_the_seeds_that_all_of_them_have():
+    accuracies = {1e-4: [97.0, 99.0, 98.0], 2e-4: [98.0, 96.0], 3e-4: [97.5, 97.0, 99.9]}
+    table = runs(
+        *({"run": f"{lam:g} {seed}", "lam": lam, "seed": seed, "val_accuracy": accuracy}
+          for lam, each in accuracies.items() for seed, accuracy in enumerate(each))
+    )  # fmt: skip
+    assert list(tables.chosen(table).run) == ["0.0001 0", "0.0001 1", "0.0001 2"]  # 98 over seeds 0 and 1
+    assert set(tables.chosen(table[table.seed == 0]).run) == {"0.0002 0"}
+
+
+def test_of_equal_candidates_the_one_on_record_for_more_seeds_counts():
+    table = runs(
+        {"run": "a", "lam": 1e-4, "val_accuracy": 97.0},
+        {"run": "b", "lam": 2e-4, "val_accuracy": 97.0},
+        {"run": "c", "lam": 2e-4, "seed": 1, "val_accuracy": 90.0},
+        {"run": "d", "lam": 3e-4, "val_accuracy": 97.0},
+    )
+    assert sorted(tables.chosen(table).run) == ["b", "c"]
+
+
+def test_missing_hyperparameters_are_one_setting():
+    table = runs(
+        {"run": "a", "method": "imp", "regularizer": None, "lam": None, "val_accuracy": 97.0, "test_accuracy": 97.0},
+        {
+            "run": "b",
+            "method": "imp",
+            "regularizer": None,
+            "lam": math.nan,
+            "seed": 1,
+            "val_accuracy": 96.0,
+            "test_accuracy": 96.0,
+        },
+    )
+    assert sorted(tables.chosen(table).run) == ["a", "b"]
+
+
+def test_interval_of_the_mean():
+    accuracies = [97.0, 97.2, 97.7, 97.1, 97.5]
+    table = runs(*({"seed": s, "val_accuracy": a, "test_accuracy": a} for s, a in enumerate(accuracies)))
+    (found,) = comparisons.summary(tables.chosen(table)).to_dict("records")
+    assert found["n"] == 5 and found["mean"] == pytest.approx(np.mean(accuracies)) and found["total_epochs"] == 20
+    assert found["half_width"] == pytest.approx(2.7764451 * np.std(accuracies, ddof=1) / math.sqrt(5))
+    shown = comparisons.pivot(comparisons.summary(tables.chosen(table)))
+    assert shown.to_dict() == {"0.05": {"mask, log": "97.30 ±\xa00.36"}}
+
+
+def test_one_seed_has_no_interval():
+    found = comparisons.summary(tables.chosen(runs({"val_accuracy": 97.0, "test_accuracy": 96.5})))
+    assert math.isnan(found.half_width[0])
+    assert comparisons.pivot(found).to_dict() == {"0.05": {"mask, log": "96.50"}}
+
+
+def test_every_method_has_a_name():
+    table = runs(
+        {"method": "concave", "regularizer": "mcp"},
+        {"method": "one-shot", "score": "increase"},
+        {"method": "snip"},
+    )
+    assert [tables.name(row) for _, row in table.iterrows()] == [
+        "mask, mcp",
+        "one-shot magnitude increase",
+        "SNIP",
+    ]
+
+
+def test_status_counts_runs_and_seeds():
+    table = runs({"val_accuracy": 1.0}, {"seed": 1, "val_accuracy": 1.0})
+    assert pages.status(table).startswith("On record: 2 runs, seeds 0, 1 (n = 2 ")
+    assert pages.status(table[:0]) == "No run is on record yet."
+
+
+def test_what_sets_a_line_apart_is_in_its_name():
+    def called(**fields):
+        return tables.name(runs(fields).iloc[0])
+
+    imp = {"method": "imp", "regularizer": None}
+    assert called(rounds=1, rewind_epoch=0, per_layer=False) == called(eps=0.1) == "mask, log"
+    assert called(rounds=4) == "mask, log, in rounds" and called(eps=0.01) == "mask, log, ε = 0.01"
+    assert called(rounds=4, rewind_epoch=1, per_layer=True) == "mask, log, in rounds, early rewinding, per layer"
+    assert called(**imp, rounds=4) == "IMP" and called(regularizer="l1", method="shuffled") == "mask, ℓ1: shuffled"
+    assert called(**imp, rewind_epoch=2) == "IMP, early rewinding" and called(**imp, per_layer=True) == "IMP, per layer"
+
+
+def test_the_order_of_names():
+    names = [
+        "dense",
+        "mask, log",
+        "mask, log, in rounds",
+        "mask, ℓ1",
+        "mask, mcp",
+        "IMP",
+        "IMP, early rewinding",
+        "random",
+        "mask, log: shuffled",
+        "of somebody else",
+    ]
+    assert sorted(reversed(names), key=tables.rank) == names
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"epochs": 3.0}, {"lr": 0.4}, {"batch_size": 64.0}, {"fast": False}, {"alpha": 0.1}, {"model": "resnet20"}],
+)
+def test_the_choice_never_mixes_networks_or_recipes(other):
+    table = runs(
+        {"run": "a", "lam": 1e-4, "val_accuracy": 80.0, "fast": True},
+        {"run": "b", "lam": 2e-4, "val_accuracy": 90.0, "fast": True, **other},
+        {"run": "c", "lam": 1e-4, "val_accuracy": 80.0, "seed": 1},
+    )
+    chosen = tables.chosen(table)
+    assert sorted(chosen[chosen.model == "lenet-300-100"].run) == ["a", "c"]
+    assert list(chosen[chosen.model == "resnet20"].run) == (["b"] if "model" in other else [])
+
+
+def test_rounds_and_the_rewind_epoch_are_tuned_within_their_line():
+    table = runs(
+        {"run": "a", "rounds": 1, "val_accuracy": 99.0},
+        {"run": "b", "rounds": 2, "val_accuracy": 90.0},
+        {"run": "c", "rounds": 4, "val_accuracy": 95.0},
+        {"run": "d", "rounds": 1, "rewind_epoch": 1, "val_accuracy": 80.0},
+        {"run": "e", "rounds": 1, "rewind_epoch": 2, "val_accuracy": 85.0},
+    )
+    assert sorted(tables.chosen(table).run) == ["a", "c", "e"]
+
+
+def test_a_seed_counts_once():
+    table = runs({"run": "a", "precision": "bf16", "val_accuracy": 99.0}, {"run": "b", "val_accuracy": 98.0})
+    assert list(tables.chosen(table).run) == ["b"]
+
+
+def test_paired_differences_take_the_seeds_that_both_have():
+    imp = {"method": "imp", "regularizer": None, "total_epochs": 140}
+    table = runs(
+        {"seed": 0, "test_accuracy": 98.0},
+        {"seed": 1, "test_accuracy": 97.0},
+        {"seed": 2, "test_accuracy": 10.0},
+        {"seed": 0, "test_accuracy": 97.0, **imp},
+        {"seed": 1, "test_accuracy": 96.6, **imp},
+        {"seed": 0, "test_accuracy": 50.0, "model": "resnet20", **imp},
+    )
+    contrasts = {"a": ("mask, log", "IMP"), "b": ("mask, log", "SNIP")}
+    (found,) = comparisons.paired(tables.chosen(table), contrasts).to_dict("records")
+    assert (found["contrast"], found["n"], found["epochs"], found["epochs_other"]) == ("a", 2, 20, 140)
+    assert found["mean"] == pytest.approx(0.7) and found["half_width"] == pytest.approx(12.706 * 0.3, rel=1e-3)
+    assert comparisons.paired(tables.chosen(table[:0]), contrasts).empty
+
+
+def test_summary_and_pivot_keep_networks_apart():
+    table = runs({"test_accuracy": 98.0}, {"test_accuracy": 90.0, "model": "resnet20", "protocol": "cifar-short"})
+    found = comparisons.summary(tables.chosen(table))
+    assert found["mean"].tolist() == [90.0, 98.0]
+    shown = comparisons.pivot(found)["0.05"].to_dict()
+    assert shown == {("ResNet-20, cifar-short", "mask, log"): "90.00", ("LeNet-300-100, lenet", "mask, log"): "98.00"}
+    assert comparisons.summary(tables.chosen(table[:0])).empty
+
+
+def test_places_are_named():
+    table = runs(
+        {}, {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}, {"model": "x"}
+    )
+    assert list(tables.places(table)) == [
+        "ResNet-20 on CIFAR-10 (cifar-short, reduced)",
+        "LeNet-300-100 on MNIST (lenet)",
+        "x on MNIST (lenet)",
+    ]
+
+
+def test_a_selection_is_on_record(monkeypatch):
+    table = runs({"density_asked": 0.1}, {"density_asked": 0.2}, {"protocol": "cifar-short"})
+    monkeypatch.setattr(tables, "runs", lambda: table)
+    assert len(pages.Selection().table) == 3
+    assert pages.Selection("lenet", 0.1).table.density_asked.tolist() == [0.1, 0.2]
+    for given, sentence in (
+        (("lennet",), "protocol = 'lennet': no run of it is on record; did you mean 'lenet'?"),
+        (("lenet", 0.05), "density = 0.05: on record are 0.2, 0.1"),
+    ):
+        with pytest.raises(LotteryError) as error:
+            pages.Selection(*given)
+        assert str(error.value) == sentence
+
+
+def test_pending_says_what_is_left_and_ends_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "GRIDS", tmp_path)
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    assert pages.pending() == ""
+    rows = "over: {}, runs: [{method: snip, density: [0.1, 0.2]}]"
+    (tmp_path / "tiny.yaml").write_text(f"{{protocol: cifar-short, {rows}}}")
+    (tmp_path / "again.yaml").write_text(f"{{protocol: cifar-short, {rows}}}")  # the same runs
+    (tmp_path / "logistic.yaml").write_text("{protocol: mnist-logistic, over: {}, runs: [{}]}")  # no tickets
+    assert "put on record: ResNet-20 on CIFAR-10 (cifar-short, reduced), 0 of 2 runs. What" in pages.pending()
+    for density in (0.1, 0.2):
+        config = protocols.CifarShort("snip", density)
+        records.folder(config).mkdir()
+        (records.folder(config) / "record.json").write_text("{}")
+        assert ("1 of 2" in pages.pending()) == (density == 0.1)
+    assert pages.pending() == ""

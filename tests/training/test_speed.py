@@ -1,0 +1,130 @@
+"""speed.py: what is compiled, what happens where nothing can be, and that the fast way computes what the plain does."""
+
+import platform
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from toy import convnet, digits, lenet, same_bits
+
+from lottery_lib import weights
+from lottery_lib.training import speed
+from lottery_lib.training.loop import train
+from lottery_lib.training.recipes import Recipe
+
+INPUTS = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def strided():
+    """A convolutional network without max pooling, so that it is compiled on a CPU too."""
+    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3, stride=2)]
+    model = nn.Sequential(
+        *layers, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+    )
+    weights.initialize(model, 0)
+    return model
+
+
+def test_only_long_trainings_of_convolutions_are_compiled():
+    conv, dense = strided(), lenet()
+    assert speed.forward(conv, speed.COMPILE_FROM - 1) is conv
+    assert speed.forward(dense, 10**6) is dense
+    assert isinstance(speed.forward(conv, speed.COMPILE_FROM), speed.Compiled)
+
+
+def test_max_pooling_is_not_compiled_for_a_cpu():
+    pooled = convnet()
+    assert speed.forward(pooled, 10**6) is pooled
+    assert isinstance(speed.forward(pooled.to("meta"), 10**6), speed.Compiled)
+
+
+def test_without_a_compiler_the_model_runs_as_it_is(monkeypatch):
+    monkeypatch.setattr(speed.shutil, "which", lambda name: None)
+    model = strided()
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler found: training runs uncompiled"):
+        assert speed.forward(model, speed.COMPILE_FROM) is model
+
+
+def test_where_compiling_fails_the_model_runs_as_it_is_and_that_is_said_once(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no such instruction\nand much more")
+
+    monkeypatch.setattr(torch, "compile", lambda model, **_: broken)
+    model = strided().eval()
+    forward = speed.forward(model, speed.COMPILE_FROM)
+    with pytest.warns(UserWarning, match="training runs uncompiled: no such instruction$"):
+        first = forward(INPUTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(forward(INPUTS), first)
+    assert torch.equal(first, model(INPUTS))
+
+
+def test_an_error_of_the_model_itself_is_not_hidden():
+    forward = speed.forward(strided().eval(), speed.COMPILE_FROM)
+    with pytest.raises(RuntimeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        forward(INPUTS[:, :, 0])  # no images
+
+
+def test_a_batch_of_another_shape_goes_uncompiled(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: lambda x: seen.append(len(x)) or model(x))
+    forward = speed.forward(strided().eval(), speed.COMPILE_FROM)
+    for rows in (16, 7, 16):
+        assert len(forward(INPUTS[:rows])) == rows
+    assert seen == [16, 16]
+
+
+def test_compiled_training_is_the_plain_one_up_to_rounding_and_the_same_every_time(monkeypatch):
+    """Three epochs in float32; channels-last, as runs have it."""
+    monkeypatch.setattr(speed, "COMPILE_FROM", 0)
+    plain, first, second = (strided().to(memory_format=torch.channels_last) for _ in range(3))
+    train(plain, digits(), Recipe(epochs=2, lr=0.05, fast=False))
+    for model in (first, second):
+        train(model, digits(), Recipe(epochs=2, lr=0.05))
+    assert same_bits(first.state_dict(), second.state_dict())
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(first.state_dict()[name], tensor, rtol=5e-3, atol=5e-4)
+
+
+@pytest.mark.parametrize("has, chosen", [((False, False), "fp32"), ((True, False), "bf16"), ((False, True), "bf16")])
+def test_precision_follows_the_processor_unless_it_is_given(has, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict(zip(("avx512_bf16", "amx_bf16"), has)))
+    assert speed.precision("auto", "cpu") == chosen
+    assert speed.precision("fp32", "cpu") == "fp32"
+    assert speed.precision("bf16", "cpu") == "bf16"
+
+
+FAULTS = """
+import resource
+import torch
+from lottery_lib.training import speed
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        [torch.ones(10_000_000) for _ in range(2)]  # 40 MB each, more than glibc keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults()
+speed.keep_freed_memory()
+faults()
+print(usual, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_stays_with_the_process():
+    """A page fault a page of 4 kB of fresh memory, or, where pages are huge, far fewer: but none of memory kept."""
+    output = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
+    usual, kept = map(int, output.split())
+    assert usual > 10 and kept < usual / 10
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: object())
+    speed.keep_freed_memory.__wrapped__()
