@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [  # in reading order
-    "load", "own", "Recipe", "train", "evaluate", "retrain", "concave", "magnitude", "gradual", "continuous", "saliency",
-    "controls", "regularizers", "masks", "models", "Ticket", "to_state_dict", "to_prune", "to_csr", "LotteryError",
+    "load", "own", "Recipe", "train", "evaluate", "retrain",
+    "concave", "magnitude", "gradual", "continuous", "saliency", "controls", "regularizers", "masks", "models",
+    "Ticket", "to_state_dict", "to_prune", "to_csr", "LotteryError",
 ]  # fmt: skip
 _HOMES = {
     "load": "data.datasets", "own": "data.batches", "Recipe": "training.recipes", "train": "training.loop",

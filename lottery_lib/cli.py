@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lottery_lib.errors import LotteryError
 
@@ -65,10 +65,26 @@ def notebook(
         typer.echo(f"wrote {notebooks.shown(notebooks.run(name, pairs or [], out))}")
 
 
-@app.command()
+class Train(TyperCommand):
+    """Its help ends with the parameters of every protocol."""
+
+    def format_epilog(self, ctx, formatter):
+        from lottery_lib.experiments import params, protocols
+
+        told: set[tuple[str, str]] = set()
+        for name, (config, _) in protocols.PROTOCOLS.items():
+            rows = params.described(config)
+            lines = [(f"{key}: {kind}", f"{note}  [default: {default}]") for key, kind, default, note in rows]
+            known = told.intersection(lines)
+            with formatter.section(f"Parameters of {name}{', beside those above' if known else ''}"):
+                formatter.write_dl([line for line in lines if line not in told] or [("none", "")])
+            told.update(lines)
+
+
+@app.command(cls=Train)
 def train(
     protocol: Annotated[
-        str, typer.Argument(metavar="PROTOCOL", help="What to run: mnist-logistic, lenet, cifar-short, cifar, digits.")
+        str, typer.Argument(metavar="PROTOCOL", help="What to run: one of those whose parameters stand below.")
     ],
     pairs: Pairs = None,
 ):

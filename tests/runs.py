@@ -1,4 +1,4 @@
-"""Made-up runs for the tests of what is read from the table of runs."""
+"""A protocol of runs that take a second, and made-up runs for what is read from the table of runs."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 
 from lottery_lib import masks
+from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.findings import tables
+from lottery_lib.training.recipes import Recipe
+
+
+class Tiny(DigitsLeNet):
+    protocol = "tiny"
+    recipe = Recipe(epochs=2, batch_size=64)
+    ladder = (0.5, 0.2)
+
 
 BASE = dict.fromkeys(tables.COLUMNS) | {
     "protocol": "lenet", "model": "lenet-300-100", "dataset": "mnist", "reduced": False, "method": "concave",

@@ -5,17 +5,18 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from runs import Tiny
 
 from lottery_lib import notebooks, paths
 from lottery_lib.cli import app
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, records, ticket_run
 from lottery_lib.experiments.logistic import LogisticConfig
-from lottery_lib.experiments.protocols import LeNet
 from lottery_lib.figures import gallery
 from lottery_lib.findings import tables
 from lottery_lib.training.recipes import Recipe
@@ -107,11 +108,7 @@ def test_train_refuses(root, lottery, words, sentence):
     assert not (root / "results").exists()
 
 
-class Tiny(LeNet):
-    protocol = "tiny"
-    version = 1
-    reduced = True
-    dataset = "digits"
+class Brief(Tiny):
     recipe = Recipe(epochs=1, batch_size=64)
 
 
@@ -122,11 +119,11 @@ def sweep(root, lottery, monkeypatch):
     (root / "tiny.yaml").write_text(
         "{protocol: tiny, over: {seed: [0, 1, 2]}, runs: [{method: random, density: [0.5, 0.2]}]}"
     )
-    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, Mock(wraps=ticket_run.run)))
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Brief, Mock(wraps=ticket_run.run)))
     return lambda *words: lottery("sweep", "tiny", *words)
 
 
-TINY = [Tiny("random", density, seed) for seed in (0, 1, 2) for density in (0.5, 0.2)]
+TINY = [Brief("random", density, seed) for seed in (0, 1, 2) for density in (0.5, 0.2)]
 COMMANDS = [
     f"lottery train tiny -p method=random -p density={density}{seed}"
     for seed in ("", " -p seed=1", " -p seed=2")
@@ -172,7 +169,7 @@ def test_a_run_that_fails_stops_no_other(sweep, monkeypatch):
             raise LotteryError("the loss is not finite")
         return ticket_run.run(config, progress)
 
-    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, run))
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Brief, run))
     code, stdout, stderr = sweep()
     assert code == 1 and commands(stdout) == COMMANDS
     assert len(os.listdir(paths.RESULTS)) == 5
@@ -283,6 +280,16 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 def test_wrong_usage_exits_2(lottery, words):
     code, stdout, stderr = lottery(*words)
     assert (code, stdout) == (2, "") and "Usage: " in stderr
+
+
+def test_the_help_of_train_tells_every_parameter_of_every_protocol(lottery):
+    told = re.sub(r"\s+", " ", lottery("train", "--help")[1])
+    for name, (config, _) in protocols.PROTOCOLS.items():
+        assert f"Parameters of {name}" in told
+        for item in fields(config):
+            assert f" {item.name}: " in told
+    assert "density: a finite number share of the weights to keep, in (0, 1]; 1 for dense [default: 0.05]" in told
+    assert "lr-rewinding" in told and "exponential" in told  # the methods and penalties by name
 
 
 def test_help_imports_nothing_heavy(lottery):

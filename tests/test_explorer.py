@@ -11,29 +11,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("anywidget")
 import traitlets
+from runs import Tiny
 
 from lottery_lib import masks, models, paths
 from lottery_lib.data import datasets
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, records, ticket_run
-from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.findings import comparisons, tables
-from lottery_lib.training.recipes import Recipe
 from lottery_lib.widgets import TicketExplorer, searches
 from lottery_lib.widgets.searches import Point, Search, Task
-
-
-class Tiny(TicketRun):
-    protocol = "tiny"
-    version = 1
-    reduced = True
-    dataset = "digits"
-    model = "lenet-300-100"
-    recipe = Recipe(epochs=2, batch_size=64)
-    ladder = (0.5, 0.2)
 
 
 class Other(Tiny):
@@ -243,6 +233,30 @@ def test_what_goes_wrong_stands_beside_the_buttons(explorer, monkeypatch):
     ask(explorer, "retrain")
     assert "keeps none of its" in explorer.note or "must lie in (0, 1]" in explorer.note
     assert not explorer.busy
+
+
+class Pictures(Tiny):
+    """Convolutions round by how their weights lie in memory."""
+
+    protocol = "pictures"
+    model = "conv-small"
+
+
+def test_the_mask_that_is_brought_is_the_runs(tmp_path, monkeypatch):
+    """To the bit, and its checkpoint serves the run: nothing is searched twice."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    config = Pictures(lam=0.01)
+    monkeypatch.setattr(paths, "WORK", tmp_path / "run")
+    data, model = ticket_run.prepare(config)
+    relaxed = ticket_run.find(config, model, data, {"work": paths.WORK}).relaxed
+    monkeypatch.setattr(paths, "WORK", tmp_path / "brought")
+    brought = TicketExplorer.live(config).search.relaxed
+    assert all(torch.equal(brought[name], relaxed[name]) for name in relaxed)
+    before = {path.name: path.stat().st_mtime_ns for path in paths.WORK.iterdir()}
+    assert before.keys() == {path.name for path in (tmp_path / "run").iterdir()}
+    ticket_run.run(config)
+    after = {path.name: path.stat().st_mtime_ns for path in paths.WORK.iterdir()}
+    assert before.items() <= after.items() and len(after) == 2  # the search, as it was, and the retraining
 
 
 def test_live_searches_first(on_record):

@@ -1,6 +1,5 @@
-"""What this book needs beyond Jupyter Book: notebooks from outside book/, a cache that sees the library, no CDN."""
+"""What this book needs beyond Jupyter Book: pages from outside book/, a cache that sees the library, no CDN."""
 
-import filecmp
 import hashlib
 import importlib.util
 import re
@@ -23,21 +22,44 @@ MENDED = {  # what screen readers stumble over in the theme's pages -> better
     r'role="list" (?=class="citation-list")| role="doc-biblioentry"': "",
 }
 SOURCE, MIRROR = ROOT / "notebooks", BOOK / "notebooks"
+LIBRARY, API = ROOT / "lottery_lib", BOOK / "api"
 
 
-def mirror_notebooks(app, config):
-    """Copy notebooks/ to book/notebooks/ (ignored by git), as Sphinx reads nothing outside book/.
+def hold(folder, suffix, wanted):
+    """Let the files of ``folder`` be those of ``wanted``, a dict from path to content.
 
     Unchanged files keep their time stamp, so that they are not built again.
     """
-    wanted = {p.relative_to(SOURCE) for p in SOURCE.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts}
-    for name in wanted:
-        if not (MIRROR / name).exists() or not filecmp.cmp(SOURCE / name, MIRROR / name, shallow=False):
-            (MIRROR / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(SOURCE / name, MIRROR / name)
-    for old in MIRROR.rglob("*.ipynb"):
-        if old.relative_to(MIRROR) not in wanted:
+    for name, content in wanted.items():
+        if not (folder / name).exists() or (folder / name).read_bytes() != content:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    for old in folder.rglob(f"*{suffix}"):
+        if old.relative_to(folder) not in wanted:
             old.unlink()
+
+
+def mirror_notebooks(app, config):
+    """Copy notebooks/ to book/notebooks/ (ignored by git), as Sphinx reads nothing outside book/."""
+    found = [p for p in SOURCE.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts]
+    hold(MIRROR, ".ipynb", {p.relative_to(SOURCE): p.read_bytes() for p in found})
+
+
+def sources():
+    """The page of each module and folder of the library -> its source; the command line has --help instead."""
+    found = {".".join(p.relative_to(LIBRARY).with_suffix("").parts): p for p in sorted(LIBRARY.rglob("*.py"))}
+    return {name.removesuffix(".__init__"): p for name, p in found.items() if name not in ("__init__", "cli")}
+
+
+def write_api(app, config):
+    """Write book/api/ (ignored by git): each module is a page, and so is each folder, as the sidebar nests by pages."""
+    pages = {}
+    for name, path in sources().items():
+        text = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: lottery_lib.{name}\n```\n"
+        if path.name == "__init__.py":  # it re-exports what its modules show
+            text = text.replace("\n```\n", "\n   :no-members:\n```\n\n```{tableofcontents}\n```\n")
+        pages[Path(f"{name}.md")] = text.encode()
+    hold(API, ".md", pages)
 
 
 def key_cache(app, config):
@@ -86,19 +108,23 @@ class StillPictures(SphinxPostTransform):
 
 
 def finish_page(app, pagename, templatename, context, doctree):
-    """Drop thebe, which names a CDN, and point the links of a mirrored notebook to its source."""
+    """Drop thebe, which names a CDN, and point the links of a page that is made here to its source."""
     context["script_files"] = [
         s for s in context.get("script_files", []) if "thebe" not in f"{s} {getattr(s, 'attributes', '')}".lower()
     ]
 
-    def relink(buttons):
+    def relink(buttons, made, source):
         for button in buttons:
             if "url" in button:
-                button["url"] = button["url"].replace("/book/notebooks/", "/notebooks/")
-            relink(button.get("buttons", []))
+                button["url"] = button["url"].replace(made, source)
+            relink(button.get("buttons", []), made, source)
 
-    if pagename.startswith("notebooks/"):
-        relink(context.get("header_buttons", []))
+    folder, _, name = pagename.partition("/")
+    if folder == "notebooks":
+        relink(context.get("header_buttons", []), "/book/notebooks/", "/notebooks/")
+    if folder == "api" and name:
+        source = sources()[name].relative_to(ROOT).as_posix()
+        relink(context.get("header_buttons", []), f"/book/{pagename}.md", f"/{source}")
 
 
 def mend_pages(app, exception):
@@ -114,8 +140,10 @@ def mend_pages(app, exception):
 def setup(app):
     if importlib.util.find_spec("lottery_lib") is None:
         raise ExtensionError("the book needs the library: run `pip install -e '.[book]'` in the checkout first")
-    for prepare in (mirror_notebooks, key_cache, name_repository):
+    for prepare in (mirror_notebooks, write_api, key_cache, name_repository):
         app.connect("config-inited", prepare, priority=100)  # sphinx-external-toc looks for the pages at 900
+    app.setup_extension("sphinx.ext.autosummary")
+    app.connect("env-get-outdated", lambda *_: ["api"])  # autosummary does not say what its tables depend on
     app.connect("builder-inited", copy_scripts)
     app.add_post_transform(StillPictures)
     app.connect("html-page-context", finish_page, priority=900)  # the theme makes its buttons at 501

@@ -4,9 +4,7 @@ import hashlib
 import math
 import os
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torch.nn.functional import pad
 from torchvision import datasets
 from torchvision.datasets.folder import default_loader
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
@@ -36,10 +33,6 @@ _TORCHVISION = {
 _TINY_URL, _TINY_MD5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
 NAMES = ("digits", *_TORCHVISION, "tiny-imagenet")
 AUGMENTED = ("cifar10", "cifar100", "tiny-imagenet")
-
-
-
-
 
 
 def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
@@ -78,12 +71,6 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     return Data(name, int(labels.max()) + 1, train, val, split(test_images, test_labels))
 
 
-
-
-
-
-
-
 def hold_out(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the images that stay and of ``count`` that are held out, each class in its share within one image."""
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -91,8 +78,6 @@ def hold_out(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[order[np.arange(count) * len(labels) // count]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
-
-
 
 
 def _digits() -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -38,15 +38,15 @@ class LogisticConfig:
     protocol: ClassVar[str] = "mnist-logistic"
     version: ClassVar[int] = 1  # raised when the same fields would give other numbers
 
-    dataset: str = "mnist"  # single-channel data set: mnist, fashion-mnist or digits
-    digits: tuple[int, int] = (3, 8)  # the two classes
-    lam: float = 0.01  # λ, weight of the penalty
-    eps: float = 0.1  # ε of the log penalty
-    step: float = 1.0  # step size of w and θ, in units of 1/‖∇²L‖; below 2
-    mask_step: float = 1.0  # step size of m, in the same units
-    weight_decay: float = 1e-3  # µ in (µ/2)‖θ‖², on θ of the masked methods only
-    iterations: int = 2000
-    seed: int = 0  # of the random start
+    dataset: Annotated[str, "single-channel data set: mnist, fashion-mnist or digits"] = "mnist"
+    digits: Annotated[tuple[int, int], "the two classes"] = (3, 8)
+    lam: Annotated[float, "λ, weight of the penalty"] = 0.01
+    eps: Annotated[float, "ε of the log penalty"] = 0.1
+    step: Annotated[float, "step size of w and θ, in units of 1/‖∇²L‖; below 2"] = 1.0
+    mask_step: Annotated[float, "step size of m, in the same units"] = 1.0
+    weight_decay: Annotated[float, "µ in (µ/2)‖θ‖², on θ of the masked methods only"] = 1e-3
+    iterations: Annotated[int, "steps of each method"] = 2000
+    seed: Annotated[int, "of the random start"] = 0
 
     def __post_init__(self):
         rules = {

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lottery_lib.errors import LotteryError, hint
 
@@ -52,6 +52,23 @@ def field_types(config_class: type) -> dict[str, Any]:
     """Name -> type of the fields that a dataclass can be built from."""
     types = get_type_hints(config_class)
     return {field.name: types[field.name] for field in dataclasses.fields(config_class) if field.init}
+
+
+def described(config_class: type) -> list[tuple[str, str, str, str]]:
+    """Of each field: its name, what a value must be, its default, and what it is, where it is annotated with that."""
+    types = get_type_hints(config_class, include_extras=True)
+    rows = []
+    for item in dataclasses.fields(config_class):
+        kind, *notes = get_args(types[item.name]) if get_origin(types[item.name]) is Annotated else [types[item.name]]
+        rows.append((item.name, _expected(kind), spelt(item.default), *notes[:1]))
+    return rows
+
+
+def spelt(value: Any) -> str:
+    """``value`` as it is written on the command line."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(spelt, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _convert(text: str, kind: Any) -> Any:

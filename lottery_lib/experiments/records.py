@@ -88,7 +88,7 @@ def read_all() -> list[dict]:
 
 def command(config: Any) -> str:
     """The command that makes this record."""
-    pairs = (f"-p {key}={_text(value)}" for key, value in _changed(config).items())
+    pairs = (f"-p {key}={params.spelt(value)}" for key, value in _changed(config).items())
     return " ".join(["lottery train", config.protocol, *pairs])
 
 
@@ -107,7 +107,3 @@ def _typed(value: Any, kind: Any) -> Any:
     if isinstance(value, (int, float)) and value % 1 == 0:
         return next((number(value) for number in (int, float) if number in (kind, *get_args(kind))), value)
     return value
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

@@ -12,6 +12,7 @@ from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments.catalogue import METHODS
+from lottery_lib.regularizers import REGULARIZERS
 from lottery_lib.tickets import Ticket
 from lottery_lib.training import speed
 from lottery_lib.training.loop import evaluate, train
@@ -42,10 +43,10 @@ class TicketRun:
     recipe: ClassVar[Recipe]
     ladder: ClassVar[tuple[float, ...]]  # densities after each round of iterative magnitude pruning
 
-    method: Annotated[str, "how the ticket is found; one of catalogue.METHODS"] = "concave"
+    method: Annotated[str, f"how the ticket is found: {', '.join(METHODS)}"] = "concave"
     density: Annotated[float, "share of the weights to keep, in (0, 1]; 1 for dense"] = 0.05
     seed: Annotated[int, "of initial weights, batches, and all that is drawn"] = 0
-    regularizer: Annotated[str, "penalty on the mask"] = "log"
+    regularizer: Annotated[str, f"penalty on the mask: {', '.join(REGULARIZERS)}"] = "log"
     eps: Annotated[float | None, "its shape parameter; none: its default"] = None
     lam: Annotated[float | None, "λ of the mask; none: the method's default"] = _by_method(1e-4)
     mask_lr: Annotated[float | None, "η_m, the mask's step size; none: the method's default"] = _by_method(10.0)

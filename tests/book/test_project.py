@@ -1,7 +1,10 @@
-"""Files that say the same thing say it alike: pyproject, lock, environment, table of contents, API page, notebooks."""
+"""Files that say the same thing say it alike: pyproject, lock, environment, table of contents, API pages, notebooks."""
 
+import fnmatch
 import json
+import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 
@@ -9,6 +12,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import lottery_lib
 from lottery_lib.paths import NOTEBOOKS, ROOT
 
 tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -52,11 +56,36 @@ def test_table_of_contents_lists_every_notebook():
     assert re.findall(r"file: notebooks/(\S+)", toc) == [name.removesuffix(".ipynb") for name in CHAPTERS] != []
 
 
-def test_api_page_lists_every_module():
-    listed = re.findall(r"automodule:: lottery_lib\.(\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8"))
-    package = ROOT / "lottery_lib"
-    modules = {p.relative_to(package).with_suffix("").as_posix().replace("/", ".") for p in package.rglob("*.py")}
-    assert sorted(listed) == sorted(m for m in modules if m != "cli" and not m.endswith("__init__"))  # cli has --help
+def modules(wanted):
+    found = {p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for p in ROOT.glob("lottery_lib/**/*.py")}
+    found -= {"lottery_lib.__init__", "lottery_lib.cli"}  # the overview, and --help
+    return sorted(name.removesuffix(".__init__") for name in found if wanted(name))
+
+
+def test_every_module_has_one_page_that_the_table_of_contents_reaches(tmp_path, monkeypatch):
+    parsing = pytest.importorskip("sphinx_external_toc.parsing")
+    write = runpy.run_path(str(ROOT / "book" / "_ext" / "book_local.py"))["write_api"]
+    monkeypatch.setitem(write.__globals__, "API", tmp_path / "api")
+    write(None, None)
+    pages = {p.relative_to(tmp_path).with_suffix("").as_posix(): p.read_text() for p in tmp_path.rglob("*.md")}
+    documented = {page: re.findall(r"automodule:: (\S+)", text) for page, text in pages.items()}
+    assert sorted(sum(documented.values(), [])) == modules(lambda name: True)
+    folders = [name for page, names in documented.items() for name in names if ":no-members:" in pages[page]]
+    assert sorted(folders) == modules(lambda name: name.endswith("__init__"))
+
+    contents = parsing.parse_toc_yaml(ROOT / "book" / "_toc.yml")
+    listed = [name for name in contents if name.startswith("api/")]
+    listed += [name for pattern in contents.globs() for name in fnmatch.filter(pages, pattern)]
+    assert sorted(listed) == sorted(pages)
+
+
+def test_overview_links_every_public_name_and_every_module():
+    text = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    public = re.findall(r"^   ~(\S+)$", text, re.MULTILINE)
+    assert [name.rpartition(".")[2] for name in public] == lottery_lib.__all__
+    for name in public:
+        assert pkgutil.resolve_name(name) is getattr(lottery_lib, name.rpartition(".")[2])
+    assert sorted(re.findall(r"^   (lottery_lib\S+)$", text, re.MULTILINE)) == modules(lambda name: True)
 
 
 @pytest.mark.parametrize("words", [["check"], ["format", "--check"]], ids=" ".join)

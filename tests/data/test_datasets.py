@@ -10,14 +10,13 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 import torchvision
+from PIL import Image
 from torchvision.transforms import functional as F
 
 from lottery_lib import paths
 from lottery_lib.data import datasets
-from lottery_lib.data.images import Data, crop_and_flip, moments, normalize
-from lottery_lib.data.images import CROP, Split
+from lottery_lib.data.images import CROP, Data, Split, crop_and_flip, moments, normalize
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import logistic
 
@@ -300,7 +299,9 @@ def test_fashion_mnist_is_read_and_damage_is_named(root):
         datasets.load("fashion-mnist")
 
 
-@pytest.mark.parametrize("name, dataset", [("cifar10", torchvision.datasets.CIFAR10), ("cifar100", torchvision.datasets.CIFAR100)])
+@pytest.mark.parametrize(
+    "name, dataset", [("cifar10", torchvision.datasets.CIFAR10), ("cifar100", torchvision.datasets.CIFAR100)]
+)
 def test_cifar_is_read_and_damage_is_named(root, monkeypatch, name, dataset):
     folder = root / dataset.base_folder
     folder.mkdir()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from runs import Tiny
 
 from lottery_lib import masks, paths
 from lottery_lib.experiments import protocols, sweeps
@@ -17,10 +18,8 @@ from lottery_lib.regularizers import REGULARIZERS, Regularizer
 from lottery_lib.training.recipes import Recipe
 
 
-class Tiny(protocols.DigitsLeNet):
-    protocol = "tiny"
+class Brief(Tiny):
     recipe = Recipe(epochs=1, batch_size=64)
-    ladder = (0.5, 0.2)
 
 
 # A method of somebody else: this file is its module.
@@ -65,19 +64,19 @@ def drawn(figure):
 def test_a_new_method_is_trained_tabled_and_drawn(record, monkeypatch):
     row = Method(sys.modules[__name__], "near a value", ("start", "rewind_epoch"))
     monkeypatch.setitem(METHODS, "near", row)
-    record(*(Tiny("near", density, start=0.1) for density in (0.5, 0.2)))
+    record(*(Brief("near", density, start=0.1) for density in (0.5, 0.2)))
     found = tables.runs()
     assert found.method.tolist() == ["near", "near"] and found.start.tolist() == [0.1, 0.1]
     assert found.density.tolist() == pytest.approx([0.2, 0.5], abs=1e-4) and found.lam.isna().all()
     runs = tables.chosen(found)
     assert set(runs.name) == {"near a value"}
     assert drawn(ticket_figures.accuracy_against_density(comparisons.summary(runs))) == {"near a value"}
-    assert sum(sweeps.trainings(Tiny("near", 0.2, start=0.1)).values()) == 1  # its retraining
+    assert sum(sweeps.trainings(Brief("near", 0.2, start=0.1)).values()) == 1  # its retraining
 
 
 def test_a_new_regulariser_is_trained_tabled_and_drawn(record, monkeypatch):
     monkeypatch.setitem(REGULARIZERS, "root", Root)
-    record(Tiny(density=0.2, regularizer="root", lam=1e-3))
+    record(Brief(density=0.2, regularizer="root", lam=1e-3))
     runs = tables.chosen(tables.runs())
     assert runs.name.tolist() == ["mask, root"] and "mask, root" in tables.names()
     assert drawn(ticket_figures.accuracy_against_density(comparisons.summary(runs))) == {"mask, root"}

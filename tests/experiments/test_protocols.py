@@ -5,12 +5,12 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+from runs import Tiny
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import logistic, protocols, records, ticket_run
 from lottery_lib.experiments.logistic import LogisticConfig
-from lottery_lib.experiments.protocols import LeNet
 from lottery_lib.findings import tables
 from lottery_lib.training.recipes import Recipe
 
@@ -58,11 +58,7 @@ def test_protocols():
 # The table.
 
 
-class Tiny(LeNet):
-    protocol = "tiny"
-    version = 1
-    reduced = True
-    dataset = "digits"
+class Brief(Tiny):
     recipe = Recipe(epochs=1, batch_size=64)
 
 
@@ -70,12 +66,12 @@ ISSUED = """run protocol reduced dataset model method regularizer eps lam alpha 
     rewind_epoch rounds search_epochs total_epochs val_accuracy test_accuracy seconds precision device
     torch_version commit""".split()
 CONFIGS = {
-    "concave": Tiny(density=0.4, lam=2e-3, eps=0.2, alpha=0.5, seed=1),
-    "shuffled": Tiny("shuffled", density=0.2),
-    "continuous": Tiny("continuous", density=0.2, lam=1e-8, mask_lr=1.0, start=-0.1),
-    "one-shot": Tiny("one-shot", density=0.2, score="increase"),
-    "dense": Tiny("dense", 1.0),
-    "snip": Tiny("snip", density=0.2),
+    "concave": Brief(density=0.4, lam=2e-3, eps=0.2, alpha=0.5, seed=1),
+    "shuffled": Brief("shuffled", density=0.2),
+    "continuous": Brief("continuous", density=0.2, lam=1e-8, mask_lr=1.0, start=-0.1),
+    "one-shot": Brief("one-shot", density=0.2, score="increase"),
+    "dense": Brief("dense", 1.0),
+    "snip": Brief("snip", density=0.2),
 }
 
 
@@ -91,7 +87,7 @@ def test_the_table_of_no_runs(run):
 
 def test_the_table(run, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "WORK", tmp_path / "work")
-    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, ticket_run.run))
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Brief, ticket_run.run))
     protocols.train(CONFIG)  # of another kind, left out
     for config in CONFIGS.values():
         protocols.train(config)

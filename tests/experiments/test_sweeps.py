@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 from checkout import Checkout, commands
+from runs import Tiny
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
@@ -129,13 +130,8 @@ def test_duration():
 # What a run takes.
 
 
-class Tiny(LeNet):
-    protocol = "tiny"
-    version = 1
-    reduced = True
-    dataset = "digits"
+class Quick(Tiny):
     recipe = Recipe(epochs=2, batch_size=512)
-    ladder = (0.5, 0.2)
 
 
 @pytest.fixture
@@ -148,7 +144,7 @@ def folders(tmp_path, monkeypatch):
 @pytest.mark.parametrize("more", [{}, {"rewind_epoch": 1}, {"rounds": 2}], ids=str)
 def test_the_trainings_of_a_run_are_those_it_makes(folders, method, more):
     try:
-        group = [Tiny(method, density, **more) for density in ([1.0] if method == "dense" else [0.5, 0.2])]
+        group = [Quick(method, density, **more) for density in ([1.0] if method == "dense" else [0.5, 0.2])]
     except LotteryError:
         pytest.skip("not taken by this method")
     for config in group:
@@ -159,7 +155,7 @@ def test_the_trainings_of_a_run_are_those_it_makes(folders, method, more):
 
 
 def test_runs_that_differ_in_alpha_share_their_search():
-    first, second = (sweeps.trainings(Tiny(alpha=alpha)).keys() for alpha in (0.1, 0.5))
+    first, second = (sweeps.trainings(Quick(alpha=alpha)).keys() for alpha in (0.1, 0.5))
     assert len(first & second) == 1 and len(first | second) == 3
 
 
@@ -193,12 +189,12 @@ class Clock:
 @pytest.fixture
 def clock(folders, monkeypatch):
     clock = Clock()
-    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, clock.run))
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Quick, clock.run))
     return clock
 
 
-DENSE = [Tiny("dense", 1.0, seed) for seed in range(4)]  # 2 epochs each
-LOG = [Tiny("concave", density) for density in (0.4, 0.3)]  # 2 of search, shared, and 2 each
+DENSE = [Quick("dense", 1.0, seed) for seed in range(4)]  # 2 epochs each
+LOG = [Quick("concave", density) for density in (0.4, 0.3)]  # 2 of search, shared, and 2 each
 
 
 def test_runs_are_made_in_order_and_once(clock):
@@ -214,7 +210,7 @@ def test_what_another_process_made_meanwhile_is_passed_over(clock, monkeypatch):
             records.write(DENSE[1], *clock.run(DENSE[1], progress))
         return clock.run(config, progress)
 
-    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, run))
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Quick, run))
     assert clock.sweep(DENSE[:3]) == ({}, [DENSE[1], DENSE[0], DENSE[2]])
     assert clock.said[-1] == "3 of 3 on record"
 
@@ -247,7 +243,7 @@ def test_progress(clock):
         "4 of 4 on record",
     ]
     clock.said.clear()
-    clock.sweep([*DENSE[:3], Tiny("concave", 0.2)])
+    clock.sweep([*DENSE[:3], Quick("concave", 0.2)])
     assert clock.said[0].startswith("2 of 4 on record, about 18 s left: ")  # that search belongs to none of these runs
     clock.broken = {DENSE[3]: LotteryError("no")}
     clock.said.clear()
@@ -262,7 +258,7 @@ def test_estimates_are_of_similar_runs_on_this_device(clock, monkeypatch):
     clock.sweep(DENSE)
     known = sweeps.Costs().estimate
     assert known(LOG) == 18 == known(LOG * 2)
-    assert known([*LOG, Tiny(precision="bf16")]) is known([LogisticConfig()]) is None
+    assert known([*LOG, Quick(precision="bf16")]) is known([LogisticConfig()]) is None
     made = sweeps.Costs(done=LOG[:1]).estimate
     assert made(LOG) == 18  # no work folder here: brought from elsewhere
     paths.WORK.mkdir()
@@ -275,7 +271,7 @@ def test_within_a_budget(clock):
     assert clock.sweep(DENSE, budget=0) == ({}, [])
     assert clock.sweep([*DENSE[:3], *LOG], budget=13)[1] == DENSE[:2]  # one second is left of it
     assert clock.said[-1] == "2 of 5 on record, about 24 s left"
-    long = Tiny("concave", rounds=5)  # 12 epochs
+    long = Quick("concave", rounds=5)  # 12 epochs
     assert clock.sweep([long, *DENSE[2:]], budget=12)[1] == DENSE[2:]  # what fits goes before what does not
     assert clock.sweep([long], budget=36)[1] == [long]
 

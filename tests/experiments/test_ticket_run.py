@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from runs import Tiny
 
 from lottery_lib import masks, methods, models, paths
 from lottery_lib.data import datasets
@@ -12,37 +13,16 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import records, ticket_run
 from lottery_lib.experiments.catalogue import METHODS
 from lottery_lib.experiments.protocols import Cifar, CifarShort, LeNet
-from lottery_lib.experiments.ticket_run import TicketRun
-from lottery_lib.training.recipes import Recipe
 
 WEIGHTS, EPOCHS = 64 * 300 + 300 * 100 + 100 * 10, 2
 COSTS = {  # method: (rounds, epochs of the search, epochs of the retraining)
-    "dense": (0, 0, 2),
-    "concave": (1, 2, 2),
-    "one-shot": (1, 2, 2),
-    "imp": (2, 4, 2),
-    "lr-rewinding": (2, 4, 2),
-    "gradual": (1, 4, 0),
-    "continuous": (1, 2, 2),
-    "snip": (1, 0, 2),
-    "grasp": (1, 0, 2),
-    "synflow": (1, 0, 2),
-    "random": (1, 0, 2),
-    "shuffled": (1, 2, 2),
-    "reinitialised": (1, 2, 2),
-}
+    "dense": (0, 0, 2), "gradual": (1, 4, 0),
+    **dict.fromkeys(("imp", "lr-rewinding"), (2, 4, 2)),
+    **dict.fromkeys(("concave", "one-shot", "continuous", "shuffled", "reinitialised"), (1, 2, 2)),
+    **dict.fromkeys(("snip", "grasp", "synflow", "random"), (1, 0, 2)),
+}  # fmt: skip
 TICKETS = [method for method in COSTS if method != "dense"]
 RELAXED = ("concave", "continuous")
-
-
-class Tiny(TicketRun):
-    protocol = "tiny"
-    version = 1
-    reduced = True
-    dataset = "digits"
-    model = "lenet-300-100"
-    recipe = Recipe(epochs=EPOCHS, batch_size=64)
-    ladder = (0.5, 0.2)
 
 
 def tiny(method="concave", **fields):

@@ -494,3 +494,10 @@ def test_what_is_not_float32_can_be_checkpointed(tmp_path):
 def noise_of(dtype):
     inputs, labels = DATA.train.sample()
     return batches.own((inputs.to(dtype), labels))
+
+
+def test_how_weights_lie_in_memory_is_part_of_a_trainings_identity(tmp_path):
+    """Sums are taken in another order there, so the bits are others."""
+    for layout in (torch.contiguous_format, torch.channels_last):
+        train(convnet().to(memory_format=layout), digits(), RECIPE, work=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
