@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import torch
@@ -25,7 +25,14 @@ Shapes = Mapping[str, Sequence[int]]
 
 
 def ones(model: nn.Module, names: Iterable[str] | None = None) -> Mask:
-    """The mask that keeps all weights of ``weights.prunable(model, names)``; LotteryError as there."""
+    """The mask that keeps all weights of ``weights.prunable(model, names)``; LotteryError as there.
+
+    >>> from torch import nn
+    >>> from lottery_lib import masks
+    >>> mask = masks.ones(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> masks.shapes(mask)
+    {'0.weight': torch.Size([3, 4]), '2.weight': torch.Size([2, 3])}
+    """
     covered = prunable(model, names)
     return {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in covered}
 
@@ -36,7 +43,13 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def threshold(scores: Mapping[str, Tensor], alpha: float) -> Mask:
-    """Keep the weights with score >= ``alpha``. LotteryError if a score is NaN."""
+    """Keep the weights with score >= ``alpha``. LotteryError if a score is NaN.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> masks.threshold({"weight": torch.tensor([0.0, 0.3, 0.9])}, alpha=0.5)
+    {'weight': tensor([False, False,  True])}
+    """
     _refuse_nan(scores)
     return {name: score >= alpha for name, score in scores.items()}
 
@@ -47,6 +60,14 @@ def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = No
     Of equal scores the first positions are kept. What an earlier mask ``within`` pruned stays pruned, whatever its
     score; ``density`` still refers to all d weights. With ``per_layer``, every layer is cut to that density by itself.
     LotteryError if the density is not in (0, 1], a score is NaN, or ``within`` has fewer than k weights left.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> scores = {"first": torch.tensor([0.9, 0.8]), "second": torch.tensor([0.7, 0.1])}
+    >>> masks.top_k(scores, density=0.5)
+    {'first': tensor([True, True]), 'second': tensor([False, False])}
+    >>> masks.top_k(scores, density=0.5, per_layer=True)
+    {'first': tensor([ True, False]), 'second': tensor([ True, False])}
     """
     _refuse_nan(scores)
     if within is None:
@@ -55,7 +76,7 @@ def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = No
     if per_layer:
         return {name: top_k({name: scores[name]}, density, {name: within[name]})[name] for name in scores}
     flat = _flat(scores)
-    k = _count(density, flat.numel())
+    k = count(density, flat.numel())
     candidates = _flat({name: within[name] for name in scores}).nonzero().squeeze(1)
     if len(candidates) < k:
         where = f" in layer {next(iter(scores))!r}" if len(scores) == 1 else ""
@@ -74,13 +95,19 @@ def random(model: nn.Module | Shapes, density: float, seed: int) -> Mask:
 
     ``model`` is a network, masked where ``weights.prunable`` says, or a dict name -> shape (the mask is then on the
     CPU). Drawn on the CPU: one ``seed`` means the same mask on every device. LotteryError if density is not in (0, 1].
+
+    >>> from lottery_lib import masks
+    >>> mask = masks.random({"weight": (10, 20)}, density=0.1, seed=0)
+    >>> int(mask["weight"].sum())
+    20
     """
-    device = "cpu"
+    device: str | torch.device = "cpu"
     if isinstance(model, nn.Module):
-        model, device = shapes(ones(model)), next(model.parameters()).device
+        whole = ones(model)
+        device, model = next(model.parameters()).device, shapes(whole)
     weights = sum(map(math.prod, model.values()))
     kept = torch.zeros(weights, dtype=torch.bool)
-    kept[torch.randperm(weights, generator=torch.Generator().manual_seed(seed))[: _count(density, weights)]] = True
+    kept[torch.randperm(weights, generator=torch.Generator().manual_seed(seed))[: count(density, weights)]] = True
     return _split(kept.to(device), model)
 
 
@@ -91,14 +118,34 @@ def shuffle(mask: Mask, seed: int) -> Mask:
     return {name: m.flatten()[orders[name].to(m.device)].view(m.shape) for name, m in mask.items()}
 
 
+def count(density: float, weights: int) -> int:
+    """How many of so many weights a density keeps, at least one; LotteryError if it is not in (0, 1]."""
+    if not 0 < density <= 1:
+        raise LotteryError(f"density = {density!r}: must be a fraction kept, above 0 and at most 1")
+    return max(1, round(density * weights))
+
+
 def density(mask: Mask) -> float:
-    """The share of weights kept, in [0, 1]."""
+    """The share of weights kept, in [0, 1].
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> masks.density({"weight": torch.tensor([True, False, False, False])})
+    0.25
+    """
     kept = _flat(mask)
     return int(kept.count_nonzero()) / kept.numel()
 
 
 def per_layer(mask: Mask) -> "pd.DataFrame":
-    """A row for each layer: its name, shape, number of weights, number and share of those kept."""
+    """A row for each layer: its name, shape, number of weights, number and share of those kept.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> masks.per_layer({"weight": torch.eye(4, dtype=torch.bool)})
+        layer   shape  weights  kept  density
+    0  weight  (4, 4)       16     4     0.25
+    """
     import pandas as pd  # takes as long as all else that a search imports beside torch
 
     rows = [(name, tuple(m.shape), m.numel(), int(m.count_nonzero())) for name, m in mask.items()]
@@ -106,10 +153,21 @@ def per_layer(mask: Mask) -> "pd.DataFrame":
     return table.assign(density=table.kept / table.weights)
 
 
+@overload
+def overlap(a: Mask, b: Mask, per_layer: Literal[False] = False) -> float: ...
+@overload
+def overlap(a: Mask, b: Mask, per_layer: Literal[True]) -> dict[str, float]: ...
 def overlap(a: Mask, b: Mask, per_layer: bool = False) -> float | dict[str, float]:
     """Jaccard index ``|A ∩ B| / |A ∪ B|`` of the two sets of kept weights, 1 if both are empty; or layer -> its index.
 
     LotteryError if the masks do not cover the same weights.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> a = {"weight": torch.tensor([True, True, False])}
+    >>> b = {"weight": torch.tensor([True, False, False])}
+    >>> masks.overlap(a, b)
+    0.5
     """
     _require_same(a, b)
     if per_layer:
@@ -204,12 +262,6 @@ def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
 def _split(flat: Tensor, shapes: Shapes) -> Mask:
     parts = flat.split([math.prod(shape) for shape in shapes.values()])
     return {name: part.view(tuple(shape)) for (name, shape), part in zip(shapes.items(), parts)}
-
-
-def _count(density: float, weights: int) -> int:
-    if not 0 < density <= 1:
-        raise LotteryError(f"density = {density!r}: must be a fraction kept, above 0 and at most 1")
-    return max(1, round(density * weights))
 
 
 def _refuse_nan(scores: Mapping[str, Tensor]) -> None:

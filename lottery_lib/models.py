@@ -8,6 +8,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,14 @@ def create(name: str, num_classes: int, in_shape: tuple[int, int, int], seed: in
     It maps N images of shape ``in_shape`` = (channels, height, width) to logits (N, num_classes). ``width``
     multiplies the number of channels or units of every hidden layer. The global random state is left as it was.
     LotteryError if the name is unknown, a number is out of range, or the images are too small for the network.
+
+    >>> import torch
+    >>> import lottery_lib as lottery
+    >>> model = lottery.models.create("resnet20", num_classes=10, in_shape=(3, 32, 32))
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    269722
+    >>> model(torch.zeros(4, 3, 32, 32)).shape
+    torch.Size([4, 10])
     """
     if name not in _NETWORKS:
         raise LotteryError(f"unknown model {name!r}{hint(name, NAMES)}")
@@ -42,7 +51,8 @@ def create(name: str, num_classes: int, in_shape: tuple[int, int, int], seed: in
 
 
 def _perceptron(hidden: list[int], num_classes: int, in_shape: tuple[int, int, int]) -> nn.Module:
-    layers, before = OrderedDict(flatten=nn.Flatten()), math.prod(in_shape)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    before = math.prod(in_shape)
     for i, units in enumerate(hidden, start=1):
         layers.update({f"fc{i}": nn.Linear(before, units), f"relu{i}": nn.ReLU(inplace=True)})
         before = units
@@ -50,7 +60,7 @@ def _perceptron(hidden: list[int], num_classes: int, in_shape: tuple[int, int, i
     return nn.Sequential(layers)
 
 
-def _vgg(channels: list[int | str], num_classes: int, in_shape: tuple[int, int, int]) -> nn.Module:
+def _vgg(channels: list[Any], num_classes: int, in_shape: tuple[int, int, int]) -> nn.Module:
     """3x3 convolutions with BN and ReLU, a 2x2 max-pooling at each "M", the mean over pixels, one linear layer."""
     features = make_layers(channels, batch_norm=True)
     features[0] = nn.Conv2d(in_shape[0], channels[0], 3, padding=1)  # torchvision's has three input channels
@@ -70,8 +80,12 @@ def _resnet(
 ) -> nn.Module:
     """A stem of channels[0], then a stage of ``blocks`` blocks for each further entry, every stage after the first at
     half the size; parameters are named as torchvision's. ``shortcut`` builds what joins blocks of unlike shape."""
-    layers = OrderedDict(conv1=_conv(in_shape[0], channels[0], 3, 2 if min(in_shape[1:]) >= 64 else 1))
-    norm = OrderedDict(bn1=nn.BatchNorm2d(channels[-1 if block is PreActivation else 0]), relu=nn.ReLU(inplace=True))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=_conv(in_shape[0], channels[0], 3, 2 if min(in_shape[1:]) >= 64 else 1)
+    )
+    norm: OrderedDict[str, nn.Module] = OrderedDict(
+        bn1=nn.BatchNorm2d(channels[-1 if block is PreActivation else 0]), relu=nn.ReLU(inplace=True)
+    )
     if block is not PreActivation:
         layers.update(norm)
     before = channels[0]
@@ -129,7 +143,7 @@ def _conv(inplanes: int, planes: int, size: int, stride: int = 1) -> nn.Conv2d:
 
 
 # name -> (builder, hidden channels or units at width 1, least height and width of the images)
-_NETWORKS = {
+_NETWORKS: dict[str, tuple[Callable[..., nn.Module], list[Any], int]] = {
     "logistic": (_perceptron, [], 1),
     "lenet-300-100": (_perceptron, [300, 100], 1),
     "conv-small": (_vgg, [32, "M", 64, "M", 128, "M"], 8),

@@ -9,6 +9,7 @@ differentiable on the box, so projected gradient replaces subgradients; on m ≥
 import math
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,10 +59,10 @@ def _scale(regularizer: Regularizer) -> float:
 class L1(Regularizer):
     """r(m) = m: the same pull on every entry, 1."""
 
-    def raw(self, m):
+    def raw(self, m: Tensor) -> Tensor:
         return m
 
-    def raw_slope(self, m):
+    def raw_slope(self, m: Tensor) -> Tensor:
         return torch.ones_like(m)
 
 
@@ -71,13 +72,13 @@ class Log(Regularizer):
 
     eps: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(self.eps > 0, "eps", self.eps, "> 0")
 
-    def raw(self, m):
+    def raw(self, m: Tensor) -> Tensor:
         return torch.log1p(m / self.eps)
 
-    def raw_slope(self, m):
+    def raw_slope(self, m: Tensor) -> Tensor:
         return (m + self.eps).reciprocal()
 
 
@@ -88,13 +89,13 @@ class Lp(Regularizer):
     p: float = 0.5
     DELTA = 1e-3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(0 < self.p < 1, "p", self.p, "between 0 and 1, both excluded")
 
-    def raw(self, m):
+    def raw(self, m: Tensor) -> Tensor:
         return self.DELTA**self.p * torch.expm1(self.p * torch.log1p(m / self.DELTA))  # exactly 0 at 0
 
-    def raw_slope(self, m):
+    def raw_slope(self, m: Tensor) -> Tensor:
         return self.p * (m + self.DELTA) ** (self.p - 1)
 
 
@@ -107,14 +108,14 @@ class MCP(Regularizer):
 
     gamma: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(self.gamma >= 1, "gamma", self.gamma, "≥ 1")
 
-    def raw(self, m):
+    def raw(self, m: Tensor) -> Tensor:
         inside = m.clamp(max=self.gamma)
         return inside - inside**2 / (2 * self.gamma)
 
-    def raw_slope(self, m):
+    def raw_slope(self, m: Tensor) -> Tensor:
         return (1 - m / self.gamma).clamp(min=0)
 
 
@@ -124,13 +125,13 @@ class Exponential(Regularizer):
 
     s: float = 0.2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(self.s > 0, "s", self.s, "> 0")
 
-    def raw(self, m):
+    def raw(self, m: Tensor) -> Tensor:
         return -torch.expm1(-m / self.s)
 
-    def raw_slope(self, m):
+    def raw_slope(self, m: Tensor) -> Tensor:
         return torch.exp(-m / self.s) / self.s
 
 
@@ -142,10 +143,16 @@ def create(name: str, shape: float | None = None) -> Regularizer:
 
     Raises:
         LotteryError: an unknown name, a shape out of its range, or a shape for ℓ1, which has none.
+
+    >>> import torch
+    >>> import lottery_lib as lottery
+    >>> log = lottery.regularizers.create("log", shape=0.1)
+    >>> log.value(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([0.0000, 0.7472, 1.0000])
     """
     if name not in REGULARIZERS:
         raise LotteryError(f"unknown regulariser {name!r}{hint(name, REGULARIZERS)}")
-    cls = REGULARIZERS[name]
+    cls: type[Any] = REGULARIZERS[name]
     if shape is None:
         return cls()
     if not fields(cls):

@@ -6,6 +6,7 @@ the network, the addresses of its weights never change, and any ``nn.Module`` wi
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Parameterization:
 
     def __init__(self, model: nn.Module, names: Sequence[str] = ()):
         self.names = list(names)
-        self.weights = [model.get_parameter(name) for name in self.names]
+        self.weights: list[Tensor] = [model.get_parameter(name) for name in self.names]
         self.leaves = self.weights
 
     def advance(self, fraction: float) -> None:
@@ -66,10 +67,11 @@ class FixedMask(Parameterization):
             torch._foreach_mul_(self.weights, self.mask)
             torch._foreach_add_(self.weights, 0.0)  # −0 to 0: a ticket's weights have the same bits, so its file serves
 
-    def pull_back(self):
-        torch._foreach_mul_([w.grad for w in self.weights], self.mask)
+    def pull_back(self) -> None:
+        gradients: list[Any] = [w.grad for w in self.weights]  # not None: the loop has asked
+        torch._foreach_mul_(gradients, self.mask)
 
-    def state(self):
+    def state(self) -> dict[str, Tensor]:
         return self._named("mask", self.mask)
 
 
@@ -91,42 +93,48 @@ class RelaxedMask(Parameterization):
         self.m = [_like(w, torch.ones(()) if within is None else within[n]) for n, w in zip(self.names, self.weights)]
         self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
         self.leaves = self.theta
-        every = self.weights, self.theta, self.m
         # On a CPU one tensor after the other, which then stays in its cache; on a GPU together, by few kernels.
-        self._parts = [every] if self.m[0].is_cuda else [([w], [theta], [m]) for w, theta, m in zip(*every)]
+        count, size = len(self.m), len(self.m) if self.m[0].is_cuda else 1
+        self._parts = [slice(first, first + size) for first in range(0, count, size)]
         self.push_forward()
 
     @torch.no_grad()
-    def pull_back(self):
-        for weights, thetas, masks in self._parts:
-            gradients = [w.grad for w in weights]
+    def pull_back(self) -> None:
+        for part in self._parts:
+            thetas, masks = self.theta[part], self.m[part]
+            gradients: list[Any] = [w.grad for w in self.weights[part]]
             mask_gradients = torch._foreach_mul(thetas, gradients)
             torch._foreach_mul_(gradients, masks)  # in place: now ∂L/∂θ, before m moves
             for theta, gradient in zip(thetas, gradients):
                 theta.grad = gradient
-            torch._foreach_add_(mask_gradients, [self.regularizer.gradient(m) for m in masks], alpha=self.lam)
+            self._penalize(part, mask_gradients)
             torch._foreach_add_(masks, mask_gradients, alpha=-self.mask_lr)
             torch._foreach_clamp_min_(masks, 0.0)
             torch._foreach_clamp_max_(masks, 1.0)
 
+    def _penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
+        """Add the penalty's pull to θ⊙G of these tensors, in place."""
+        torch._foreach_add_(mask_gradients, [self.regularizer.gradient(m) for m in self.m[part]], alpha=self.lam)
+
     @torch.no_grad()
-    def push_forward(self):
+    def push_forward(self) -> None:
         for w, m, theta in zip(self.weights, self.m, self.theta):
             torch.mul(m, theta, out=w)
 
-    def state(self):
+    def state(self) -> dict[str, Tensor]:
         return self._named("m", self.m) | self._named("theta", self.theta)
 
-    def load(self, state):
+    def load(self, state: dict[str, Tensor]) -> None:
         with torch.no_grad():
             super().load(state)
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"regularizer": repr(self.regularizer), "lam": self.lam, "mask_lr": self.mask_lr}
 
-    def metrics(self):
-        alive = sum((m > 0).sum() for m in self.m) / sum(m.numel() for m in self.m)
-        return {"density": alive, "penalty": self.lam * sum(self.regularizer.penalty(m) for m in self.m)}
+    def metrics(self) -> dict[str, Tensor]:
+        alive: Any = sum((m > 0).sum() for m in self.m)
+        penalty: Any = sum(self.regularizer.penalty(m) for m in self.m)
+        return {"density": alive / sum(m.numel() for m in self.m), "penalty": self.lam * penalty}
 
 
 def _like(weight: Tensor, values: Tensor) -> Tensor:

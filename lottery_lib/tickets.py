@@ -43,6 +43,17 @@ class Ticket:
       seed must give. So ``dataclasses.replace(ticket, rewind=None, seed=s)`` is the same ticket in a small file.
 
     LotteryError if mask, state and architecture do not belong together, or there is neither a state nor a seed.
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.2))
+    >>> ticket.save("ticket.safetensors")
+    >>> lottery.Ticket.load("ticket.safetensors")
+    Ticket(density=0.2, layers=3, search_epochs=0)
+    >>> ticket.apply(model)
+    >>> int((model.fc1.weight != 0).sum()) == int(ticket.mask["fc1.weight"].sum())
+    True
     """
 
     mask: Mask
@@ -56,7 +67,7 @@ class Ticket:
     info: dict = field(default_factory=dict)
     state_sha256: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         masks.validate(self.mask, self.architecture["layout"])
         if self.rewind is None and (self.seed is None or self.architecture["created"] is None):
             raise LotteryError("a ticket needs the state it rewinds to, or the seed of a model made by models.create")
@@ -87,7 +98,8 @@ class Ticket:
             return self.rewind
         from lottery_lib import models  # which need torchvision; other tickets do without
 
-        state = models.create(**self.architecture["created"], seed=self.seed).state_dict()
+        seed: Any = self.seed  # there is one: without a state, a ticket needs it
+        state = models.create(**self.architecture["created"], seed=seed).state_dict()
         if self.state_sha256 not in (None, _sha256(state)):
             raise LotteryError(
                 f"seed {self.seed} does not give the initial state that this ticket was found with; it needs that seed "
@@ -161,6 +173,12 @@ def to_state_dict(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[s
     """A copy of a model's state (or of a given one) with 0 where ``mask`` prunes, under all names of a tied weight.
 
     Its tensors are dense: it loads into the plain model and runs no faster. LotteryError as ``masks.validate``.
+
+    >>> import torch
+    >>> from lottery_lib import to_state_dict
+    >>> mask = {"weight": torch.tensor([[True, False, True]])}
+    >>> to_state_dict({"weight": torch.tensor([[1.0, 2.0, 3.0]])}, mask)
+    {'weight': tensor([[1., 0., 3.]])}
     """
     state = _state(model)
     masks.validate(mask, masks.shapes(state))
@@ -172,7 +190,16 @@ def to_state_dict(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[s
 def to_prune(model: nn.Module, mask: Mask) -> None:
     """Hand ``mask`` over to ``torch.nn.utils.prune``, in place: each weight becomes ``weight_orig`` and the buffer
     ``weight_mask``, multiplied when its own module runs; so it is not for training ``nn.MultiheadAttention``, which
-    reads the weight of its ``out_proj`` without running it. Dense kernels again. LotteryError as ``masks.validate``."""
+    reads the weight of its ``out_proj`` without running it. Dense kernels again. LotteryError as ``masks.validate``.
+
+    >>> import torch
+    >>> from lottery_lib import to_prune
+    >>> mask = {"weight": torch.tensor([[True, False, True]])}
+    >>> model = torch.nn.Linear(3, 1)
+    >>> to_prune(model, mask)
+    >>> model.weight_mask
+    tensor([[1., 0., 1.]])
+    """
     masks.validate(mask, model)
     kept = {model.get_parameter(name): m for name, m in mask.items()}
     for name, parameter in [*model.named_parameters(remove_duplicate=False)]:  # tied weights stay tied
@@ -186,6 +213,12 @@ def to_csr(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Ten
 
     A convolution's (out, in, height, width) is flattened to (out, in * height * width), the matrix that multiplies
     unfolded patches. LotteryError as ``masks.validate``.
+
+    >>> import torch
+    >>> from lottery_lib import to_csr
+    >>> mask = {"weight": torch.tensor([[True, False, True]])}
+    >>> to_csr({"weight": torch.tensor([[1.0, 2.0, 3.0]])}, mask)["weight"].values()
+    tensor([1., 3.])
     """
     state = to_state_dict(model, mask)
     return {name: state[name].reshape(len(state[name]), -1).to_sparse_csr() for name in mask}

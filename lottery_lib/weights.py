@@ -36,6 +36,14 @@ def prunable(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
     By default these are the weights of convolutions and linear layers; a network with convolutions keeps its last
     linear layer, the classifier, dense. For any other choice give ``names``. LotteryError if one is unknown or if
     nothing is left to mask.
+
+    >>> from torch import nn
+    >>> from lottery_lib import weights
+    >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(288, 10))
+    >>> weights.prunable(model)
+    ['0.weight']
+    >>> weights.prunable(model, names=["0.weight", "2.weight"])
+    ['0.weight', '2.weight']
     """
     parameters = [name for name, _ in model.named_parameters()]  # a shared parameter has one name here
     if names is None:

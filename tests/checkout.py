@@ -56,6 +56,7 @@ class Checkout:
         (root / "tiny-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1\n")
         (root / "tiny-1.dist-info" / "entry_points.txt").write_text(ENTRY)
         rows = [{"method": method, "density": densities} for method in ("random", "concave", "imp", "snip")]
+        rows[1]["lam"] = 1e-4  # two steps are too few for a search to set it
         (root / "workflow" / "grids").mkdir()
         (root / "workflow" / "grids" / "tiny.yaml").write_text(
             yaml.safe_dump({"protocol": "tiny", "over": {"seed": seeds}, "runs": rows})

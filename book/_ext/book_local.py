@@ -5,11 +5,15 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.rst import escape
+from sphinx.util.typing import stringify_annotation
 
 BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
@@ -60,6 +64,18 @@ def write_api(app, config):
             text = text.replace("\n```\n", "\n   :no-members:\n```\n\n```{tableofcontents}\n```\n")
         pages[Path(f"{name}.md")] = text.encode()
     hold(API, ".md", pages)
+
+
+def tell_fields(app, what, name, obj, options, lines):
+    """Show ``field: Annotated[int, "what it is"]`` of a config as its type and what it is; autodoc prints it whole."""
+    if not is_dataclass(obj):
+        return
+    types = app.env.temp_data.setdefault("annotations", {}).setdefault(name, {})  # where autodoc keeps them
+    told = {
+        field: kind for field, kind in get_type_hints(obj, include_extras=True).items() if hasattr(kind, "__metadata__")
+    }
+    types |= {field: stringify_annotation(kind.__origin__, "smart") for field, kind in told.items()}
+    lines += ["", *(f":param {field}: {escape(kind.__metadata__[0])}" for field, kind in told.items()), ""]
 
 
 def key_cache(app, config):
@@ -143,6 +159,7 @@ def setup(app):
     for prepare in (mirror_notebooks, write_api, key_cache, name_repository):
         app.connect("config-inited", prepare, priority=100)  # sphinx-external-toc looks for the pages at 900
     app.setup_extension("sphinx.ext.autosummary")
+    app.connect("autodoc-process-docstring", tell_fields)
     app.connect("env-get-outdated", lambda *_: ["api"])  # autosummary does not say what its tables depend on
     app.connect("builder-inited", copy_scripts)
     app.add_post_transform(StillPictures)

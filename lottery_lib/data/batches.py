@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lottery_lib.data.splits import Pair
 from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits
 from lottery_lib.randomness import generator
 
-Pairs = Iterable[tuple[Tensor, Tensor]]
+Pairs = Iterable[Pair]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +26,16 @@ class TensorSplit:
     def steps(self, batch_size: int) -> int:
         return len(self.inputs) // min(batch_size, len(self.inputs))
 
-    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Pair]:
         order = torch.from_numpy(generator(seed, epoch).permutation(len(self.inputs))).to(self.inputs.device)
         batch_size = min(batch_size, len(order))
         for rows in order[: self.steps(batch_size) * batch_size].split(batch_size):
             yield self.inputs[rows], self.labels[rows]
 
-    def in_order(self, batch_size: int = 1000) -> Iterator[tuple[Tensor, Tensor]]:
+    def in_order(self, batch_size: int = 1000) -> Iterator[Pair]:
         yield from zip(self.inputs.split(batch_size), self.labels.split(batch_size))
 
-    def sample(self) -> tuple[Tensor, Tensor]:
+    def sample(self) -> Pair:
         """What tells this data from other data: here all of it."""
         return self.inputs, self.labels
 
@@ -52,21 +53,21 @@ class IterableSplit:
 
     def steps(self, batch_size: int) -> int:
         try:
-            steps = len(self.source)
+            steps = len(self.source)  # type: ignore[arg-type]  # not every iterable has one
         except TypeError:
             steps = sum(1 for _ in self.source)
         if not steps:
             raise LotteryError("the iterable gives no batch of data; it must give at least one")
         return steps
 
-    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Pair]:
         return self.in_order()
 
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def in_order(self) -> Iterator[Pair]:
         for inputs, labels in self.source:
             yield inputs.to(self.device), labels.to(self.device)
 
-    def sample(self) -> tuple[Tensor, Tensor]:
+    def sample(self) -> Pair:
         """What tells this data from other data: here the first batch."""
         self.steps(1)
         return next(self.in_order())
@@ -83,18 +84,27 @@ class Batches:
     def fingerprint(self) -> str:
         """A hash of the tensors, or of the first batch and the number of batches, to tell data apart."""
         digest = hashlib.sha256()
-        for split in filter(None, (self.train, self.val)):
+        splits: Iterable[TensorSplit | IterableSplit] = filter(None, (self.train, self.val))
+        for split in splits:
             digest.update(f"{split.steps(1)} ".encode())
             for part in split.sample():
                 digest.update(bits(part))
         return digest.hexdigest()[:16]
 
 
-def own(train: Any, val: Any = None, device: str | torch.device = "cpu") -> Batches:
+def own(train: Pair | Pairs, val: Pair | Pairs | None = None, device: str | torch.device = "cpu") -> Batches:
     """A reader's data: each of ``train`` and ``val`` a pair of tensors (inputs, labels) or an iterable of such batches.
 
     Raises:
         LotteryError: a generator, which can be gone through only once, or tensors of different lengths.
+
+    >>> import torch
+    >>> import lottery_lib as lottery
+    >>> pair = torch.randn(100, 8), torch.randint(3, (100,))
+    >>> loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair), batch_size=40)
+    >>> data = lottery.own(pair, val=loader)
+    >>> data.train.steps(batch_size=32), [len(labels) for _, labels in data.val.in_order()]
+    (3, [40, 40, 20])
     """
     return Batches(_split(train, device), None if val is None else _split(val, device))
 

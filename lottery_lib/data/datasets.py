@@ -43,6 +43,11 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     scaled from 0..16 to 0..255) is split 70/10/20, and its test images are the same for every seed. Files lie in
     ``paths.data_dir()`` and are downloaded where there are none.
     LotteryError if the name is unknown, a file is damaged, or the download fails.
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> data.sizes, data.shape, data.classes
+    ({'train': 1258, 'val': 180, 'test': 359}, (1, 8, 8), 10)
     """
     if name not in NAMES:
         raise LotteryError(f"unknown data set {name!r}{hint(name, NAMES)}")
@@ -67,8 +72,13 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     def split(x: Tensor, y: Tensor, augment: bool = False) -> Split:
         return Split(x.to(device), y.to(device), mean, std, augment)
 
-    train, val = split(images[train], labels[train], name in AUGMENTED), split(images[val], labels[val])
-    return Data(name, int(labels.max()) + 1, train, val, split(test_images, test_labels))
+    return Data(
+        name,
+        classes=int(labels.max()) + 1,
+        train=split(images[train], labels[train], name in AUGMENTED),
+        val=split(images[val], labels[val]),
+        test=split(test_images, test_labels),
+    )
 
 
 def hold_out(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lottery_lib.data.splits import Pair
 from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits
 from lottery_lib.randomness import generator
@@ -41,9 +42,7 @@ class Split:
         """Batches in an epoch of training: the last, incomplete one is dropped, so that step counts are fixed."""
         return len(self) // batch_size
 
-    def batches(
-        self, batch_size: int, *, epoch: int = 0, seed: int = 0, augment: bool | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0, augment: bool | None = None) -> Iterator[Pair]:
         """One shuffled epoch of ``steps(batch_size)`` pairs: images (B, C, H, W) float32, normalised, and labels (B,).
 
         Order and augmentation depend on ``(seed, epoch)`` only. They are drawn for the whole epoch and copied to the
@@ -67,7 +66,7 @@ class Split:
                 inputs = self.inputs.index_select(0, rows)
             yield inputs, self.labels.index_select(0, rows)
 
-    def in_order(self, batch_size: int = 1000) -> Iterator[tuple[Tensor, Tensor]]:
+    def in_order(self, batch_size: int = 1000) -> Iterator[Pair]:
         """Every image once, in order and unaugmented, for evaluation; the last batch may be smaller."""
         if self.augment:  # a training split: its inputs are made batch by batch, so there are none to keep
             inputs = (normalize(images, self.mean, self.std) for images in self.images.split(batch_size))
@@ -94,7 +93,7 @@ class Data:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
-        return tuple(self.train.images.shape[1:])
+        return tuple(self.train.images.shape[1:])  # type: ignore[return-value]  # (N, C, H, W) but N
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -25,7 +25,7 @@ class Method:
     module: ModuleType | Any
     called: str  # in tables and figures; may name {regularizer} and {score}
     reads: tuple[str, ...] = TRAINED
-    defaults: Mapping[str, float] = field(default_factory=dict)  # of λ, the step of the mask, and such like
+    defaults: Callable[[float | None], Mapping[str, float]] = lambda lam: {}  # of fields left out, for a λ or none
     given: Mapping[str, Any] = field(default_factory=dict)  # to the module's Config, beside the run's fields
     ladder: bool = False  # its rounds are the protocol's densities; else as many as a run asks for
     # What, beside all settings but the density, decides the training of the n-th round; None: it trains in no rounds.
@@ -44,9 +44,12 @@ def _densities_so_far(config: Any, done: int) -> Hashable:
 
 
 def _mask(called: str, **more: Any) -> Method:
-    """A row of what begins with the search of a concave mask."""
-    defaults = {"lam": 1e-4, "mask_lr": 10.0}
-    shared = {"defaults": defaults, "decided_by": _densities_so_far, "moves_a_mask": True}
+    """A row of what begins with the search of a concave mask, which steers for its density if it is calibrated."""
+    shared = {
+        "defaults": lambda lam: {} if lam is None else {"mask_lr": 10.0},
+        "decided_by": lambda config, done: config.densities[: done + config.calibrated],
+        "moves_a_mask": True,
+    }
     return Method(concave, called, MASK, **shared, **more)
 
 
@@ -63,7 +66,7 @@ METHODS = {  # in the order of tables and legends
     "gradual": Method(gradual, "gradual magnitude", ("per_layer",), retraining="none"),
     "continuous": Method(
         continuous, "Continuous Sparsification", ("lam", "mask_lr", "start", "rounds", *TRAINED),
-        {"lam": 1e-8, "mask_lr": 1.0}, decided_by=lambda config, done: done, moves_a_mask=True,
+        lambda lam: {"lam": 1e-8, "mask_lr": 1.0}, decided_by=lambda config, done: done, moves_a_mask=True,
     ),
     "one-shot": _by_size("one-shot {score}", ("score",)),
     "snip": Method(saliency, "SNIP", given={"criterion": "snip"}),

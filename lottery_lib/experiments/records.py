@@ -22,7 +22,7 @@ from lottery_lib.provenance import provenance
 
 def name(config: Any) -> str:
     """``<protocol>-<8 hex digits>``, the hash taken over the config's non-default fields and the protocol's version."""
-    text = json.dumps({"version": config.version, **_changed(config)}, sort_keys=True)
+    text = json.dumps({"version": getattr(config, "edition", config.version), **_changed(config)}, sort_keys=True)
     return f"{config.protocol}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

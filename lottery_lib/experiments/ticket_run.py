@@ -12,6 +12,7 @@ from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments.catalogue import METHODS
+from lottery_lib.methods import calibration
 from lottery_lib.regularizers import REGULARIZERS
 from lottery_lib.tickets import Ticket
 from lottery_lib.training import speed
@@ -21,10 +22,9 @@ from lottery_lib.training.recipes import PRECISIONS, Recipe
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _by_method(nameless: float) -> Any:
-    """A field whose default is the method's. Its ``nameless`` value is no part of a run's name (``records.name``), and
-    stands in records of methods that do not read it."""
-    return field(default=None, metadata={"nameless": nameless})
+def _by_method(once: float, **metadata: float) -> Any:
+    """A field whose default is the method's; earlier records of methods that do not read it hold ``once``."""
+    return field(default=None, metadata={"once": once, **metadata})
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class TicketRun:
     seed: Annotated[int, "of initial weights, batches, and all that is drawn"] = 0
     regularizer: Annotated[str, f"penalty on the mask: {', '.join(REGULARIZERS)}"] = "log"
     eps: Annotated[float | None, "its shape parameter; none: its default"] = None
-    lam: Annotated[float | None, "λ of the mask; none: the method's default"] = _by_method(1e-4)
-    mask_lr: Annotated[float | None, "η_m, the mask's step size; none: the method's default"] = _by_method(10.0)
+    lam: Annotated[float | None, "λ of the mask; none: set by the search"] = _by_method(1e-4)
+    mask_lr: Annotated[float | None, "η_m, the mask's step size; none: likewise"] = _by_method(10.0, nameless=10.0)
     start: Annotated[float, "s₀ of Continuous Sparsification"] = 0.0
     alpha: Annotated[float | None, "keep m ≥ α instead of the density's share"] = None
     score: Annotated[Literal["magnitude", "increase"], "of one-shot pruning"] = "magnitude"
@@ -63,12 +63,13 @@ class TicketRun:
         if self.method not in METHODS:
             raise LotteryError(f"unknown method {self.method!r}{hint(self.method, METHODS)}")
         row, unread = METHODS[self.method], self.unread
+        defaults = row.defaults(self.lam)
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name in unread and value not in (item.default, item.metadata.get("nameless")):
+            if item.name in unread and value not in (item.default, item.metadata.get("once")):
                 raise LotteryError(f"{item.name} = {value!r}: {self.method} does not read it; leave it out")
             if item.name in unread or value is None:
-                object.__setattr__(self, item.name, row.defaults.get(item.name, item.default))
+                object.__setattr__(self, item.name, defaults.get(item.name, item.default))
         if (self.method == "dense") != (self.density == 1):
             raise LotteryError(f"density = {self.density!r}: must be 1 for the dense network and below 1 for a ticket")
         if self.rounds < 1 or self.seed < 0:
@@ -83,6 +84,16 @@ class TicketRun:
     def unread(self) -> frozenset[str]:
         """Fields that other methods read, and this one does not."""
         return frozenset(name for row in METHODS.values() for name in row.reads) - {*METHODS[self.method].reads}
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the search sets λ and η_m by itself."""
+        return "lam" in METHODS[self.method].reads and self.lam is None
+
+    @property
+    def edition(self) -> int | list[int]:
+        """What a run's name holds of versions: raised when the same fields would give other numbers."""
+        return [self.version, calibration.VERSION] if self.calibrated else self.version
 
     @property
     def training(self) -> Recipe:

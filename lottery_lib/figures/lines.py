@@ -27,7 +27,13 @@ LOOKS = {  # line -> its colour and style: methods that search without training 
     "mask, log: re-initialised": (BLUE, "--"),
 }
 MARKERS = {"-": "o", "--": "s", "-.": "D", ":": "v"}  # where there are points and no lines
-FORMS = {"per layer": "P", "early rewinding": "D", "in rounds": "^", "ε": "X"}  # the method's colour, another marker
+FORMS = {
+    "per layer": "P",
+    "early rewinding": "D",
+    "in rounds": "^",
+    "calibrated": "*",
+    "ε": "X",
+}  # the method's colour, another marker
 NOTHING = "no run on record has what this figure shows; put some on record with: lottery sweep GRID"
 
 
@@ -37,7 +43,8 @@ def look(called: str) -> dict:
     colour, style = LOOKS.get(base, (PURPLE, "--"))
     shown = {"color": colour, "ls": style, "marker": MARKERS[style], "mfc": colour if style == "-" else "none"}
     form = next((marker for word, marker in FORMS.items() if word in called.removeprefix(base or "")), None)
-    return shown | {"ls": (0, (7, 2)), "marker": form, "mfc": "none"} if form else shown
+    filled = colour if "calibrated" in called else "none"
+    return shown | {"ls": (0, (7, 2)), "marker": form, "mfc": filled} if form else shown
 
 
 def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:

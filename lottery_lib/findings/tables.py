@@ -59,13 +59,15 @@ def _runs(folder: Path, stamp: int | None) -> pd.DataFrame:
 def name(row: pd.Series) -> str:
     """What a run's line is called: its method, and what sets it apart from the method's plain form.
 
-    Rounds set apart a method that may do without; so do an ε other than the default, rewinding to an early epoch, and
-    one density for all layers.
+    A calibrated search and rounds set apart a method that may do without; so do an ε other than the default, rewinding
+    to an early epoch, and one density for all layers.
     """
     method = METHODS[row.method]
     called = method.name(row.regularizer, row.score)
     if pd.notna(row.eps) and row.eps not in vars(regularizers.create(row.regularizer)).values():
         called += f", ε = {row.eps:g}"
+    if "lam" in method.reads and pd.isna(row.lam):
+        called += ", calibrated"
     if "rounds" in method.reads and _given(row["rounds"]) > 1:
         called += ", in rounds"
     if _given(row.rewind_epoch):

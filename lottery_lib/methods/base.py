@@ -13,6 +13,7 @@ from lottery_lib.masks import Mask
 from lottery_lib.provenance import provenance
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket, architecture
+from lottery_lib.training.checkpoints import Loss
 from lottery_lib.training.loop import History, snapshot, train
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.weights import prunable
@@ -34,7 +35,7 @@ class SearchConfig:
     names: tuple[str, ...] | None = None  # parameters to mask; None: as prunable says
     allow_empty_layers: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.density <= 1:
             raise LotteryError(f"density = {self.density!r}: must lie in (0, 1], a fraction of the weights to keep")
         if not 0 <= self.rewind_epoch < self.recipe.epochs:
@@ -65,9 +66,10 @@ class Trainer:
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
-        config, span = self.config, {"start": self.config.rewind_epoch} | span
+        config = self.config
+        within: dict[str, Any] = {"start": config.rewind_epoch} | span
         history = train(
-            self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **span, **self.options
+            self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **within, **self.options
         )
         self.seconds += history.seconds
         return history
@@ -77,7 +79,7 @@ class Trainer:
         return prunable(self.model, self.config.names)
 
     @property
-    def loss(self):
+    def loss(self) -> Loss:
         return self.options.get("loss", cross_entropy)
 
     def rewind_state(self) -> dict[str, Tensor]:
@@ -96,8 +98,9 @@ class Trainer:
         return {name: self.model.get_parameter(name).detach().clone() for name in self.names}
 
     def ticket(
-        self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, trained: bool = False, **more: Any
-    ) -> Ticket:
+        self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, trained: bool = False,
+        info: dict[str, Any] | None = None, **more: Any,
+    ) -> Ticket:  # fmt: skip
         """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``."""
         if not self.config.allow_empty_layers:
             masks.check_no_empty_layer(mask)
@@ -109,7 +112,7 @@ class Trainer:
             architecture=architecture(self.model),
             search_epochs=search_epochs,
             seed=self.config.seed,
-            info={"seconds": self.seconds, "trained": trained},
+            info={"seconds": self.seconds, "trained": trained, **(info or {})},
             **more,
         )
         found.apply(self.model)
@@ -130,6 +133,14 @@ def retrain(
 
     ``options`` are ``train``'s: loss, work, progress. A ticket whose
     weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.2))
+    >>> history = lottery.retrain(model, data, ticket, lottery.Recipe(epochs=2))
+    >>> lottery.masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask})
+    0.2
     """
     ticket.apply(model)
     if ticket.info.get("trained"):

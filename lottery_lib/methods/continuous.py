@@ -26,7 +26,7 @@ class Config(SearchConfig):
     lam: float = 1e-8  # weight of Σσ(βs)
     mask_lr: float = 1.0  # step size of s
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("lam", "mask_lr"):
             if not getattr(self, name) >= 0:
@@ -43,38 +43,48 @@ class SigmoidMask(Parameterization):
         self.leaves, self.lam, self.mask_lr, self.beta = self.theta, lam, mask_lr, 1.0
 
     @torch.no_grad()
-    def advance(self, fraction):
+    def advance(self, fraction: float) -> None:
         self.beta = HOTTEST**fraction
         self.push_forward()
 
     @torch.no_grad()
-    def pull_back(self):
+    def pull_back(self) -> None:
         for w, s, theta in zip(self.weights, self.s, self.theta):
+            gradient: Any = w.grad  # not None: the loop has asked
             gate = torch.sigmoid(self.beta * s)
-            theta.grad = gate * w.grad
-            s -= self.mask_lr * (theta * w.grad + self.lam) * self.beta * gate * (1 - gate)
+            theta.grad = gate * gradient
+            s -= self.mask_lr * (theta * gradient + self.lam) * self.beta * gate * (1 - gate)
 
     @torch.no_grad()
-    def push_forward(self):
+    def push_forward(self) -> None:
         for w, s, theta in zip(self.weights, self.s, self.theta):
             torch.mul(torch.sigmoid(self.beta * s), theta, out=w)
 
-    def state(self):
+    def state(self) -> dict[str, Tensor]:
         return self._named("s", self.s) | self._named("theta", self.theta)
 
-    def load(self, state):
+    def load(self, state: dict[str, Tensor]) -> None:
         with torch.no_grad():
             super().load(state)
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"lam": self.lam, "mask_lr": self.mask_lr}
 
-    def metrics(self):
-        return {"density": sum((s > 0).sum() for s in self.s) / sum(s.numel() for s in self.s)}
+    def metrics(self) -> dict[str, Tensor]:
+        alive: Any = sum((s > 0).sum() for s in self.s)
+        return {"density": alive / sum(s.numel() for s in self.s)}
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by Continuous Sparsification; ``options`` as in ``train`` (loss, work, progress)."""
+    """A ticket by Continuous Sparsification; ``options`` as in ``train`` (loss, work, progress).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = lottery.continuous.Config(density=0.1, recipe=lottery.Recipe(epochs=2))
+    >>> lottery.continuous.search(model, data, config)
+    Ticket(density=0.1, layers=3, search_epochs=2)
+    """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lottery_lib import masks
 from lottery_lib.data.splits import TrainingData
@@ -25,7 +25,7 @@ BEGIN, END, UPDATES = 0.1, 0.7, 50  # pruned in 50 steps between these shares of
 class Config(SearchConfig):
     length: int = 2  # of the one training, in recipes
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.length < 1 or self.rounds or self.rewind_epoch:
             raise LotteryError("gradual pruning is one training: length must be ≥ 1, without rounds and rewind_epoch")
@@ -38,7 +38,7 @@ class GradualMask(FixedMask):
         super().__init__(model, masks.ones(model, names))
         self.target, self.by_layer, self.done = config.density, config.per_layer, torch.zeros((), dtype=torch.int64)
 
-    def advance(self, fraction):
+    def advance(self, fraction: float) -> None:
         update = int(UPDATES * min(max((fraction - BEGIN) / (END - BEGIN), 0), 1))
         if update > self.done:
             self.done.fill_(update)
@@ -50,7 +50,7 @@ class GradualMask(FixedMask):
                     old.copy_(mask[name])
                 torch._foreach_mul_(self.weights, self.mask)
 
-    def push_forward(self):  # momentum of what has just been pruned still moves it
+    def push_forward(self) -> None:  # momentum of what has just been pruned still moves it
         with torch.no_grad():
             torch._foreach_mul_(self.weights, self.mask)
 
@@ -58,18 +58,27 @@ class GradualMask(FixedMask):
     def boolean(self) -> masks.Mask:
         return {name: mask.bool() for name, mask in zip(self.names, self.mask)}
 
-    def state(self):
+    def state(self) -> dict[str, Tensor]:
         return super().state() | {"done": self.done}
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"density": self.target, "per_layer": self.by_layer}
 
-    def metrics(self):
-        return {"density": sum(m.sum() for m in self.mask) / sum(m.numel() for m in self.mask)}
+    def metrics(self) -> dict[str, Tensor]:
+        kept: Any = sum(m.sum() for m in self.mask)
+        return {"density": kept / sum(m.numel() for m in self.mask)}
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A pruned and trained network as a ticket; ``options`` as in ``train`` (loss, work, progress)."""
+    """A pruned and trained network as a ticket; ``options`` as in ``train`` (loss, work, progress).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = lottery.gradual.Config(density=0.1, recipe=lottery.Recipe(epochs=2))
+    >>> lottery.gradual.search(model, data, config)
+    Ticket(density=0.1, layers=3, search_epochs=4)
+    """
     recipe = replace(config.recipe, epochs=config.recipe.epochs * config.length)
     trainer = Trainer(model, data, replace(config, recipe=recipe, length=1), options)
     rule = GradualMask(model, trainer.names, config)

@@ -28,14 +28,22 @@ class Config(SearchConfig):
     score: str = "magnitude"
     rewind_weights: bool = True  # False: learning-rate rewinding, the weights stay as trained (Renda et al. 2020)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.score not in SCORES:
             raise LotteryError(f"unknown score {self.score!r}; known: {', '.join(SCORES)}")
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by magnitude; ``options`` as in ``train`` (loss, work, progress)."""
+    """A ticket by magnitude; ``options`` as in ``train`` (loss, work, progress).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = lottery.magnitude.Config(density=0.1, recipe=lottery.Recipe(epochs=2))
+    >>> lottery.magnitude.search(model, data, config)
+    Ticket(density=0.1, layers=3, search_epochs=2)
+    """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)

@@ -1,16 +1,17 @@
 """Pruning at initialisation, without training: SNIP, GraSP and SynFlow."""
 
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lottery_lib import masks
-from lottery_lib.data.splits import TrainingData
+from lottery_lib.data.splits import Pair, TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.randomness import seeded
@@ -26,7 +27,7 @@ class Config(SearchConfig):
     criterion: str = "snip"
     batches: int = 8  # of training data that SNIP and GraSP see; SynFlow sees none
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.criterion not in CRITERIA:
             raise LotteryError(f"unknown criterion {self.criterion!r}; known: {', '.join(CRITERIA)}")
@@ -35,7 +36,15 @@ class Config(SearchConfig):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by the saliency of initial weights; ``options`` as in ``train`` (loss, work, progress)."""
+    """A ticket by the saliency of initial weights; ``options`` as in ``train`` (loss, work, progress).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = lottery.saliency.Config(density=0.1, criterion="snip")
+    >>> lottery.saliency.search(model, data, config)
+    Ticket(density=0.1, layers=3, search_epochs=0)
+    """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     with seeded(next(model.parameters()).device, config.seed):  # dropout
@@ -60,7 +69,7 @@ def grasp(trainer: Trainer) -> masks.Mask:
         with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
             value = trainer.loss(trainer.model(inputs) / TEMPERATURE, labels)
         second = torch.autograd.grad(value, weights, create_graph=True)
-        inner = sum((g * h).sum() for g, h in zip(first, second))
+        inner: Any = sum((g * h).sum() for g, h in zip(first, second))
         for product, more in zip(products, torch.autograd.grad(inner, weights)):
             product += more
     return _keep(trainer, {name: (w * p).detach() for name, w, p in zip(trainer.names, weights, products)})
@@ -93,8 +102,8 @@ def synflow(trainer: Trainer) -> masks.Mask:
 CRITERIA = {"snip": snip, "grasp": grasp, "synflow": synflow}
 
 
-def _batches(trainer: Trainer):
-    split, config = trainer.data.train, trainer.config
+def _batches(trainer: Trainer) -> Iterator[Pair]:
+    split, config = trainer.data.train, cast(Config, trainer.config)
     return islice(split.batches(config.recipe.batch_size, epoch=0, seed=config.seed), config.batches)
 
 

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.files import bits, whole
@@ -36,13 +37,17 @@ class Checkpoint:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{identity}.safetensors"
 
-    def save(self, model: nn.Module, rule: Parameterization, optimizer, history: list[dict], complete: bool) -> None:
+    def save(
+        self, model: nn.Module, rule: Parameterization, optimizer: Optimizer, history: list[dict], complete: bool
+    ) -> None:
         """Write what ``resume`` needs; once ``complete``, what the training has led to is enough."""
         if distributed.first():
             self._write(model, rule, optimizer, history, complete)
         distributed.barrier()
 
-    def _write(self, model: nn.Module, rule: Parameterization, optimizer, history: list[dict], complete: bool) -> None:
+    def _write(
+        self, model: nn.Module, rule: Parameterization, optimizer: Optimizer, history: list[dict], complete: bool
+    ) -> None:
         tensors = _prefixed("model", model.state_dict()) | _prefixed("rule", rule.state())
         if not complete:
             tensors |= _prefixed("optimizer", _optimizer_tensors(optimizer))
@@ -51,7 +56,7 @@ class Checkpoint:
         with whole(self.path) as unfinished:
             save_file(contiguous, unfinished, {"history": text, "checksum": _checksum(contiguous, text)})
 
-    def resume(self, model: nn.Module, rule: Parameterization, optimizer) -> list[dict] | None:
+    def resume(self, model: nn.Module, rule: Parameterization, optimizer: Optimizer) -> list[dict] | None:
         """Load what is there and return its history; None if there is nothing whole."""
         try:
             with safe_open(self.path, "pt") as stored:
@@ -82,12 +87,12 @@ def identity(
     return digest.hexdigest()[:24]
 
 
-def _optimizer_tensors(optimizer) -> dict[str, Tensor]:
+def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
     return {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items() if value is not None}
 
 
-def _load_optimizer_tensors(optimizer, tensors: dict[str, Tensor]) -> None:
+def _load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     state = optimizer.state_dict()
     for name, tensor in tensors.items():
         index, key = name.split(".")

@@ -6,6 +6,7 @@ checkpoint there, and a training that is complete is never repeated.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def train(
     Raises:
         LotteryError: the loss is no longer finite, ``start`` and ``stop`` lie outside the recipe, there is no batch,
             or a weight under the mask gets no gradient.
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> history = lottery.train(model, data, lottery.Recipe(epochs=2))
+    >>> sorted(history.epochs[-1])
+    ['epoch', 'loss', 'seconds', 'val_accuracy', 'val_loss']
     """
     stop = recipe.epochs if stop is None else stop
     if not 0 <= start <= stop <= recipe.epochs:
@@ -77,10 +85,11 @@ def train(
     history = (checkpoint.resume(model, rule, optimizer) if checkpoint else None) or []
 
     steps = data.train.steps(recipe.batch_size)
-    forward = distributed.parallel(model)
+    network = distributed.parallel(model)
+    forward: Callable[[Tensor], Tensor] = network
     if recipe.fast:
         speed.keep_freed_memory()
-        forward = speed.forward(forward, (stop - start) * steps)
+        forward = speed.forward(network, (stop - start) * steps)
     silent = not (progress and distributed.first())
     bar = tqdm(total=(stop - start) * steps, initial=len(history) * steps, disable=silent, unit="step")
     for epoch in range(start + len(history), stop):
@@ -121,10 +130,19 @@ def train(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: TrainingSplit, loss: Loss = cross_entropy) -> dict[str, float]:
-    """Mean loss over a split, and accuracy in percent for classes (labels that lack dimension 1 of the outputs)."""
+    """Mean loss over a split, and accuracy in percent for classes (labels that lack dimension 1 of the outputs).
+
+    >>> import torch
+    >>> import lottery_lib as lottery
+    >>> data = lottery.own((torch.eye(4), torch.tensor([0, 1, 2, 2])))
+    >>> lottery.evaluate(torch.nn.Identity(), data.train)["accuracy"]
+    75.0
+    """
     training = model.training
     model.eval()
-    losses, hits, images, labelled = 0.0, 0, 0, 0
+    losses: Tensor | float = 0.0
+    hits: Tensor | int = 0
+    images, labelled = 0, 0
     for inputs, labels in split.in_order():
         outputs = model(inputs)
         losses = losses + loss(outputs, labels) * len(inputs)

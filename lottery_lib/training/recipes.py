@@ -17,7 +17,13 @@ PRECISIONS = ("fp32", "bf16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; LotteryError if a value is out of its range."""
+    """How a network is trained; LotteryError if a value is out of its range.
+
+    >>> import lottery_lib as lottery
+    >>> recipe = lottery.Recipe(epochs=20, lr=0.1, schedule="linear")
+    >>> [recipe.lr_at(fraction) for fraction in (0, 0.5, 1)]
+    [0.1, 0.05, 0.0]
+    """
 
     epochs: int = 10
     batch_size: int = 128
@@ -30,7 +36,7 @@ class Recipe:
     precision: str = "fp32"  # bf16: forward and backward under autocast; weights and masks stay fp32
     fast: bool = True  # compiled where that pays (``speed``); False: as written, to compare with
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr"):
             if not getattr(self, name) > 0:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be > 0")

@@ -64,7 +64,8 @@ class Compiled:
     """A compiled model for batches of the first one's shape; any other shape, a last short batch, goes uncompiled."""
 
     def __init__(self, model: nn.Module):
-        self.model, self.shape = model, None
+        self.model = model
+        self.shape: torch.Size | None = None
         self.compiled = torch.compile(model, dynamic=False)
 
     def __call__(self, inputs: Tensor) -> Tensor:

@@ -148,6 +148,7 @@ def on_record() -> dict[str, Task]:
         called = tables.label(protocol, model, dataset, rows.reduced.any())
         task = Task(called, dense=next(iter(dense), None), imp=imp)
         concave = rows[(rows.method == "concave") & (rows["rounds"] == 1) & ~rows.per_layer.astype(bool)]
+        concave = concave[concave.lam.notna()]  # a calibrated search has no λ to choose
         searches = concave.run.map(lambda run: replace(_config(whole[run]), seed=0))
         for _, runs in concave.groupby(searches, sort=False):
             task.layers = _layers(whole[runs.run.iloc[0]], "weights")

@@ -29,6 +29,12 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 CHAPTERS = sorted(
     p.relative_to(NOTEBOOKS).as_posix() for p in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
 )
+FOLDERS = {f"lottery_lib.{p.parent.name}" for p in ROOT.glob("lottery_lib/*/__init__.py")}
+MODULES = FOLDERS | {
+    p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    for p in ROOT.glob("lottery_lib/**/*.py")
+    if p.name not in ("__init__.py", "cli.py")  # the command line has --help
+}
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -56,22 +62,15 @@ def test_table_of_contents_lists_every_notebook():
     assert re.findall(r"file: notebooks/(\S+)", toc) == [name.removesuffix(".ipynb") for name in CHAPTERS] != []
 
 
-def modules(wanted):
-    found = {p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for p in ROOT.glob("lottery_lib/**/*.py")}
-    found -= {"lottery_lib.__init__", "lottery_lib.cli"}  # the overview, and --help
-    return sorted(name.removesuffix(".__init__") for name in found if wanted(name))
-
-
 def test_every_module_has_one_page_that_the_table_of_contents_reaches(tmp_path, monkeypatch):
     parsing = pytest.importorskip("sphinx_external_toc.parsing")
     write = runpy.run_path(str(ROOT / "book" / "_ext" / "book_local.py"))["write_api"]
     monkeypatch.setitem(write.__globals__, "API", tmp_path / "api")
     write(None, None)
-    pages = {p.relative_to(tmp_path).with_suffix("").as_posix(): p.read_text() for p in tmp_path.rglob("*.md")}
-    documented = {page: re.findall(r"automodule:: (\S+)", text) for page, text in pages.items()}
-    assert sorted(sum(documented.values(), [])) == modules(lambda name: True)
-    folders = [name for page, names in documented.items() for name in names if ":no-members:" in pages[page]]
-    assert sorted(folders) == modules(lambda name: name.endswith("__init__"))
+    pages = {p.relative_to(tmp_path).with_suffix("").as_posix(): p.read_text("utf-8") for p in tmp_path.rglob("*.md")}
+    documented = {name: page for page, text in pages.items() for name in re.findall(r"automodule:: (\S+)", text)}
+    assert sorted(documented) == sorted(MODULES) and sorted(documented.values()) == sorted(pages)
+    assert {name for name in MODULES if ":no-members:" in pages[documented[name]]} == FOLDERS
 
     contents = parsing.parse_toc_yaml(ROOT / "book" / "_toc.yml")
     listed = [name for name in contents if name.startswith("api/")]
@@ -85,7 +84,7 @@ def test_overview_links_every_public_name_and_every_module():
     assert [name.rpartition(".")[2] for name in public] == lottery_lib.__all__
     for name in public:
         assert pkgutil.resolve_name(name) is getattr(lottery_lib, name.rpartition(".")[2])
-    assert sorted(re.findall(r"^   (lottery_lib\S+)$", text, re.MULTILINE)) == modules(lambda name: True)
+    assert sorted(re.findall(r"^   (lottery_lib\S+)$", text, re.MULTILINE)) == sorted(MODULES)
 
 
 @pytest.mark.parametrize("words", [["check"], ["format", "--check"]], ids=" ".join)

@@ -67,7 +67,7 @@ ISSUED = """run protocol reduced dataset model method regularizer eps lam alpha 
     torch_version commit""".split()
 CONFIGS = {
     "concave": Brief(density=0.4, lam=2e-3, eps=0.2, alpha=0.5, seed=1),
-    "shuffled": Brief("shuffled", density=0.2),
+    "shuffled": Brief("shuffled", density=0.2, lam=1e-4),
     "continuous": Brief("continuous", density=0.2, lam=1e-8, mask_lr=1.0, start=-0.1),
     "one-shot": Brief("one-shot", density=0.2, score="increase"),
     "dense": Brief("dense", 1.0),

@@ -26,7 +26,11 @@ RELAXED = ("concave", "continuous")
 
 
 def tiny(method="concave", **fields):
-    return Tiny(method, **{"density": 1.0 if method == "dense" else 0.2} | fields)
+    """With a λ, where the method would else set it on the way, which takes more than a few steps."""
+    given = {"density": 1.0 if method == "dense" else 0.2}
+    if method in ("concave", "shuffled", "reinitialised"):
+        given["lam"] = 1e-4
+    return Tiny(method, **given | fields)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +232,7 @@ def test_seeds_differ(made):
         ({"eps": 0.0}, "eps = 0.0: must be > 0"),
         ({"regularizer": "l1", "eps": 0.1}, "regulariser 'l1' has no shape parameter; leave out 0.1"),
         ({"lam": -1.0}, "lam = -1.0: must be ≥ 0"),
-        ({"method": "shuffled", "mask_lr": -1.0}, "mask_lr = -1.0: must be ≥ 0"),
+        ({"method": "shuffled", "lam": 1.0, "mask_lr": -1.0}, "mask_lr = -1.0: must be ≥ 0"),
         ({"alpha": 2.0}, "alpha = 2.0: must lie in (0, 1]"),
         ({"method": "one-shot", "score": "size"}, "unknown score 'size'; known: magnitude, increase"),
         ({"precision": "fp16"}, "unknown precision 'fp16'; did you mean 'bf16'?"),
@@ -237,6 +241,14 @@ def test_seeds_differ(made):
         ({"method": "snip", "regularizer": "mcp"}, "regularizer = 'mcp': snip does not read it; leave it out"),
         ({"score": "increase"}, "score = 'increase': concave does not read it; leave it out"),
         ({"start": -0.1}, "start = -0.1: concave does not read it; leave it out"),
+        (
+            {"mask_lr": 3.0},
+            "mask_lr = 3.0: needs a lam; without one the search sets both for one density over all layers",
+        ),
+        (
+            {"per_layer": True},
+            "per_layer = True: needs a lam; without one the search sets both for one density over all layers",
+        ),
     ],
 )
 def test_a_bad_config_is_refused_in_one_sentence(given, sentence):
@@ -268,7 +280,8 @@ def test_the_search_is_told_what_the_run_says():
 @pytest.mark.parametrize(
     "config, name",
     [
-        (LeNet(), "lenet-c3aa9744"),
+        (LeNet(seed=2, lam=5.8e-5, density=0.01), "lenet-7a7acc62"),
+        (LeNet("continuous", 0.2, lam=1e-8, mask_lr=1.0, start=-0.1), "lenet-d049fd9c"),
         (LeNet("dense", 1.0), "lenet-3593e338"),
         (LeNet("imp", 0.01, seed=3), "lenet-c883e9ee"),
         (LeNet(regularizer="l1", lam=2.8e-5), "lenet-a0e55e69"),
@@ -285,7 +298,8 @@ def test_a_field_that_is_not_read_is_as_in_earlier_records():
 
 
 def test_a_method_has_its_own_defaults():
-    assert (tiny().lam, tiny().mask_lr) == (1e-4, 10.0)
+    assert (tiny(lam=1.0).lam, tiny(lam=1.0).mask_lr) == (1.0, 10.0)
+    assert (Tiny().lam, Tiny().mask_lr) == (None, None) and Tiny().calibrated and not tiny().calibrated
     assert (tiny("continuous").lam, tiny("continuous").mask_lr) == (1e-8, 1.0)
     assert records.name(tiny("continuous")) == records.name(tiny("continuous", lam=1e-8, mask_lr=1.0))
 
@@ -298,7 +312,7 @@ def test_every_field_that_a_method_reads_changes_the_name():
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(LeNet)}
     for method, row in METHODS.items():
-        least = LeNet(method, 1 if method == "dense" else 0.2)
+        least = LeNet(method, 1 if method == "dense" else 0.2, lam=2.0 if "lam" in row.reads else None)
         ignored = {"method", *least.unread} | ({"density"} if method == "dense" else set())
         changed = [{name: value} for name, value in other.items() if name not in ignored]
         assert {*row.reads} <= {name for each in changed for name in each}
