@@ -7,14 +7,21 @@ differentiable on the box, so projected gradient replaces subgradients; on m ≥
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lottery_lib.errors import LotteryError, hint
+
+RULES: dict[str, Callable[[float], bool]] = {
+    "> 0": lambda shape: shape > 0,
+    "≥ 1": lambda shape: shape >= 1,
+    "between 0 and 1, both excluded": lambda shape: 0 < shape < 1,
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,14 @@ class Regularizer:
 
     ``value`` and ``gradient`` take m ≥ 0 of any shape and return r(m) and r'(m) of the same shape.
     """
+
+    RULE: ClassVar[str] = "> 0"  # for its shape, one of ``RULES``
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not (math.isfinite(value) and RULES[self.RULE](value)):
+                raise LotteryError(f"{item.name} = {value!r}: must be {self.RULE}")
 
     def raw(self, m: Tensor) -> Tensor:
         raise NotImplementedError
@@ -72,9 +87,6 @@ class Log(Regularizer):
 
     eps: float = 0.1
 
-    def __post_init__(self) -> None:
-        _require(self.eps > 0, "eps", self.eps, "> 0")
-
     def raw(self, m: Tensor) -> Tensor:
         return torch.log1p(m / self.eps)
 
@@ -88,9 +100,7 @@ class Lp(Regularizer):
 
     p: float = 0.5
     DELTA = 1e-3
-
-    def __post_init__(self) -> None:
-        _require(0 < self.p < 1, "p", self.p, "between 0 and 1, both excluded")
+    RULE = "between 0 and 1, both excluded"
 
     def raw(self, m: Tensor) -> Tensor:
         return self.DELTA**self.p * torch.expm1(self.p * torch.log1p(m / self.DELTA))  # exactly 0 at 0
@@ -107,9 +117,7 @@ class MCP(Regularizer):
     """
 
     gamma: float = 1.0
-
-    def __post_init__(self) -> None:
-        _require(self.gamma >= 1, "gamma", self.gamma, "≥ 1")
+    RULE = "≥ 1"
 
     def raw(self, m: Tensor) -> Tensor:
         inside = m.clamp(max=self.gamma)
@@ -124,9 +132,6 @@ class Exponential(Regularizer):
     """r(m) ∝ 1 − exp(−m/s) (Bradley & Mangasarian 1998); s → 0 is ℓ0."""
 
     s: float = 0.2
-
-    def __post_init__(self) -> None:
-        _require(self.s > 0, "s", self.s, "> 0")
 
     def raw(self, m: Tensor) -> Tensor:
         return -torch.expm1(-m / self.s)
@@ -158,8 +163,3 @@ def create(name: str, shape: float | None = None) -> Regularizer:
     if not fields(cls):
         raise LotteryError(f"regulariser {name!r} has no shape parameter; leave out {shape!r}")
     return cls(shape)
-
-
-def _require(holds: bool, name: str, value: float, rule: str) -> None:
-    if not (math.isfinite(value) and holds):
-        raise LotteryError(f"{name} = {value!r}: must be {rule}")

@@ -41,6 +41,7 @@ class Parameterization:
         """Tensors that a checkpoint must hold beside the model's own; ``load`` takes them back."""
         return {}
 
+    @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
         for key, tensor in self.state().items():
             tensor.copy_(state[key])
@@ -123,10 +124,6 @@ class RelaxedMask(Parameterization):
 
     def state(self) -> dict[str, Tensor]:
         return self._named("m", self.m) | self._named("theta", self.theta)
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            super().load(state)
 
     def describe(self) -> dict:
         return {"regularizer": repr(self.regularizer), "lam": self.lam, "mask_lr": self.mask_lr}

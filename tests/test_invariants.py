@@ -29,7 +29,7 @@ from toy import (
     search_and_retrain,
     timeless,
     watched,
-)
+)  # fmt: skip
 
 from lottery_lib import masks, regularizers, weights
 from lottery_lib.data import batches, images

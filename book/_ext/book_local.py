@@ -23,6 +23,7 @@ MENDED = {  # what screen readers stumble over in the theme's pages -> better
     r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"': r"\1",  # its text says more
     r'(<i class="theme-switch [^>]*?) title="[^"]*"': r"\1",  # the button around it has a name
     r'(<summary) aria-label="Toggle hidden content"': r"\1",
+    r'<summary>(?=<span class="toctree-toggle)': '<summary><span class="visually-hidden">pages below</span>',
     r'role="list" (?=class="citation-list")| role="doc-biblioentry"': "",
 }
 SOURCE, MIRROR = ROOT / "notebooks", BOOK / "notebooks"

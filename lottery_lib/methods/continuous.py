@@ -63,10 +63,6 @@ class SigmoidMask(Parameterization):
     def state(self) -> dict[str, Tensor]:
         return self._named("s", self.s) | self._named("theta", self.theta)
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            super().load(state)
-
     def describe(self) -> dict:
         return {"lam": self.lam, "mask_lr": self.mask_lr}
 
@@ -81,9 +77,9 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
     >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> config = lottery.continuous.Config(density=0.1, recipe=lottery.Recipe(epochs=2))
-    >>> lottery.continuous.search(model, data, config)
-    Ticket(density=0.1, layers=3, search_epochs=2)
+    >>> ticket = lottery.continuous.search(model, data, lottery.continuous.Config(start=-0.05, density=0.1))
+    >>> ticket
+    Ticket(density=0.1, layers=3, search_epochs=10)
     """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()

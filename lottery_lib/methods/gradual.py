@@ -75,8 +75,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
     >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> config = lottery.gradual.Config(density=0.1, recipe=lottery.Recipe(epochs=2))
-    >>> lottery.gradual.search(model, data, config)
+    >>> lottery.gradual.search(model, data, lottery.gradual.Config(density=0.1, recipe=lottery.Recipe(epochs=2)))
     Ticket(density=0.1, layers=3, search_epochs=4)
     """
     recipe = replace(config.recipe, epochs=config.recipe.epochs * config.length)

@@ -35,14 +35,14 @@ class Config(SearchConfig):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by magnitude; ``options`` as in ``train`` (loss, work, progress).
+    """A ticket by magnitude; ``options`` as in ``train`` (loss, work, progress). In rounds it is IMP:
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
     >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> config = lottery.magnitude.Config(density=0.1, recipe=lottery.Recipe(epochs=2))
+    >>> config = lottery.magnitude.Config(density=0.2, rounds=(0.5, 0.2), recipe=lottery.Recipe(epochs=2))
     >>> lottery.magnitude.search(model, data, config)
-    Ticket(density=0.1, layers=3, search_epochs=2)
+    Ticket(density=0.2, layers=3, search_epochs=4)
     """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()

@@ -11,19 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss
-from toy import (
-    RECIPE,
-    Dropping,
-    convnet,
-    copied,
-    digits,
-    find,
-    lenet,
-    noise,
-    perceptron,
-    same_bits,
-    timeless,
-)  # fmt: skip
+from toy import RECIPE, Dropping, convnet, copied, digits, find, lenet, noise, perceptron, same_bits, timeless
 
 from lottery_lib import masks, randomness, regularizers, weights
 from lottery_lib.data import batches
