@@ -92,7 +92,7 @@ class TicketRun:
 
     @property
     def edition(self) -> int | list[int]:
-        """What a run's name holds of versions: raised when the same fields would give other numbers."""
+        """What a run's name holds of versions, raised when the same fields would give other numbers."""
         return [self.version, calibration.VERSION] if self.calibrated else self.version
 
     @property

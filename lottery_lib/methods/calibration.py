@@ -26,7 +26,7 @@ from lottery_lib.relaxation import RelaxedMask
 
 VERSION = 1  # raised when the same search would set other values
 STEEP = Log()  # the shape of the penalty at the end, whatever it was before: a linear one would open no gap
-TINY = 1e-12  # the least support that η answers to
+LEAST, TINY = 0.05, 1e-12  # η answers to no smaller support: a share of their mean size, and where there are none
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,14 @@ class CalibratedMask(RelaxedMask):
         m, support = _flat(self.m), _flat(self.opposed).div_(-(1 - (1 - self.memory) ** (self.step - 1)))
         if done <= plan.follow or not self.mask_lr:
             last = min(self.kept, max(1, round(plan.reach_within * len(m))))
-            self.mask_lr = plan.reach / (self.steps * max(_kth_largest(support, last), TINY))
+            least = max(LEAST * float(support.abs().mean()), TINY)
+            self.mask_lr = plan.reach / (self.steps * max(_kth_largest(support, last), least))
         left = self.steps - self.step + 1
         ahead = max(plan.landing * self.steps - self.step, min(plan.horizon * self.steps, left), every)
         need = support.add_((m - plan.alpha) / (self.mask_lr * ahead))
         half_way = (m + plan.alpha) / 2
         if done < plan.settling:
-            self.lam = max(0.0, _kth_largest(need / self.regularizer.gradient(half_way), self.kept))
+            self.lam = _kth_largest(need / self.regularizer.gradient(half_way), self.kept)
             return
         at_alpha = STEEP.slope(plan.alpha)
         if not self.steepness:

@@ -1,4 +1,4 @@
-"""The sanity experiment of ``lottery_lib.logistic``, running in the reader's browser."""
+"""The sanity experiment of ``experiments.logistic``, running in the reader's browser."""
 
 import matplotlib as mpl
 import numpy as np
