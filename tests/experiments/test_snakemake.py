@@ -39,9 +39,10 @@ def test_there_is_no_job_without_a_run_to_make_and_the_others_keep_their_names(r
 def test_one_process_at_a_time(root):
     code = f"""import sys; sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from lottery_lib import paths, workflow
+from lottery_lib import paths
+from lottery_lib.experiments import snakemake
 paths.WORK = Path({str(paths.WORK)!r})
-held = workflow.lock(); print("held", flush=True); input()"""
+held = snakemake.lock(); print("held", flush=True); input()"""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
         assert other.stdout.readline() == "held\n"
