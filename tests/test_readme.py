@@ -26,7 +26,7 @@ class Transformer(nn.Module):
 
 
 def texts():
-    return torch.randint(20, (64, 8)), torch.randint(3, (64,))
+    return torch.randint(20, (640, 8)), torch.randint(3, (640,))
 
 
 def transformer():
@@ -57,7 +57,7 @@ def test_the_example_runs(example, given, tmp_path, monkeypatch):
     exec(example, found)
 
     ticket = tickets.Ticket.load("ticket.safetensors")
-    assert ticket.density == pytest.approx(0.2, abs=1e-3) and ticket.search_epochs == 10
+    assert ticket.density == pytest.approx(0.2, rel=0.02) and ticket.search_epochs == 10
     for name, tensor in ticket.rewind.items():
         torch.testing.assert_close(tensor, initial[name], rtol=0, atol=0)
     assert masks.digest(ticket.mask) == masks.digest(found["ticket"].mask)
