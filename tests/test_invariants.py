@@ -34,6 +34,7 @@ from toy import (
 from lottery_lib import masks, regularizers, weights
 from lottery_lib.data import batches, images
 from lottery_lib.methods import base, continuous, gradual
+from lottery_lib.methods.calibration import CalibratedMask
 from lottery_lib.relaxation import FixedMask, RelaxedMask
 from lottery_lib.training import recipes
 from lottery_lib.training.loop import train
@@ -239,6 +240,7 @@ RULES = {
     "dense": lambda model: None,
     "fixed": lambda model: FixedMask(model, masks.random(model, 0.3, 0)),
     "relaxed": relaxed,
+    "calibrated": lambda model: CalibratedMask(model, weights.prunable(model), regularizers.Log(), 200, steps=36),
     "sigmoid": sigmoid,
     "gradual": lambda model: gradual.GradualMask(model, weights.prunable(model), gradual.Config(density=0.1)),
 }

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from toy import copied, digits, lenet, same_bits
+from toy import digits, lenet
 
 from lottery_lib import masks, models
 from lottery_lib.data import batches
@@ -96,44 +96,6 @@ def test_what_the_search_set_is_in_its_history():
     assert first["mask_lr"] == pytest.approx(history.epochs[2]["mask_lr"], rel=1) and first["density"] == 1
 
 
-def test_a_search_broken_off_in_any_epoch_ends_in_the_same_bits(tmp_path):
-    recipe = Recipe(epochs=6, batch_size=64)
-
-    def run(work=None, stop=None):
-        model = lenet()
-        rule = CalibratedMask(model, prunable(model), Log(), 1000, 6 * 19)
-        if stop is None:
-            train(model, digits(), recipe, parameterization=rule, work=work)
-        else:
-            kill(model, rule, work, stop)
-        return copied(model.state_dict()) | copied(rule.state())
-
-    def kill(model, rule, work, stop):
-        data, original = digits(), digits().train.batches
-
-        class Stop(Exception): ...
-
-        class Train:
-            def __getattr__(self, name):
-                return getattr(data.train, name)
-
-            def batches(self, size, *, epoch, seed):
-                for number, batch in enumerate(original(size, epoch=epoch, seed=seed)):
-                    if epoch == stop and number == 7:
-                        raise Stop
-                    yield batch
-
-        broken = type("Broken", (), {"train": Train(), "val": data.val, "fingerprint": data.fingerprint})()
-        with pytest.raises(Stop):
-            train(model, broken, recipe, parameterization=rule, work=work)
-
-    whole = run()
-    for stop in (1, 3, 5):
-        work = tmp_path / str(stop)
-        run(work, stop)
-        assert same_bits(run(work), whole)
-
-
 # Where it cannot be.
 
 
@@ -172,4 +134,4 @@ def test_gap():
 
 
 def test_the_plan_is_the_same_for_every_network():
-    assert Calibration() == Calibration(0.1, 0.7, 0.1, 0.01, 0.1, 0.08, 0.65, 0.08, 0.85, 20.0, 200)
+    assert Calibration() == Calibration(0.1, 0.7, 0.02, 0.01, 0.1, 0.08, 0.65, 0.08, 0.85, 20.0, 200)

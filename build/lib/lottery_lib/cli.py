@@ -1,0 +1,183 @@
+"""The command line: one function a subcommand. What a subcommand needs it imports itself, so that --help is quick."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from lottery_lib.errors import LotteryError
+
+
+class Group(TyperGroup):
+    """Turns the user's errors into one line on stderr and an exit code; the programmer's keep their traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `lottery ... | head`, which click ends quietly
+            raise
+        except (LotteryError, OSError) as error:
+            text = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error
+            typer.echo(f"error: {text}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+Pairs = Annotated[
+    list[str] | None, typer.Option("-p", "--param", metavar="NAME=VALUE", help="Set a parameter; repeatable.")
+]
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+@app.callback()
+def lottery():
+    """Winning tickets by concave mask regularisation: a rerunnable reproduction of arXiv 2501.11135."""
+
+
+@app.command()
+def notebook(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Stem in notebooks/, its beginning, or a path.")
+    ] = None,
+    pairs: Pairs = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Executed notebook.  [default: _build/runs/<stem>.ipynb]")
+    ] = None,
+    help_params: Annotated[bool, typer.Option("--help-params", help="Print its parameters and stop.")] = False,
+):
+    """Run a notebook with checked parameters, or list them all."""
+    from lottery_lib import notebooks
+
+    if name is None and (pairs or out):
+        raise typer.BadParameter("NAME says which notebook to run; without it, only the notebooks are listed")
+    if name is None:
+        _table(notebooks.titles().items())
+    elif help_params:
+        found = notebooks.parameters(notebooks.find(name))
+        _table((key, p.annotation, repr(p.default), p.comment) for key, p in found.items())
+    else:
+        typer.echo(f"wrote {notebooks.shown(notebooks.run(name, pairs or [], out))}")
+
+
+class Train(TyperCommand):
+    """Its help ends with the parameters of every protocol."""
+
+    def format_epilog(self, ctx, formatter):
+        from lottery_lib.experiments import params, protocols
+
+        told: set[tuple[str, str]] = set()
+        for name, (config, _) in protocols.PROTOCOLS.items():
+            rows = params.described(config)
+            lines = [(f"{key}: {kind}", f"{note}  [default: {default}]") for key, kind, default, note in rows]
+            known = told.intersection(lines)
+            with formatter.section(f"Parameters of {name}{', beside those above' if known else ''}"):
+                formatter.write_dl([line for line in lines if line not in told] or [("none", "")])
+            told.update(lines)
+
+
+@app.command(cls=Train)
+def train(
+    protocol: Annotated[
+        str, typer.Argument(metavar="PROTOCOL", help="What to run: one of those whose parameters stand below.")
+    ],
+    pairs: Pairs = None,
+):
+    """Make a record in results/, unless it is there already; on several devices under torchrun."""
+    from lottery_lib import notebooks
+    from lottery_lib.experiments import params, protocols
+    from lottery_lib.training import distributed
+
+    config = params.from_pairs(protocols.config_class(protocol), pairs or [])
+    with distributed.joined():
+        folder = protocols.train(config, progress=sys.stderr.isatty())
+        if distributed.first():
+            typer.echo(f"record: {notebooks.shown(folder)}")
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(metavar="GRID", help="A file in workflow/grids/, without its ending.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is left to run.")] = False,
+    engine: Annotated[str, typer.Option(help="loop, or snakemake with jobs side by side.")] = "loop",
+    part: Annotated[
+        str | None, typer.Option(metavar="I/N", help="loop: of N processes side by side, this is the I-th.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="loop: start no run that will not end in time, as in 9m.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="snakemake: one of workflow/profiles/.  [default: local]")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="snakemake: how many to use.  [default: all]")] = None,
+    target: Annotated[str | None, typer.Option(help="snakemake: runs, table, figures, book.  [default: table]")] = None,
+):
+    """Put a grid on record, in order; what is there already is passed over, and a run that fails stops no other."""
+    from lottery_lib import errors
+    from lottery_lib.experiments import records, snakemake, sweeps
+
+    engines = {
+        "loop": (sweeps.run, {"part": part, "budget": budget}),
+        "snakemake": (snakemake.run, {"profile": profile, "cores": cores, "target": target}),
+    }
+    if engine not in engines:
+        raise LotteryError(f"unknown engine {engine!r}{errors.hint(engine, engines)}")
+    for other, (_, options) in engines.items():
+        if other != engine and (given := [key for key, value in options.items() if value is not None]):
+            raise LotteryError(f"--{given[0]} is for --engine {other}, not for {engine}")
+    run, options = engines[engine]
+    failed = run(name, dry_run=dry_run, **{key: value for key, value in options.items() if value is not None})
+    for config, reason in failed.items():
+        typer.echo(f"failed: {records.command(config)}: {reason}", err=True)
+    if failed:
+        raise LotteryError(f"{len(failed)} runs failed; the reasons stand above")
+
+
+@app.command()
+def table():
+    """Write results/table.csv, one row for each ticket run on record."""
+    from lottery_lib import notebooks, paths
+    from lottery_lib.findings import tables
+
+    found, target = tables.runs(), paths.RESULTS / "table.csv"
+    unfinished = target.with_suffix(f".{os.getpid()}")
+    try:
+        found.to_csv(unfinished, index=False)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    typer.echo(f"wrote {notebooks.shown(target)}: {len(found)} runs")
+
+
+@app.command()
+def figure():
+    """Draw every figure in figures/ from the records."""
+    from lottery_lib import notebooks
+    from lottery_lib.figures import gallery
+
+    for path in gallery.draw_all():
+        typer.echo(f"wrote {notebooks.shown(path)}")
+
+
+@app.command()
+def claims(write: Annotated[bool, typer.Option("--write", help="Renew the table in README.md.")] = False):
+    """Print the claims and what the records say of them."""
+    from lottery_lib import paths
+    from lottery_lib.findings import claims
+
+    found = claims.load()
+    if write:
+        readme = paths.ROOT / "README.md"
+        readme.write_text(claims.with_table(readme.read_text("utf-8"), found), "utf-8")
+    _table((claim.id, claim.qualified(), claim.verdict.finding if claim.verdict else claim.text) for claim in found)
+
+
+def _table(rows):
+    """Print rows of texts in aligned columns."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

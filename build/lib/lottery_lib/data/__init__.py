@@ -1,0 +1,1 @@
+"""Data as training wants it: a reader's own (``batches``), or the experiments' (``datasets``, as ``images``)."""

@@ -1,0 +1,67 @@
+"""Grids of runs: files in ``workflow/grids``, checked and expanded, in order of priority."""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import yaml
+
+from lottery_lib import paths
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments import params, protocols
+
+
+def grid(name: str) -> list[list[Any]]:
+    """The configs of ``workflow/grids/<name>.yaml`` in order of priority, in groups that share trainings.
+
+    The file names a protocol, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of a config,
+    where a list stands for each of its values. A row, once for each combination of ``over``, is a group.
+    LotteryError if there is no such grid, or something in it is wrong.
+    """
+    known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
+    if name not in known:
+        raise LotteryError(f"there is no grid {name!r}{hint(name, known)}")
+    try:
+        content = yaml.load(known[name].read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):
+            raise LotteryError("must hold protocol, over and runs, and nothing else")
+        config, over, runs = protocols.config_class(content["protocol"]), content["over"], content["runs"]
+        if not (isinstance(over, dict) and isinstance(runs, list) and all(isinstance(row, dict) for row in runs)):
+            raise LotteryError("over must map fields to values, and runs must list such maps")
+        rows = itertools.product(_expanded(over), runs)
+        groups = [[_parsed(config, fixed | run) for run in _expanded(row)] for fixed, row in rows]
+        if not any(groups):
+            raise LotteryError("holds no runs; give runs at least one row, and over no empty list")
+        return groups
+    except (LotteryError, yaml.YAMLError) as reason:
+        raise LotteryError(f"grid {name!r}: {' '.join(str(reason).split())}") from reason
+
+
+def _parsed(config: type, row: dict[str, Any]) -> Any:
+    return params.from_pairs(config, [f"{name}={value}" for name, value in row.items()])
+
+
+def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One dict for every combination of the listed values, the last key fastest."""
+    values = [value if isinstance(value, list) else [value] for value in row.values()]
+    return (dict(zip(row, combination)) for combination in itertools.product(*values))
+
+
+def groups_of(part: str) -> slice:
+    """Of a grid's groups, those of ``I/N``, the I-th of N processes side by side, or those from I to N, ``I-N``.
+
+    LotteryError unless 1 ≤ I ≤ N.
+    """
+    found = re.fullmatch(r"(\d+)([/-])(\d+)", part)
+    first, last = (int(found[1]), int(found[3])) if found else (0, 0)
+    if not 1 <= first <= last:
+        raise LotteryError(f"part {part!r}: must be I/N, as in 1/2, or the groups I-N, as in 3-5, with 1 ≤ I ≤ N")
+    return slice(first - 1, None, last) if found[2] == "/" else slice(first - 1, last)
+
+
+def command(protocols: Iterable[str]) -> str:
+    """What puts the grids of these protocols on record."""
+    grids = {path.stem: yaml.safe_load(path.read_text("utf-8"))["protocol"] for path in paths.GRIDS.glob("*.yaml")}
+    made = [f"lottery sweep {grid}" for grid, protocol in sorted(grids.items()) if protocol in protocols]
+    return " && ".join(made or [f"lottery train {protocol}" for protocol in protocols])

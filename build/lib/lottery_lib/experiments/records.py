@@ -1,0 +1,109 @@
+"""Where results lie: ``results/<run>/record.json`` and, beside it, ``arrays.npz``. Written once, by one rename.
+
+A run's name is its protocol and a hash of what differs from the protocol's defaults, so that a field added later with
+its old behaviour as default renames nothing. Everything downstream (tables, figures, notebooks) reads these folders.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from lottery_lib import paths
+from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import params
+from lottery_lib.provenance import provenance
+
+
+def name(config: Any) -> str:
+    """``<protocol>-<8 hex digits>``, the hash taken over the config's non-default fields and the protocol's version."""
+    text = json.dumps({"version": getattr(config, "edition", config.version), **_changed(config)}, sort_keys=True)
+    return f"{config.protocol}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def folder(config: Any) -> Path:
+    return paths.RESULTS / name(config)
+
+
+def exists(config: Any) -> bool:
+    return (folder(config) / "record.json").exists()
+
+
+def write(config: Any, record: dict, arrays: dict[str, np.ndarray]) -> Path:
+    """Put a finished run on record, with its provenance; returns its folder. A record that is there already stays.
+
+    Raises:
+        LotteryError: the results folder cannot be written to.
+    """
+    final = folder(config)
+    if exists(config):
+        return final
+    try:
+        paths.RESULTS.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=paths.RESULTS))
+        try:
+            whole = {"run": final.name, "protocol": config.protocol, **record, "provenance": provenance()}
+            (unfinished / "record.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            np.savez_compressed(unfinished / "arrays.npz", **arrays)
+            unfinished.chmod(0o755)
+            unfinished.rename(final)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    except OSError as reason:
+        if exists(config):  # the same run, finished elsewhere in the meantime
+            return final
+        raise LotteryError(f"cannot write the record {final}: {reason.strerror}; make its folder writable") from reason
+    return final
+
+
+def read(config: Any) -> tuple[dict, dict[str, np.ndarray]]:
+    """The record of a finished run and its arrays.
+
+    Raises:
+        LotteryError: there is none, with the command that makes it.
+    """
+    if not exists(config):
+        raise LotteryError(f"no record {folder(config)}; make it with: {command(config)}")
+    return read_run(name(config))
+
+
+def read_run(run: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """The record of the run of that name, as the table of runs gives it, and its arrays."""
+    record = json.loads((paths.RESULTS / run / "record.json").read_text("utf-8"))
+    with np.load(paths.RESULTS / run / "arrays.npz") as stored:
+        return record, dict(stored)
+
+
+def read_all() -> list[dict]:
+    """Every record there is, without its arrays, in the order of the runs' names."""
+    finished = sorted(paths.RESULTS.glob("[!.]*/record.json"))  # a hidden folder is still being written
+    return [json.loads(path.read_text("utf-8")) for path in finished]
+
+
+def command(config: Any) -> str:
+    """The command that makes this record."""
+    pairs = (f"-p {key}={params.spelt(value)}" for key, value in _changed(config).items())
+    return " ".join(["lottery train", config.protocol, *pairs])
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """The non-default fields. Whole numbers have their field's type: so ``lam=1`` and ``lam=1.0`` are one run."""
+    types = params.field_types(type(config))
+    values = {f.name: value for f in fields(config) if (value := getattr(config, f.name)) not in _nameless(f)}
+    return {name: _typed(value, types[name]) for name, value in values.items()}
+
+
+def _nameless(item: Field) -> tuple[Any, ...]:
+    return item.default, item.metadata.get("nameless", item.default)
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    if isinstance(value, (int, float)) and value % 1 == 0:
+        return next((number(value) for number in (int, float) if number in (kind, *get_args(kind))), value)
+    return value

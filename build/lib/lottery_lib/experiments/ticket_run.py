@@ -1,0 +1,195 @@
+"""One run of a ticket protocol: find a ticket by a method, retrain it, and measure it. One flat, typed config a run."""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from lottery_lib import masks, methods, models, paths
+from lottery_lib.data import datasets
+from lottery_lib.data.images import Data
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments.catalogue import METHODS
+from lottery_lib.methods import calibration
+from lottery_lib.regularizers import REGULARIZERS
+from lottery_lib.tickets import Ticket
+from lottery_lib.training import speed
+from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.recipes import PRECISIONS, Recipe
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _by_method(once: float, **metadata: float) -> Any:
+    """A field whose default is the method's; earlier records of methods that do not read it hold ``once``."""
+    return field(default=None, metadata={"once": once, **metadata})
+
+
+@dataclass(frozen=True)
+class TicketRun:
+    """A run; a protocol subclasses it. LotteryError if a value is out of its range.
+
+    λ, η_m and the start of Continuous Sparsification are chosen on validation data for each density
+    (``tables.best``).
+    """
+
+    protocol: ClassVar[str]
+    version: ClassVar[int]  # raised when the same fields would give other numbers
+    reduced: ClassVar[bool]  # smaller than the full protocol of this data set and network
+    dataset: ClassVar[str]
+    model: ClassVar[str]
+    recipe: ClassVar[Recipe]
+    ladder: ClassVar[tuple[float, ...]]  # densities after each round of iterative magnitude pruning
+
+    method: Annotated[str, f"how the ticket is found: {', '.join(METHODS)}"] = "concave"
+    density: Annotated[float, "share of the weights to keep, in (0, 1]; 1 for dense"] = 0.05
+    seed: Annotated[int, "of initial weights, batches, and all that is drawn"] = 0
+    regularizer: Annotated[str, f"penalty on the mask: {', '.join(REGULARIZERS)}"] = "log"
+    eps: Annotated[float | None, "its shape parameter; none: its default"] = None
+    lam: Annotated[float | None, "λ of the mask; none: set by the search"] = _by_method(1e-4)
+    mask_lr: Annotated[float | None, "η_m, the mask's step size; none: likewise"] = _by_method(10.0, nameless=10.0)
+    start: Annotated[float, "s₀ of Continuous Sparsification"] = 0.0
+    alpha: Annotated[float | None, "keep m ≥ α instead of the density's share"] = None
+    score: Annotated[Literal["magnitude", "increase"], "of one-shot pruning"] = "magnitude"
+    rounds: Annotated[int, "of searching, thresholding and rewinding"] = 1
+    rewind_epoch: Annotated[int, "rewind to the weights after so many epochs; 0 is θ₀"] = 0
+    per_layer: Annotated[bool, "the same density in every layer"] = False
+    precision: Annotated[Literal["fp32", "bf16", "auto"], "auto: bf16 where the machine computes in it"] = "fp32"
+    fast: Annotated[bool, "false: in fp32 as written, uncompiled, to compare with"] = True
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise LotteryError(f"unknown method {self.method!r}{hint(self.method, METHODS)}")
+        row, unread = METHODS[self.method], self.unread
+        defaults = row.defaults(self.lam)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in unread and value not in (item.default, item.metadata.get("once")):
+                raise LotteryError(f"{item.name} = {value!r}: {self.method} does not read it; leave it out")
+            if item.name in unread or value is None:
+                object.__setattr__(self, item.name, defaults.get(item.name, item.default))
+        if (self.method == "dense") != (self.density == 1):
+            raise LotteryError(f"density = {self.density!r}: must be 1 for the dense network and below 1 for a ticket")
+        if self.rounds < 1 or self.seed < 0:
+            raise LotteryError(f"rounds = {self.rounds}, seed = {self.seed}: must be ≥ 1 and ≥ 0")
+        if row.ladder and self.density not in self.ladder:
+            raise LotteryError(f"density = {self.density!r}: {self.method} reaches {', '.join(map(str, self.ladder))}")
+        if self.precision not in (known := (*PRECISIONS, "auto")):
+            raise LotteryError(f"unknown precision {self.precision!r}{hint(self.precision, known)}")
+        self.search_config()  # checks the rest
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Fields that other methods read, and this one does not."""
+        return frozenset(name for row in METHODS.values() for name in row.reads) - {*METHODS[self.method].reads}
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the search sets λ and η_m by itself."""
+        return "lam" in METHODS[self.method].reads and self.lam is None
+
+    @property
+    def edition(self) -> int | list[int]:
+        """What a run's name holds of versions, raised when the same fields would give other numbers."""
+        return [self.version, calibration.VERSION] if self.calibrated else self.version
+
+    @property
+    def training(self) -> Recipe:
+        """The protocol's recipe as this run takes it, on this machine."""
+        chosen = speed.precision(self.precision, DEVICE) if self.fast else "fp32"
+        return replace(self.recipe, precision=chosen, fast=self.fast)
+
+    def search_config(self) -> methods.SearchConfig:
+        """The config of the method that searches; for a derived control that of the ticket it is made from."""
+        row = METHODS[self.method]
+        given = asdict(self) | {"recipe": self.training, "shape": self.eps} | row.given
+        given["rounds"] = self.round_densities if self.rounds_taken > 1 else ()
+        return row.module.Config(**{f.name: given[f.name] for f in fields(row.module.Config) if f.name in given})
+
+    @property
+    def round_densities(self) -> tuple[float, ...]:
+        """After each round of search, the ladder's where magnitude pruning takes as many, else of equal ratio."""
+        ladder = tuple(density for density in self.ladder if density >= self.density)
+        if METHODS[self.method].ladder or (self.rounds == len(ladder) and self.density in ladder):
+            return ladder
+        return methods.geometric(self.density, self.rounds)
+
+    @property
+    def rounds_taken(self) -> int:
+        return len(self.round_densities)
+
+
+def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
+    """Find the ticket, retrain it and measure it; the test split is read once, after the last epoch.
+
+    Returns the record and the arrays beside it: ``histogram`` (layers, bins) of the relaxed mask where there is one,
+    and, for seed 0, the ticket's ``mask`` packed to a bit a weight.
+    """
+    data, model = prepare(config)
+    options = {"work": paths.WORK, "progress": progress}
+    recipe = config.training
+    if config.method == "dense":
+        history, ticket = train(model, data, recipe, seed=config.seed, **options), None
+    else:
+        ticket = find(config, model, data, options)
+        history = methods.retrain(model, data, ticket, recipe, seed=config.seed, start=config.rewind_epoch, **options)
+    final = history.epochs[-1] if history.epochs else _validated(model, data)
+    search_epochs = ticket.search_epochs if ticket else 0
+    record = {
+        "config": asdict(config),
+        "reduced": config.reduced,
+        "dataset": config.dataset,
+        "images": data.sizes,
+        "model": config.model,
+        "recipe": asdict(recipe),
+        "rounds": config.rounds_taken if ticket else 0,
+        "density": ticket.density if ticket else 1.0,
+        "search_epochs": search_epochs,
+        "total_epochs": search_epochs + len(history.epochs),
+        "val_accuracy": final["val_accuracy"],
+        "test_accuracy": evaluate(model, data.test)["accuracy"],
+        "seconds": history.seconds + (ticket.info.get("seconds", 0.0) if ticket else 0.0),
+        "history": history.epochs,
+    }
+    return (record, {}) if ticket is None else (record | _described(ticket), _arrays(ticket, config.seed))
+
+
+def prepare(config: TicketRun) -> tuple[Data, nn.Module]:
+    """The data and the network of a run as they go into its search, on the device, laid out as it trains fastest."""
+    data = datasets.load(config.dataset, DEVICE)
+    layout = torch.channels_last if config.fast else torch.contiguous_format
+    model = models.create(config.model, num_classes=data.classes, in_shape=data.shape, seed=config.seed)
+    return data, model.to(DEVICE, memory_format=layout)
+
+
+def find(config: TicketRun, model: nn.Module, data: Data, options: dict[str, Any]) -> Ticket:
+    """The ticket of a run; ``model`` is left rewound and pruned."""
+    row = METHODS[config.method]
+    ticket = row.module.search(model, data, config.search_config(), **options)
+    return row.control(ticket, model, config.seed) if row.control else ticket
+
+
+def _validated(model: nn.Module, data: Data) -> dict[str, float]:
+    return {f"val_{key}": value for key, value in evaluate(model, data.val).items()}
+
+
+def _described(ticket: Ticket) -> dict:
+    layers = masks.per_layer(ticket.mask)
+    described = {
+        "layers": layers.assign(shape=layers["shape"].map(list)).to_dict("records"),
+        "mask_sha256": masks.digest(ticket.mask),
+    }
+    if ticket.relaxed:
+        described["bimodality"] = masks.bimodality(ticket.relaxed)
+    return described
+
+
+def _arrays(ticket: Ticket, seed: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    if ticket.relaxed:
+        arrays["histogram"] = np.stack(list(masks.histogram(ticket.relaxed).values()))
+    if seed == 0:
+        arrays["mask"] = masks.pack(ticket.mask)
+    return arrays

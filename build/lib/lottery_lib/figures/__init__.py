@@ -1,0 +1,1 @@
+"""Figures: records, or mathematics alone, in; a matplotlib figure out."""

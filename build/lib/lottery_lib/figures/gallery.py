@@ -1,0 +1,59 @@
+"""One function a figure: a record in, a matplotlib figure out. ``draw_all`` remakes the files in ``figures/``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lottery_lib import paths
+from lottery_lib.experiments import logistic, records
+from lottery_lib.figures import claims as claim_figures
+from lottery_lib.figures import costs as cost_figures
+from lottery_lib.figures import tickets as ticket_figures
+from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, logistic_paths
+from lottery_lib.figures.method import penalties, pipeline
+from lottery_lib.figures.style import STYLE
+from lottery_lib.findings import comparisons, costs, relaxed_masks, tables, verdicts
+
+
+def _tickets() -> pd.DataFrame:
+    return comparisons.summary(tables.chosen(tables.runs()))
+
+
+def _differences(contrasts: dict[str, tuple[str, str]], first: str, second: str) -> Figure:
+    cells = comparisons.compare(tables.chosen(tables.runs()), contrasts)
+    return claim_figures.differences(cells, first, second)
+
+
+# File stem -> the figure, from committed records or from mathematics alone.
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "pipeline": pipeline,
+    "penalties": penalties,
+    "mnist-convergence": lambda: logistic_convergence(*records.read(logistic.LogisticConfig())),
+    "mnist-paths": lambda: logistic_paths(*records.read(logistic.LogisticConfig())),
+    "mnist-maps": lambda: logistic_maps(*records.read(logistic.LogisticConfig())),
+    "accuracy-density": lambda: ticket_figures.accuracy_against_density(_tickets()),
+    "accuracy-epochs": lambda: ticket_figures.accuracy_against_epochs(_tickets()),
+    "mask-or-magnitude": lambda: _differences(verdicts.SCORES, "mask", "magnitude"),
+    "mask-or-imp": lambda: _differences(verdicts.AGAINST_IMP, "log mask", "IMP"),
+    "log-or-l1": lambda: _differences(verdicts.PENALTIES, "log mask", "ℓ1 mask"),
+    "alpha-sensitivity": lambda: claim_figures.alpha_sensitivity(relaxed_masks.sweeps(tables.runs())),
+    "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(relaxed_masks.implied(tables.runs())),
+    "mask-histograms": lambda: ticket_figures.mask_histograms(relaxed_masks.samples(tables.runs())),
+    "mask-modes": lambda: claim_figures.modes_by_layer(relaxed_masks.decided(relaxed_masks.searches(tables.runs()))),
+    "step-times": lambda: cost_figures.step_times(costs.Selection().found),
+    "growth": lambda: cost_figures.growth(costs.Selection().found),
+}
+
+
+def draw_all(folder: Path = paths.FIGURES) -> list[Path]:
+    """Remake every figure of ``FIGURES`` as SVG in ``folder`` from the records; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for stem, draw in FIGURES.items():
+        with mpl.rc_context(STYLE):
+            draw().savefig(folder / f"{stem}.svg", metadata={"Date": None})
+        written.append(folder / f"{stem}.svg")
+    return written

@@ -1,0 +1,70 @@
+"""How lines of the table of runs look, and what all figures of accuracies share."""
+
+import pandas as pd
+from matplotlib.axis import Axis
+from matplotlib.ticker import NullLocator
+
+from lottery_lib.errors import LotteryError
+from lottery_lib.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from lottery_lib.findings import tables
+
+GREY = "#777777"
+LOOKS = {  # line -> its colour and style: methods that search without training are grey
+    "dense": (BLACK, ":"),
+    "mask, log": (BLUE, "-"),
+    "mask, ℓ1": (SKY, "-"),
+    "IMP": (VERMILION, "-"),
+    "IMP, LR rewinding": (VERMILION, "--"),
+    "gradual magnitude": (ORANGE, "-"),
+    "Continuous Sparsification": (PURPLE, "-"),
+    "one-shot magnitude": (GREEN, "-"),
+    "one-shot magnitude increase": (GREEN, "--"),
+    "SNIP": (GREY, "-"),
+    "GraSP": (GREY, "--"),
+    "SynFlow": (GREY, "-."),
+    "random": (GREY, ":"),
+    "mask, log: shuffled": (BLUE, ":"),
+    "mask, log: re-initialised": (BLUE, "--"),
+}
+MARKERS = {"-": "o", "--": "s", "-.": "D", ":": "v"}  # where there are points and no lines
+FORMS = {
+    "per layer": "P",
+    "early rewinding": "D",
+    "in rounds": "^",
+    "calibrated": "*",
+    "ε": "X",
+}  # the method's colour, another marker
+NOTHING = "no run on record has what this figure shows; put some on record with: lottery sweep GRID"
+
+
+def look(called: str) -> dict:
+    """Colour, line style and marker of a line; a method's forms have its colour, long dashes and their own markers."""
+    base = max((known for known in LOOKS if called.startswith(known)), key=len, default=None)
+    colour, style = LOOKS.get(base, (PURPLE, "--"))
+    shown = {"color": colour, "ls": style, "marker": MARKERS[style], "mfc": colour if style == "-" else "none"}
+    form = next((marker for word, marker in FORMS.items() if word in called.removeprefix(base or "")), None)
+    filled = colour if "calibrated" in called else "none"
+    return shown | {"ls": (0, (7, 2)), "marker": form, "mfc": filled} if form else shown
+
+
+def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """``tables.places``; LotteryError if there are none, as what a figure needs is not on record."""
+    if frame.empty:
+        raise LotteryError(NOTHING)
+    return tables.places(frame)
+
+
+def ticks(axis: Axis, values: pd.Series | pd.Index) -> None:
+    """On a logarithmic axis, ticks at these values alone, but for those too near to the next larger one."""
+    placed: list[float] = []
+    for value in sorted(values.unique(), reverse=True):
+        if not placed or 1.25 * value < placed[-1]:
+            placed.append(value)
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(placed, [f"{value:g}" for value in placed])
+
+
+def accuracy_limits(least: float, best: float, factor: float) -> tuple[float, float]:
+    """The ends of an axis of accuracy in %: cut where the error is ``factor`` times that of the best, if it must be."""
+    room = 0.2 * (100 - best)  # above the best and, where the axis need not be cut, below the least
+    return max(100 - factor * (100 - best), least - room), best + room

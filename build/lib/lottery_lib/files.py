@@ -1,0 +1,28 @@
+"""Files that appear whole or not at all, and the bytes of tensors that their checksums are taken over."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write what ``path`` shall be: it takes that place once the block has ended well, and else is removed.
+
+    Processes side by side may write the same file: each has a name of its own until then.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def bits(tensor: Tensor) -> bytes:
+    """The bytes of a tensor's values in their order, wherever it lies and however it is laid out."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,70 @@
+"""What a chapter shows beside its figures: a selection of the runs, and sentences on what is on record."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lottery_lib import paths
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments import grids, records, ticket_run
+from lottery_lib.findings import tables
+from lottery_lib.findings.tables import label
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a chapter shows: the runs of one protocol, or of all, and where it needs one a density.
+
+    LotteryError if there is nothing of it on record.
+    """
+
+    protocol: str = "all"
+    density: float | None = None
+
+    def __post_init__(self):
+        table = tables.runs()
+        if self.protocol != "all" and self.protocol not in (known := ["all", *table.protocol.unique()]):
+            raise LotteryError(f"protocol = {self.protocol!r}: no run of it is on record{hint(self.protocol, known)}")
+        densities = sorted(self.table.density_asked.unique(), reverse=True)
+        if self.density is not None and self.density not in densities:
+            raise LotteryError(f"density = {self.density!r}: on record are {', '.join(map('{:g}'.format, densities))}")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        table = tables.runs()
+        return table if self.protocol == "all" else table[table.protocol == self.protocol]
+
+
+def status(table: pd.DataFrame) -> str:
+    """A sentence on what is on record: runs, seeds and machines."""
+    if table.empty:
+        return "No run is on record yet."
+    seeds = sorted(table.seed.unique())
+    return (
+        f"On record: {len(table)} runs, seeds {', '.join(map(str, seeds))} (n = {len(seeds)} where a setting is "
+        "complete; a value from one seed is preliminary, without interval), "
+        f"{', '.join(sorted(table.precision.unique()))}, on "
+        f"{', '.join(sorted(table.device.unique()))}. A run's config stands in its record in `results/`."
+    )
+
+
+def pending() -> str:
+    """A sentence on what the grids in ``workflow/grids`` ask for and is not on record yet; empty once all of it is."""
+    asked = {run for path in sorted(paths.GRIDS.glob("*.yaml")) for group in grids.grid(path.stem) for run in group}
+    runs = [run for run in asked if isinstance(run, ticket_run.TicketRun)]
+    labels = {run: label(run.protocol, run.model, run.dataset, run.reduced) for run in runs}
+    total = Counter(labels.values())
+    done = Counter(place for run, place in labels.items() if records.exists(run))
+    left = [f"{place}, {done[place]} of {total[place]} runs" for place in sorted(total) if done[place] < total[place]]
+    return f"Still being put on record: {'; '.join(left)}. What this page says follows by itself." if left else ""
+
+
+def sentence(record: dict) -> str:
+    """What a run came to, for a page that has just made it."""
+    return (
+        f"**{record['config']['method']}** kept {100 * record['density']:.2f} % of the weights after "
+        f"{record['search_epochs']:g} epochs of search; retrained, {record['total_epochs']:g} epochs in all and "
+        f"{record['seconds']:.0f} s, the ticket classifies {record['val_accuracy']:.2f} % of the validation and "
+        f"{record['test_accuracy']:.2f} % of the test images."
+    )

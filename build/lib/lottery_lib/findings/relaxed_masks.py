@@ -1,0 +1,148 @@
+"""What the records say of relaxed masks: where the threshold α cuts them, what it moves, and how decided they are.
+
+A histogram (``masks.histogram``) resolves m to a hundredth: α and the bounds of the bimodality number lie on its edges.
+"""
+
+import numpy as np
+import pandas as pd
+
+from lottery_lib import masks
+from lottery_lib.experiments import records
+from lottery_lib.findings import tables
+from lottery_lib.findings.tables import chosen
+
+SEARCH = [*tables.PLACE, "regularizer", "eps", "lam", "mask_lr", "rounds", "rewind_epoch", "precision", "seed"]
+LOW, HIGH = 0.05, 0.95  # between these a mask entry is undecided, as in ``masks.bimodality``
+DECIDED = 0.05  # the most of a layer's entries that may be
+
+
+def sweeps(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs that thresholded a search at several α's, smallest first, with the column ``changed``.
+
+    That is, of the weights that either of two tickets keeps, the share that the other drops: this one's, and the one's
+    of the smallest α of the same search. It is known for runs with a mask on record (seed 0), and NaN for others.
+    """
+    runs = tables.by_protocol(table)
+    runs = runs[runs.alpha.notna()].sort_values([*tables.PLACE, "seed", "alpha"], ignore_index=True)
+    found = [_changes(search) for _, search in runs.groupby(SEARCH, dropna=False, sort=False) if len(search) > 1]
+    return pd.concat(found, ignore_index=True) if found else runs[:0].assign(changed=0.0)
+
+
+def _changes(search: pd.DataFrame) -> pd.DataFrame:
+    kept = [_mask(run) for run in search.run]
+    return search.assign(changed=[1 - masks.overlap(kept[0], m) if kept[0] and m else np.nan for m in kept])
+
+
+def _mask(run: str) -> masks.Mask | None:
+    record, arrays = records.read_run(run)
+    shapes = {layer["layer"]: layer["shape"] for layer in record["layers"]}
+    return masks.unpack(arrays["mask"], shapes) if "mask" in arrays else None
+
+
+def implied(table: pd.DataFrame) -> pd.DataFrame:
+    """Runs of the log mask that kept the k largest entries, with the column ``implied``: the α that keeps as many.
+
+    Keeping the k largest *is* a threshold, at the k-th largest entry, here rounded down to a hundredth. It is NaN where
+    the search left fewer than k entries above zero, so that ``|θ|`` decided among zeros. Only searches of one round
+    that rank all layers together.
+    """
+    runs = tables.by_protocol(table)
+    runs = runs[runs.alpha.isna() & (runs.method == "concave") & (runs["rounds"] == 1)]
+    runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()])
+    runs = runs[runs.name == "mask, log"]
+    return runs.assign(implied=[_cut(_histogram(run).sum(0), d) for run, d in zip(runs.run, runs.density_asked)])
+
+
+def _cut(counts: np.ndarray, density: float) -> float:
+    above = counts[1:][::-1].cumsum()[::-1]  # entries > 0, then ≥ 0.01, ≥ 0.02, …, and = 1
+    reached = np.flatnonzero(above >= round(density * counts.sum()))
+    return reached[-1] / (len(counts) - 2) if len(reached) else np.nan
+
+
+def _histogram(run: str) -> np.ndarray:
+    return records.read_run(run)[1]["histogram"]
+
+
+def searches(table: pd.DataFrame, names: tuple[str, ...] = ("mask, log", "mask, ℓ1")) -> pd.DataFrame:
+    """One run, with its ``name``, of each search of one round on record with one of these names, the hardest last.
+
+    How hard a search presses is λ·η_m: it tells how far the penalty alone moves an entry in a step.
+    """
+    runs = tables.by_protocol(table)
+    runs = runs[(runs.method == "concave") & (runs["rounds"] == 1)]
+    runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()], pressure=runs.lam * runs.mask_lr)
+    runs = runs[runs.name.isin(names)].drop_duplicates(SEARCH)
+    return runs.sort_values([*tables.PLACE, "name", "pressure", "seed"], ignore_index=True)
+
+
+def decided(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row each run of ``searches`` and layer, in order: how near its mask is to a binary one.
+
+    The columns besides are those of ``shares``.
+    """
+    rows = []
+    for run in runs.itertuples():
+        record, arrays = records.read_run(run.run)
+        for number, (layer, counts) in enumerate(zip(record["layers"], arrays["histogram"], strict=True)):
+            rows.append((run.run, layer["layer"].removesuffix(".weight"), number, *shares(counts).values()))
+    found = pd.DataFrame(rows, columns=["run", "layer", "number", "zero", "between", "second"])
+    return found.merge(runs[["run", *tables.PLACE, "name", "lam", "mask_lr", "pressure", "seed"]], on="run")
+
+
+def shares(counts: np.ndarray) -> dict[str, float]:
+    """Of a layer's histogram: the shares of entries that are ``zero`` and ``between`` 0.05 and 0.95; and ``second``.
+
+    ``between``, the bimodality number, may be small only because nearly all entries are zero. ``second`` says whether
+    there is a second mode: how many times more entries lie from 0.75 up than from 0.25 to below 0.75. That is 0.5 where
+    they are spread evenly; above 1, entries gather at the top.
+    """
+    bins = len(counts) - 2
+    low, quarter, three, high = (1 + round(bound * bins) for bound in (LOW, 0.25, 0.75, HIGH))
+    weights, middle, top = counts.sum(), counts[quarter:three].sum(), counts[three:].sum()
+    return {"zero": counts[0] / weights, "between": counts[low:high].sum() / weights, "second": top / max(middle, 1)}
+
+
+def samples(table: pd.DataFrame) -> dict[str, dict[str, tuple[dict, dict[str, np.ndarray]]]]:
+    """Place -> name -> record and arrays: of each penalty the softest, a middle and the hardest search on seed 0."""
+    found = {}
+    for place, runs in tables.places(searches(table[table.seed == 0])).items():
+        for called, rows in runs.groupby("name"):
+            for run in rows.iloc[sorted({0, len(rows) // 2, len(rows) - 1})].itertuples():
+                title = f"{called}\nλ = {run.lam:g}, η_m = {run.mask_lr:g}"
+                found.setdefault(place, {})[title] = records.read_run(run.run)
+    return found
+
+
+def is_bimodal(layers: pd.DataFrame) -> pd.Series:
+    """Which rows of ``decided`` are decided, with at most 5 % of entries between, *and* have a second mode."""
+    return (layers.between <= DECIDED) & (layers.second > 1)
+
+
+def by_search(layers: pd.DataFrame) -> pd.DataFrame:
+    """``decided`` as a table to read: a row a search, the hardest last; layers of all seeds are counted."""
+    shown = layers.assign(
+        network=layers.model.map(tables.network) + ", " + layers.protocol, bimodal=is_bimodal(layers)
+    ).sort_values(["network", "name", "pressure"])
+    rows = []
+    for search, group in shown.groupby(["network", "name", "lam", "mask_lr"], sort=False):
+        between = f"{group.between.min():.1%} to {group.between.max():.1%}"
+        counts = (int((group.second > 1).sum()), int(group.bimodal.sum()), len(group))
+        rows.append((*search[:2], f"{search[2]:g}", f"{search[3]:g}", group.seed.nunique(), between, *counts))
+    columns = ["network", "mask", "λ", "η_m", "n", "between, in a layer", "second mode", "bimodal", "layers"]
+    return pd.DataFrame(rows, columns=columns).set_index("network").rename_axis(None)
+
+
+def at_density(table: pd.DataFrame, density: float, names: list[str], seed: int = 0) -> dict[str, tuple[dict, dict]]:
+    """Name -> record and arrays of the chosen run at that density; a method that is not on record is left out."""
+    runs = chosen(table)
+    runs = runs[(runs.density_asked == density) & (runs.seed == seed)].set_index("name")
+    return {called: records.read_run(runs.loc[called, "run"]) for called in names if called in runs.index}
+
+
+def first_layers(table: pd.DataFrame, density: float, names: list[str]) -> dict[str, np.ndarray]:
+    """Name -> the first layer's mask (units, inputs) of the chosen run at that density."""
+    layers = {}
+    for called, (record, arrays) in at_density(table, density, names).items():
+        shapes = {layer["layer"]: layer["shape"] for layer in record["layers"]}
+        layers[called] = next(iter(masks.unpack(arrays["mask"], shapes).values())).numpy()
+    return layers

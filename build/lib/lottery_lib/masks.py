@@ -1,0 +1,276 @@
+"""A mask says which weights are kept: a dict from parameter name to a bool tensor of that parameter's shape.
+
+Its layers come in the model's order, and positions in a mask are counted through the layers in that order. Scores and
+relaxed values are dicts of float tensors with the same names and shapes. Results lie on the device of what goes in.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.weights import prunable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Mask = dict[str, Tensor]
+Shapes = Mapping[str, Sequence[int]]
+
+
+def ones(model: nn.Module, names: Iterable[str] | None = None) -> Mask:
+    """The mask that keeps all weights of ``weights.prunable(model, names)``; LotteryError as there.
+
+    >>> from torch import nn
+    >>> from lottery_lib import masks
+    >>> mask = masks.ones(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> masks.shapes(mask)
+    {'0.weight': torch.Size([3, 4]), '2.weight': torch.Size([2, 3])}
+    """
+    covered = prunable(model, names)
+    return {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in covered}
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Name -> shape."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def threshold(scores: Mapping[str, Tensor], alpha: float) -> Mask:
+    """Keep the weights with score >= ``alpha``. LotteryError if a score is NaN.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> masks.threshold({"weight": torch.tensor([0.0, 0.3, 0.9])}, alpha=0.5)
+    {'weight': tensor([False, False,  True])}
+    """
+    _refuse_nan(scores)
+    return {name: score >= alpha for name, score in scores.items()}
+
+
+def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = None, per_layer: bool = False) -> Mask:
+    """Keep exactly k = round(density * d) of the d weights, at least one: those of the highest scores.
+
+    Of equal scores the first positions are kept. What an earlier mask ``within`` pruned stays pruned, whatever its
+    score; ``density`` still refers to all d weights. With ``per_layer``, every layer is cut to that density by itself.
+    LotteryError if the density is not in (0, 1], a score is NaN, or ``within`` has fewer than k weights left.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> scores = {"first": torch.tensor([0.9, 0.8]), "second": torch.tensor([0.7, 0.1])}
+    >>> masks.top_k(scores, density=0.5)
+    {'first': tensor([True, True]), 'second': tensor([False, False])}
+    >>> masks.top_k(scores, density=0.5, per_layer=True)
+    {'first': tensor([ True, False]), 'second': tensor([ True, False])}
+    """
+    _refuse_nan(scores)
+    if within is None:
+        within = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
+    _require_same(scores, within)
+    if per_layer:
+        return {name: top_k({name: scores[name]}, density, {name: within[name]})[name] for name in scores}
+    flat = _flat(scores)
+    k = count(density, flat.numel())
+    candidates = _flat({name: within[name] for name in scores}).nonzero().squeeze(1)
+    if len(candidates) < k:
+        where = f" in layer {next(iter(scores))!r}" if len(scores) == 1 else ""
+        raise LotteryError(
+            f"density {density:g} asks for {k} of {flat.numel()} weights{where}, but the earlier mask has only "
+            f"{len(candidates)} left; ask for a lower density"
+        )
+    best = flat[candidates].argsort(descending=True, stable=True)[:k]
+    kept = torch.zeros_like(flat, dtype=torch.bool)
+    kept[candidates[best]] = True
+    return _split(kept, shapes(scores))
+
+
+def random(model: nn.Module | Shapes, density: float, seed: int) -> Mask:
+    """Exactly round(density * d) weights kept, at least one, all such masks being equally likely.
+
+    ``model`` is a network, masked where ``weights.prunable`` says, or a dict name -> shape (the mask is then on the
+    CPU). Drawn on the CPU: one ``seed`` means the same mask on every device. LotteryError if density is not in (0, 1].
+
+    >>> from lottery_lib import masks
+    >>> mask = masks.random({"weight": (10, 20)}, density=0.1, seed=0)
+    >>> int(mask["weight"].sum())
+    20
+    """
+    device: str | torch.device = "cpu"
+    if isinstance(model, nn.Module):
+        whole = ones(model)
+        device, model = next(model.parameters()).device, shapes(whole)
+    weights = sum(map(math.prod, model.values()))
+    kept = torch.zeros(weights, dtype=torch.bool)
+    kept[torch.randperm(weights, generator=torch.Generator().manual_seed(seed))[: count(density, weights)]] = True
+    return _split(kept.to(device), model)
+
+
+def shuffle(mask: Mask, seed: int) -> Mask:
+    """Each layer's entries permuted within the layer, which keeps as many as before. Drawn on the CPU from ``seed``."""
+    generator = torch.Generator().manual_seed(seed)
+    orders = {name: torch.randperm(m.numel(), generator=generator) for name, m in mask.items()}
+    return {name: m.flatten()[orders[name].to(m.device)].view(m.shape) for name, m in mask.items()}
+
+
+def count(density: float, weights: int) -> int:
+    """How many of so many weights a density keeps, at least one; LotteryError if it is not in (0, 1]."""
+    if not 0 < density <= 1:
+        raise LotteryError(f"density = {density!r}: must be a fraction kept, above 0 and at most 1")
+    return max(1, round(density * weights))
+
+
+def density(mask: Mask) -> float:
+    """The share of weights kept, in [0, 1].
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> masks.density({"weight": torch.tensor([True, False, False, False])})
+    0.25
+    """
+    kept = _flat(mask)
+    return int(kept.count_nonzero()) / kept.numel()
+
+
+def per_layer(mask: Mask) -> "pd.DataFrame":
+    """A row for each layer: its name, shape, number of weights, number and share of those kept.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> masks.per_layer({"weight": torch.eye(4, dtype=torch.bool)})
+        layer   shape  weights  kept  density
+    0  weight  (4, 4)       16     4     0.25
+    """
+    import pandas as pd  # takes as long as all else that a search imports beside torch
+
+    rows = [(name, tuple(m.shape), m.numel(), int(m.count_nonzero())) for name, m in mask.items()]
+    table = pd.DataFrame(rows, columns=["layer", "shape", "weights", "kept"])
+    return table.assign(density=table.kept / table.weights)
+
+
+@overload
+def overlap(a: Mask, b: Mask, per_layer: Literal[False] = False) -> float: ...
+@overload
+def overlap(a: Mask, b: Mask, per_layer: Literal[True]) -> dict[str, float]: ...
+def overlap(a: Mask, b: Mask, per_layer: bool = False) -> float | dict[str, float]:
+    """Jaccard index ``|A ∩ B| / |A ∪ B|`` of the two sets of kept weights, 1 if both are empty; or layer -> its index.
+
+    LotteryError if the masks do not cover the same weights.
+
+    >>> import torch
+    >>> from lottery_lib import masks
+    >>> a = {"weight": torch.tensor([True, True, False])}
+    >>> b = {"weight": torch.tensor([True, False, False])}
+    >>> masks.overlap(a, b)
+    0.5
+    """
+    _require_same(a, b)
+    if per_layer:
+        return {name: overlap({name: a[name]}, {name: b[name]}) for name in a}
+    both = sum(int((a[name] & b[name]).count_nonzero()) for name in a)
+    either = sum(int((a[name] | b[name]).count_nonzero()) for name in a)
+    return both / either if either else 1.0
+
+
+def check_no_empty_layer(mask: Mask) -> None:
+    """LotteryError, with the layer's name, if a layer keeps no weight: no signal passes such a layer."""
+    for name, m in mask.items():
+        if not m.any():
+            raise LotteryError(
+                f"layer {name!r} keeps none of its {m.numel()} weights at density {density(mask):.3g}; "
+                "ask for a higher density or a milder penalty, or allow empty layers"
+            )
+
+
+def validate(mask: Mask, model: nn.Module | Shapes) -> None:
+    """LotteryError unless ``mask`` fits ``model`` (or a dict name -> shape): at least one known name, shapes, bool."""
+    known = shapes(dict(model.named_parameters())) if isinstance(model, nn.Module) else model
+    if not mask:
+        raise LotteryError("the mask is empty; it must cover at least one parameter")
+    for name, m in mask.items():
+        if name not in known:
+            raise LotteryError(f"the mask covers {name!r}, which the model does not have{hint(name, known)}")
+        if m.dtype != torch.bool:
+            raise LotteryError(f"the mask of {name!r} holds {m.dtype}; it must hold torch.bool")
+        if tuple(m.shape) != tuple(known[name]):
+            raise LotteryError(
+                f"the mask of {name!r} has shape {tuple(m.shape)}; the model's parameter has {tuple(known[name])}"
+            )
+
+
+@torch.no_grad()
+def apply_(model: nn.Module, mask: Mask) -> None:
+    """Set the pruned weights to +0.0 in place, wherever mask and model lie. LotteryError as ``validate``."""
+    validate(mask, model)
+    for name, m in mask.items():
+        parameter = model.get_parameter(name)
+        parameter.masked_fill_(~m.to(parameter.device), 0)
+
+
+def pack(mask: Mask) -> np.ndarray:
+    """One bit a weight, layer after layer: a uint8 array of ceil(d / 8) bytes, the last filled up with zeros."""
+    return np.packbits(_flat(mask).cpu().numpy())
+
+
+def unpack(packed: np.ndarray | bytes, shapes: Shapes) -> Mask:
+    """The mask on the CPU that ``pack`` packed, from its layers' ``shapes`` in order; LotteryError if sizes differ."""
+    packed = np.frombuffer(packed, dtype=np.uint8)
+    weights = sum(map(math.prod, shapes.values()))
+    if len(packed) != math.ceil(weights / 8):
+        raise LotteryError(f"a packed mask of {weights} weights has {math.ceil(weights / 8)} bytes, not {len(packed)}")
+    return _split(torch.from_numpy(np.unpackbits(packed, count=weights).astype(bool)), shapes)
+
+
+def digest(mask: Mask) -> str:
+    """SHA-256, in hex, of the layers' names and shapes and the packed bits: equal for equal masks on any device."""
+    layers = json.dumps([(name, tuple(m.shape)) for name, m in mask.items()])
+    return hashlib.sha256(layers.encode() + pack(mask).tobytes()).hexdigest()
+
+
+def histogram(values: Mapping[str, Tensor], bins: int = 100) -> dict[str, np.ndarray]:
+    """Layer -> counts (bins + 2,) int64 of relaxed values m: of m = 0, of each of ``bins`` equal bins, and of m = 1.
+
+    Bins are open at 0 and closed at their lower edges otherwise: (0, 1/bins), [1/bins, 2/bins), ... up to 1, excluded.
+    So ``counts[1 + j :].sum()`` weights are what ``threshold(values, j / bins)`` keeps, exactly, for 1 <= j <= bins.
+    LotteryError if a value is not in [0, 1].
+    """
+    counts = {}
+    for name, m in values.items():
+        if not ((m >= 0) & (m <= 1)).all():
+            raise LotteryError(f"the relaxed mask of {name!r} has values outside [0, 1]; a histogram needs m in [0, 1]")
+        edges = (torch.arange(1, bins + 1, dtype=torch.float64, device=m.device) / bins).to(m.dtype)
+        place = torch.bucketize(m.flatten(), edges, right=True) + (m.flatten() > 0)
+        counts[name] = torch.bincount(place, minlength=bins + 2).cpu().numpy()
+    return counts
+
+
+def bimodality(values: Mapping[str, Tensor], low: float = 0.05, high: float = 0.95) -> float:
+    """The share of relaxed values strictly between ``low`` and ``high``: 0 for a mask that has made up its mind."""
+    flat = _flat(values)
+    return int(((flat > low) & (flat < high)).count_nonzero()) / flat.numel()
+
+
+def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors.values()])
+
+
+def _split(flat: Tensor, shapes: Shapes) -> Mask:
+    parts = flat.split([math.prod(shape) for shape in shapes.values()])
+    return {name: part.view(tuple(shape)) for (name, shape), part in zip(shapes.items(), parts)}
+
+
+def _refuse_nan(scores: Mapping[str, Tensor]) -> None:
+    for name, score in scores.items():
+        if score.isnan().any():
+            raise LotteryError(f"the scores of {name!r} contain NaN: the search diverged, try a lower learning rate")
+
+
+def _require_same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
+    if shapes(a) != shapes(b):
+        name = next(name for name in [*a, *b] if name not in a or name not in b or a[name].shape != b[name].shape)
+        raise LotteryError(f"the masks or scores differ in layer {name!r}; they must cover the same layers and shapes")

@@ -1,0 +1,148 @@
+"""What every method of ticket search shares: its config, the ticket at its end, and the retraining after it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.masks import Mask
+from lottery_lib.provenance import provenance
+from lottery_lib.relaxation import FixedMask, Parameterization
+from lottery_lib.tickets import Ticket, architecture
+from lottery_lib.training.checkpoints import Loss
+from lottery_lib.training.loop import History, snapshot, train
+from lottery_lib.training.recipes import Recipe
+from lottery_lib.weights import prunable
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What all methods are told; LotteryError if a value is out of its range.
+
+    ``rounds`` are the densities after each round of search, falling to the density asked for; () is one round.
+    """
+
+    density: float = 0.05
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0  # of batches, and of all that is drawn
+    rounds: tuple[float, ...] = ()
+    rewind_epoch: int = 0  # rewind to the weights after so many epochs of dense training; 0 is θ₀
+    per_layer: bool = False  # the same density in every layer, instead of one ranking over all
+    names: tuple[str, ...] | None = None  # parameters to mask; None: as prunable says
+    allow_empty_layers: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.density <= 1:
+            raise LotteryError(f"density = {self.density!r}: must lie in (0, 1], a fraction of the weights to keep")
+        if not 0 <= self.rewind_epoch < self.recipe.epochs:
+            raise LotteryError(f"rewind_epoch = {self.rewind_epoch!r}: must be 0 to {self.recipe.epochs - 1}")
+        falling = all(a > b for a, b in zip((1.0, *self.rounds), self.rounds))
+        if self.rounds and not (falling and self.rounds[-1] == self.density):
+            raise LotteryError(f"rounds = {self.rounds!r}: must fall from below 1 to the density, {self.density:g}")
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        return self.rounds or (self.density,)
+
+
+def geometric(density: float, rounds: int) -> tuple[float, ...]:
+    """Densities that fall by the same factor each round: density^(k/rounds), k = 1 … rounds."""
+    return (*(density ** (k / rounds) for k in range(1, rounds)), density)
+
+
+@dataclass
+class Trainer:
+    """A model, its data and how to train it: what a method's search passes around. Counts the seconds it spends."""
+
+    model: nn.Module
+    data: TrainingData
+    config: SearchConfig
+    options: dict  # loss, work, progress, as ``train`` takes them
+    seconds: float = 0.0
+
+    def train(self, rule: Parameterization | None = None, **span: int) -> History:
+        """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
+        config = self.config
+        within: dict[str, Any] = {"start": config.rewind_epoch} | span
+        history = train(
+            self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **within, **self.options
+        )
+        self.seconds += history.seconds
+        return history
+
+    @property
+    def names(self) -> list[str]:
+        return prunable(self.model, self.config.names)
+
+    @property
+    def loss(self) -> Loss:
+        return self.options.get("loss", cross_entropy)
+
+    def rewind_state(self) -> dict[str, Tensor]:
+        """The state after ``rewind_epoch`` epochs of dense training, which the model is left in."""
+        if self.config.rewind_epoch:
+            self.train(start=0, stop=self.config.rewind_epoch)
+        return snapshot(self.model)
+
+    @property
+    def round_epochs(self) -> int:
+        """Of one training from the rewind epoch to the end."""
+        return self.config.recipe.epochs - self.config.rewind_epoch
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights that a mask covers."""
+        return {name: self.model.get_parameter(name).detach().clone() for name in self.names}
+
+    def ticket(
+        self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, trained: bool = False,
+        info: dict[str, Any] | None = None, **more: Any,
+    ) -> Ticket:  # fmt: skip
+        """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``."""
+        if not self.config.allow_empty_layers:
+            masks.check_no_empty_layer(mask)
+        found = Ticket(
+            mask=mask,
+            rewind=rewind,
+            config={"method": type(self.config).__module__.rpartition(".")[2], **asdict(self.config)},
+            provenance=provenance(),
+            architecture=architecture(self.model),
+            search_epochs=search_epochs,
+            seed=self.config.seed,
+            info={"seconds": self.seconds, "trained": trained, **(info or {})},
+            **more,
+        )
+        found.apply(self.model)
+        return found
+
+
+def retrain(
+    model: nn.Module,
+    data: TrainingData,
+    ticket: Ticket,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    **options: Any,
+) -> History:
+    """Train a ticket by itself: rewound, pruned weights stay zero. ``start`` is the ticket's rewind epoch.
+
+    ``options`` are ``train``'s: loss, work, progress. A ticket whose
+    weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.2))
+    >>> history = lottery.retrain(model, data, ticket, lottery.Recipe(epochs=2))
+    >>> lottery.masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask})
+    0.2
+    """
+    ticket.apply(model)
+    if ticket.info.get("trained"):
+        return History([])
+    return train(model, data, recipe, parameterization=FixedMask(model, ticket.mask), seed=seed, start=start, **options)

@@ -1,0 +1,135 @@
+"""A relaxed mask that sets λ and η_m by itself, so that a given number of entries ends at or above α.
+
+λ is a price. An entry moves by −η(−A + λ r'(m)) a step, where its *support* A, a moving average of −θG, is how much the
+data want it to grow. So there is a price at which it would just land at α, h steps ahead:
+
+    need = A + (m − α) / (η h),    price = need / r'((m + α) / 2)          (the slope half way)
+
+and with λ at the k-th largest of these prices, k entries are predicted to end above α. It is found anew some 200 times
+a search. η is such that the last entry to be kept can move by about ``reach`` in the whole search. Towards the end the
+entries *settle*: a penalty that is steep on both sides of α, and as high at α as the price asks, opens a gap there.
+
+Our answer to the paper's open question of how to choose λ and α; it needs no part of the training loop but the number
+of its steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lottery_lib.masks import Mask
+from lottery_lib.regularizers import Log, Regularizer
+from lottery_lib.relaxation import RelaxedMask
+
+VERSION = 1  # raised when the same search would set other values
+STEEP = Log()  # the shape of the penalty at the end, whatever it was before: a linear one would open no gap
+LEAST, TINY = 0.05, 1e-12  # η answers to no smaller support: a share of their mean size, and where there are none
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """When what happens, in shares of the search. The same for every network: chosen on validation, see the book."""
+
+    alpha: float = 0.1
+    reach: float = 0.7  # how far η lets the last entry that is kept move in the whole search
+    reach_within: float = 0.1  # of the density: η looks at denser masks' supports no deeper
+    watch: float = 0.01  # until here nothing moves
+    follow: float = 0.1  # until here η follows the supports
+    memory: float = 0.08  # time constant of the supports
+    landing: float = 0.65  # entries are steered to land here
+    horizon: float = 0.08  # and from then on so far ahead
+    settling: float = 0.85  # from here on entries settle on both sides of α
+    folds: float = 20.0  # how often the distance to α would e-fold meanwhile
+    updates: int = 200  # of the price
+
+
+class CalibratedMask(RelaxedMask):
+    """W = m⊙θ with λ and η_m set on the way, so that ``kept`` entries end at or above α after ``steps`` steps."""
+
+    def __init__(
+        self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, kept: int, steps: int,
+        within: Mask | None = None, calibration: Calibration = Calibration(),
+    ):  # fmt: skip
+        super().__init__(model, names, regularizer, lam=0.0, mask_lr=0.0, within=within)
+        self.kept, self.steps, self.calibration = kept, steps, calibration
+        self.step, self.steepness = 0, 0.0
+        self.memory = 1 / max(2.0, calibration.memory * steps)
+        self.opposed = [torch.zeros_like(m) for m in self.m]  # moving averages of θG, that is −A but for their start
+
+    @torch.no_grad()
+    def pull_back(self) -> None:
+        plan, self.step = self.calibration, self.step + 1
+        past_watching = self.step - max(5, int(plan.watch * self.steps))
+        every = max(1, self.steps // plan.updates)
+        if past_watching > 0 and (self.step % every == 0 or past_watching == 1):
+            self._set_price(every)
+        super().pull_back()
+
+    def _penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
+        torch._foreach_lerp_(self.opposed[part], mask_gradients, self.memory)
+        if not self.steepness:
+            return super()._penalize(part, mask_gradients)
+        level = self.lam * self.regularizer.slope(self.calibration.alpha) - self.steepness * STEEP.slope(
+            self.calibration.alpha
+        )
+        torch._foreach_add_(mask_gradients, [STEEP.gradient(m) for m in self.m[part]], alpha=self.steepness)
+        torch._foreach_add_(mask_gradients, level)
+
+    def _set_price(self, every: int) -> None:
+        """λ, and before that what it depends on: η in the beginning, the steepness about α in the end."""
+        plan, done = self.calibration, self.step / self.steps
+        m, support = _flat(self.m), _flat(self.opposed).div_(-(1 - (1 - self.memory) ** (self.step - 1)))
+        if done <= plan.follow or not self.mask_lr:
+            last = min(self.kept, max(1, round(plan.reach_within * len(m))))
+            least = max(LEAST * float(support.abs().mean()), TINY)
+            self.mask_lr = plan.reach / (self.steps * max(_kth_largest(support, last), least))
+        left = self.steps - self.step + 1
+        ahead = max(plan.landing * self.steps - self.step, min(plan.horizon * self.steps, left), every)
+        need = support.add_((m - plan.alpha) / (self.mask_lr * ahead))
+        half_way = (m + plan.alpha) / 2
+        if done < plan.settling:
+            self.lam = _kth_largest(need / self.regularizer.gradient(half_way), self.kept)
+            return
+        at_alpha = STEEP.slope(plan.alpha)
+        if not self.steepness:
+            bend = (STEEP.slope(0.9 * plan.alpha) - STEEP.slope(1.1 * plan.alpha)) / (0.2 * plan.alpha)
+            self.steepness = plan.folds / (self.mask_lr * left * bend)
+        price = _kth_largest(need - self.steepness * (STEEP.gradient(half_way) - at_alpha), self.kept)
+        least = -0.5 * self.steepness * (STEEP.slope(0.0) - at_alpha)  # below zero it lifts those just under α
+        self.lam = max(least, price) / self.regularizer.slope(plan.alpha)
+
+    def state(self) -> dict[str, Tensor]:
+        setting = torch.tensor([self.step, self.lam, self.mask_lr, self.steepness], dtype=torch.float64)
+        return super().state() | self._named("opposed", self.opposed) | {"setting": setting}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        super().load(state)
+        step, self.lam, self.mask_lr, self.steepness = state["setting"].tolist()
+        self.step = int(step)
+
+    def describe(self) -> dict:
+        plan: dict[str, Any] = asdict(self.calibration)
+        return {"regularizer": repr(self.regularizer), "kept": self.kept, "steps": self.steps, **plan}
+
+    def metrics(self) -> dict[str, Tensor]:
+        above: Any = sum((m >= self.calibration.alpha).sum() for m in self.m)
+        found = {"density": above / sum(m.numel() for m in self.m)}
+        return found | {"lam": torch.tensor(self.lam), "mask_lr": torch.tensor(self.mask_lr)}
+
+
+def gap(values: Mask, alpha: float) -> tuple[float, float]:
+    """The nearest values below and at or above α: between them any threshold gives the same ticket."""
+    flat = _flat(list(values.values()))
+    below, above = flat[flat < alpha], flat[flat >= alpha]
+    return float(below.max()) if len(below) else 0.0, float(above.min()) if len(above) else 1.0
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def _kth_largest(values: Tensor, k: int) -> float:
+    return float(values.kthvalue(len(values) - k + 1).values)

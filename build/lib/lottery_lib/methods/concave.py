@@ -1,0 +1,130 @@
+"""The paper's method: learn a relaxed mask under a concave penalty, threshold it, rewind (arXiv 2501.11135).
+
+Each round starts from the rewound weights that are left, with m = 1 on them, and learns m and θ together; what ends at
+m ≥ α is kept. A search is told its density, and sets λ and η_m on the way (``calibration``). With a λ given, they stay
+as given, which is the paper's plain recipe: then α decides the density, or, where no α is given, the k largest entries
+are kept (our choice, to compare at equal density; thresholding at α *is* top-k at the density it yields).
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from lottery_lib import masks, regularizers
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.masks import Mask
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap
+from lottery_lib.relaxation import RelaxedMask
+from lottery_lib.tickets import Ticket
+
+TOLERANCE = 0.02  # how far from the density asked for, relatively, a calibrated search may end unsaid
+
+
+@dataclass(frozen=True)
+class Config(SearchConfig):
+    """The density is the only knob.
+
+    >>> from lottery_lib import Recipe, concave
+    >>> concave.Config(density=0.05, recipe=Recipe(epochs=10)).calibrated
+    True
+    """
+
+    regularizer: str = "log"
+    shape: float | None = None  # of the regulariser: ε of the log penalty; None: its default
+    lam: float | None = None  # λ, with r(1) = 1; None: calibrated, and η_m with it
+    mask_lr: float | None = None  # η_m, where λ is given; None: 10
+    alpha: float | None = None  # the threshold; None: 0.1, or with a λ given exactly ``density`` in place of it
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        regularizers.create(self.regularizer, self.shape)
+        for name in ("lam", "mask_lr"):
+            if (value := getattr(self, name)) is not None and not value >= 0:
+                raise LotteryError(f"{name} = {value!r}: must be ≥ 0")
+        if self.alpha is not None and not 0 < self.alpha <= 1:
+            raise LotteryError(f"alpha = {self.alpha!r}: must lie in (0, 1]")
+        if self.calibrated and (self.mask_lr is not None or self.per_layer):
+            given = "per_layer = True" if self.per_layer else f"mask_lr = {self.mask_lr!r}"
+            raise LotteryError(
+                f"{given}: needs a lam; without one the search sets both for one density over all layers"
+            )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether λ and η_m are set on the way."""
+        return self.lam is None
+
+
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by the concave mask; ``options`` as in ``train`` (loss, work, progress).
+
+    A calibrated search that ends more than 2 % from the density asked for warns, with what was reached and why. The
+    ticket's ``info`` says what was asked, the threshold ``alpha``, and the ``gap`` about it, the nearest entries.
+
+    >>> from lottery_lib import Recipe, concave, load, models
+    >>> data, recipe = load("digits"), Recipe(epochs=3, batch_size=64)
+    >>> model = models.create("lenet-300-100", data.classes, data.shape)
+    >>> ticket = concave.search(model, data, concave.Config(density=0.2, recipe=recipe))
+    >>> round(ticket.density, 2)
+    0.2
+
+    Raises:
+        LotteryError: a layer keeps no weight.
+    """
+    trainer = Trainer(model, data, config, options)
+    rewind = trainer.rewind_state()
+    penalty = regularizers.create(config.regularizer, config.shape)
+    mask = masks.ones(model, trainer.names)
+    for density in config.densities:
+        model.load_state_dict(rewind)
+        rule = _rule(trainer, penalty, density, mask)
+        trainer.train(rule)
+        values = dict(zip(rule.names, rule.m))
+        last = density == config.densities[-1]
+        if isinstance(rule, CalibratedMask):
+            mask = masks.threshold(values, rule.calibration.alpha)
+        elif last and config.alpha is not None:
+            mask = masks.threshold(values, config.alpha)
+        else:
+            mask = masks.top_k(rank(values, dict(zip(rule.names, rule.theta))), density, mask, config.per_layer)
+    epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
+    info = {}
+    if isinstance(rule, CalibratedMask):
+        alpha = rule.calibration.alpha
+        info = {"asked": config.density, "alpha": alpha, "gap": gap(values, alpha)}
+        _say_if_missed(rule, masks.density(mask), config.density)
+    return trainer.ticket(mask, rewind, epochs, relaxed=values, info=info)
+
+
+def _rule(trainer: Trainer, penalty: regularizers.Regularizer, density: float, mask: Mask) -> RelaxedMask:
+    config: Config = trainer.config  # type: ignore[assignment]
+    if config.lam is not None:
+        mask_lr = 10.0 if config.mask_lr is None else config.mask_lr
+        return RelaxedMask(trainer.model, trainer.names, penalty, config.lam, mask_lr, within=mask)
+    steps = trainer.round_epochs * trainer.data.train.steps(config.recipe.batch_size)
+    plan = Calibration() if config.alpha is None else Calibration(alpha=config.alpha)
+    kept = masks.count(density, sum(m.numel() for m in mask.values()))
+    return CalibratedMask(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=plan)
+
+
+def _say_if_missed(rule: CalibratedMask, reached: float, asked: float) -> None:
+    weights = sum(m.numel() for m in rule.m)
+    if abs(reached - asked) * weights <= max(1, TOLERANCE * asked * weights):
+        return
+    if not rule.mask_lr or rule.steps < 300:
+        why = f"{rule.steps} steps are few for a mask to decide in; train longer, or in smaller batches"
+    elif reached < asked:
+        why = "the loss supports no more weights than that; ask for a lower density"
+    else:
+        why = "too many entries have the same support to be told apart; ask for a higher density, or train longer"
+    warnings.warn(f"asked for a density of {asked:g}, the search reached {reached:.4g}: {why}", stacklevel=3)
+
+
+def rank(m: Mask, theta: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Scores that order entries by m and, where m is equal (most are exactly 0 or 1), by the size of θ."""
+    largest = max(t.detach().abs().max() for t in theta.values()).clamp(min=1e-30)
+    return {name: value.double() + 1e-9 * (theta[name].detach().abs() / largest) for name, value in m.items()}

@@ -1,0 +1,97 @@
+"""Continuous Sparsification (Savarese, Silva & Maire 2020): w = σ(βs)⊙θ, the temperature β rising to 200.
+
+Each round ends with a nearly binary σ(βs). The next starts from min(βs, s₀), so that what was kept starts alive and
+what was not stays down, with θ rewound. The paper keeps s > 0; we keep the top k of s, to compare at equal density.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.relaxation import Parameterization
+from lottery_lib.tickets import Ticket
+
+HOTTEST = 200.0  # β at the end of a round
+
+
+@dataclass(frozen=True)
+class Config(SearchConfig):
+    start: float = 0.0  # s₀: the lower, the sparser
+    lam: float = 1e-8  # weight of Σσ(βs)
+    mask_lr: float = 1.0  # step size of s
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("lam", "mask_lr"):
+            if not getattr(self, name) >= 0:
+                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be ≥ 0")
+
+
+class SigmoidMask(Parameterization):
+    """W = σ(βs)⊙θ; the optimiser moves θ, plain gradient steps move s."""
+
+    def __init__(self, model: nn.Module, s: dict[str, Tensor], lam: float, mask_lr: float):
+        super().__init__(model, list(s))
+        self.s = [value.clone() for value in s.values()]
+        self.theta = [w.detach().clone().requires_grad_() for w in self.weights]
+        self.leaves, self.lam, self.mask_lr, self.beta = self.theta, lam, mask_lr, 1.0
+
+    @torch.no_grad()
+    def advance(self, fraction: float) -> None:
+        self.beta = HOTTEST**fraction
+        self.push_forward()
+
+    @torch.no_grad()
+    def pull_back(self) -> None:
+        for w, s, theta in zip(self.weights, self.s, self.theta):
+            gradient: Any = w.grad  # not None: the loop has asked
+            gate = torch.sigmoid(self.beta * s)
+            theta.grad = gate * gradient
+            s -= self.mask_lr * (theta * gradient + self.lam) * self.beta * gate * (1 - gate)
+
+    @torch.no_grad()
+    def push_forward(self) -> None:
+        for w, s, theta in zip(self.weights, self.s, self.theta):
+            torch.mul(torch.sigmoid(self.beta * s), theta, out=w)
+
+    def state(self) -> dict[str, Tensor]:
+        return self._named("s", self.s) | self._named("theta", self.theta)
+
+    def describe(self) -> dict:
+        return {"lam": self.lam, "mask_lr": self.mask_lr}
+
+    def metrics(self) -> dict[str, Tensor]:
+        alive: Any = sum((s > 0).sum() for s in self.s)
+        return {"density": alive / sum(s.numel() for s in self.s)}
+
+
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by Continuous Sparsification; ``options`` as in ``train`` (loss, work, progress).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = lottery.continuous.search(model, data, lottery.continuous.Config(start=-0.05, density=0.1))
+    >>> ticket
+    Ticket(density=0.1, layers=3, search_epochs=10)
+    """
+    trainer = Trainer(model, data, config, options)
+    rewind = trainer.rewind_state()
+    mask = masks.ones(model, trainer.names)
+    s = {name: torch.full_like(model.get_parameter(name), config.start).detach() for name in trainer.names}
+    for density in config.densities:
+        model.load_state_dict(rewind)
+        rule = SigmoidMask(model, s, config.lam, config.mask_lr)
+        trainer.train(rule)
+        values = dict(zip(rule.names, rule.s))
+        mask = masks.top_k(values, density, mask, config.per_layer)
+        s = {name: (HOTTEST * value).clamp(max=config.start) for name, value in values.items()}
+    epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
+    gates = {name: torch.sigmoid(HOTTEST * value) for name, value in values.items()}
+    return trainer.ticket(mask, rewind, epochs, relaxed=gates)

@@ -1,0 +1,74 @@
+"""What a ticket must beat: a random mask, its own mask shuffled in each layer, its mask on other initial weights."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
+from lottery_lib.weights import initialize
+
+SHIFT = 1_000_003  # between the seed of a search and that of its control
+
+
+@dataclass(frozen=True)
+class Config(SearchConfig):
+    """A random mask, its density uniform over all weights (or in each layer, with ``per_layer``)."""
+
+
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A random ticket; ``options`` as in ``train`` (loss, work, progress).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = lottery.controls.Config(density=0.1)
+    >>> lottery.controls.search(model, data, config)
+    Ticket(density=0.1, layers=3, search_epochs=0)
+    """
+    trainer = Trainer(model, data, config, options)
+    rewind = trainer.rewind_state()
+    seed = config.seed + SHIFT
+    if config.per_layer:
+        whole = masks.ones(model, trainer.names)
+        layers = {name: {name: kept.shape} for name, kept in whole.items()}
+        mask = {name: masks.random(layers[name], config.density, seed + i)[name] for i, name in enumerate(layers)}
+    else:
+        mask = masks.random(masks.shapes(masks.ones(model, trainer.names)), config.density, seed)
+    return trainer.ticket(mask, rewind, config.rewind_epoch)
+
+
+def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
+    """The ticket with its mask permuted within each layer: same densities, other connections (Frankle et al. 2021).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.1))
+    >>> other = lottery.controls.shuffled(ticket)
+    >>> lottery.masks.density(other.mask), lottery.masks.overlap(other.mask, ticket.mask) < 0.2
+    (0.1, True)
+    """
+    return replace(ticket, mask=masks.shuffle(ticket.mask, seed + SHIFT), relaxed=None)
+
+
+def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
+    """The ticket's mask on freshly drawn weights (``weights.initialize``; ``model`` is left in that state).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.1))
+    >>> fresh = lottery.controls.reinitialised(ticket, model)
+    >>> lottery.masks.overlap(fresh.mask, ticket.mask), fresh.state_sha256 == ticket.state_sha256
+    (1.0, False)
+    """
+    model.load_state_dict(ticket.state())
+    initialize(model, seed + SHIFT)
+    fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None)
+    fresh.apply(model)
+    return fresh

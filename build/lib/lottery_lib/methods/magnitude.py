@@ -1,0 +1,62 @@
+"""Pruning by the size of trained weights: one shot, iterative (IMP), and with learning-rate rewinding.
+
+One round is one-shot pruning after a dense training. More are iterative magnitude pruning (Frankle & Carbin 2019):
+train, drop the smallest of the weights left, rewind them to θ₀ or to an early epoch (Frankle et al. 2020), again.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from lottery_lib import masks
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.relaxation import FixedMask
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
+
+SCORES = {  # of trained and of initial weights
+    "magnitude": lambda trained, start: trained.abs(),
+    "increase": lambda trained, start: trained.square() - start.square(),  # Zhou et al. 2019
+}
+
+
+@dataclass(frozen=True)
+class Config(SearchConfig):
+    score: str = "magnitude"
+    rewind_weights: bool = True  # False: learning-rate rewinding, the weights stay as trained (Renda et al. 2020)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.score not in SCORES:
+            raise LotteryError(f"unknown score {self.score!r}; known: {', '.join(SCORES)}")
+
+
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by magnitude; ``options`` as in ``train`` (loss, work, progress). In rounds it is IMP:
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = lottery.magnitude.Config(density=0.2, rounds=(0.5, 0.2), recipe=lottery.Recipe(epochs=2))
+    >>> lottery.magnitude.search(model, data, config)
+    Ticket(density=0.2, layers=3, search_epochs=4)
+    """
+    trainer = Trainer(model, data, config, options)
+    rewind = trainer.rewind_state()
+    mask = masks.ones(model, trainer.names)
+    for density in config.densities:
+        model.load_state_dict(rewind)
+        trainer.train(FixedMask(model, mask))
+        scores = _scores(trainer.weights(), rewind, config.score)
+        mask = masks.top_k(scores, density, mask, config.per_layer)
+        if not config.rewind_weights:
+            rewind = snapshot(model)
+    epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
+    return trainer.ticket(mask, rewind, epochs)
+
+
+def _scores(trained: dict[str, Tensor], start: dict[str, Tensor], score: str) -> dict[str, Tensor]:
+    return {name: SCORES[score](weight, start[name]) for name, weight in trained.items()}

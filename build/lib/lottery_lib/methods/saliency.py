@@ -1,0 +1,123 @@
+"""Pruning at initialisation, without training: SNIP, GraSP and SynFlow."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lottery_lib import masks
+from lottery_lib.data.splits import Pair, TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.randomness import seeded
+from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
+
+TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
+SYNFLOW_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Config(SearchConfig):
+    criterion: str = "snip"
+    batches: int = 8  # of training data that SNIP and GraSP see; SynFlow sees none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.criterion not in CRITERIA:
+            raise LotteryError(f"unknown criterion {self.criterion!r}; known: {', '.join(CRITERIA)}")
+        if self.batches < 1 or self.rounds:
+            raise LotteryError("pruning at initialisation needs batches ≥ 1 and knows no rounds")
+
+
+def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
+    """A ticket by the saliency of initial weights; ``options`` as in ``train`` (loss, work, progress).
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = lottery.saliency.Config(density=0.1, criterion="snip")
+    >>> lottery.saliency.search(model, data, config)
+    Ticket(density=0.1, layers=3, search_epochs=0)
+    """
+    trainer = Trainer(model, data, config, options)
+    rewind = trainer.rewind_state()
+    with seeded(next(model.parameters()).device, config.seed):  # dropout
+        mask = CRITERIA[config.criterion](trainer)
+    model.load_state_dict(rewind)
+    return trainer.ticket(mask, rewind, config.rewind_epoch)
+
+
+def snip(trainer: Trainer) -> masks.Mask:
+    """Keep the largest ``|θ ∂L/∂θ|`` (Lee, Ajanthan & Torr 2019)."""
+    gradients = _gradients(trainer)
+    return _keep(trainer, {name: (w * gradients[name]).abs() for name, w in trainer.weights().items()})
+
+
+def grasp(trainer: Trainer) -> masks.Mask:
+    """Keep the largest θ⊙Hg: what, removed, would lower the norm of the gradient most (Wang, Zhang & Grosse 2020)."""
+    weights = [trainer.model.get_parameter(name) for name in trainer.names]
+    first = [gradient.detach() for gradient in _gradients(trainer, TEMPERATURE).values()]
+    products = [torch.zeros_like(w) for w in weights]
+    trainer.model.train()
+    for inputs, labels in _batches(trainer):
+        with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
+            value = trainer.loss(trainer.model(inputs) / TEMPERATURE, labels)
+        second = torch.autograd.grad(value, weights, create_graph=True)
+        inner: Any = sum((g * h).sum() for g, h in zip(first, second))
+        for product, more in zip(products, torch.autograd.grad(inner, weights)):
+            product += more
+    return _keep(trainer, {name: (w * p).detach() for name, w, p in zip(trainer.names, weights, products)})
+
+
+def synflow(trainer: Trainer) -> masks.Mask:
+    """Keep the largest ``|θ ∂R/∂θ|``, R the summed output of the network with absolute weights at an input of ones,
+    pruned in 100 exponential steps so that no layer dies (Tanaka et al. 2020). In float64: products of many layers
+    overflow."""
+    config = trainer.config
+    inputs, _ = next(iter(_batches(trainer)))
+    if not inputs.is_floating_point():
+        raise LotteryError(
+            f"synflow feeds the network an input of ones, but these inputs are {inputs.dtype}; take snip"
+        )
+    ones = torch.ones_like(inputs[:1], dtype=torch.float64)
+    model = deepcopy(trainer.model).eval().double()
+    positive = {name: t.abs() if t.is_floating_point() else t for name, t in snapshot(model).items()}
+    mask = masks.ones(model, trainer.names)
+    for k in range(1, SYNFLOW_ROUNDS + 1):
+        model.load_state_dict(positive)
+        masks.apply_(model, mask)
+        weights = [model.get_parameter(name) for name in trainer.names]
+        gradients = torch.autograd.grad(model(ones).sum(), weights)
+        scores = {name: (w * g).abs().detach() for name, w, g in zip(trainer.names, weights, gradients)}
+        mask = masks.top_k(scores, config.density ** (k / SYNFLOW_ROUNDS), mask, config.per_layer)
+    return mask
+
+
+CRITERIA = {"snip": snip, "grasp": grasp, "synflow": synflow}
+
+
+def _batches(trainer: Trainer) -> Iterator[Pair]:
+    split, config = trainer.data.train, cast(Config, trainer.config)
+    return islice(split.batches(config.recipe.batch_size, epoch=0, seed=config.seed), config.batches)
+
+
+def _gradients(trainer: Trainer, temperature: float = 1.0) -> dict[str, Tensor]:
+    """∂L/∂θ summed over the batches, without moving a weight."""
+    weights = [trainer.model.get_parameter(name) for name in trainer.names]
+    total = [torch.zeros_like(w) for w in weights]
+    trainer.model.train()
+    for inputs, labels in _batches(trainer):
+        value = trainer.loss(trainer.model(inputs) / temperature, labels)
+        for sum_, gradient in zip(total, torch.autograd.grad(value, weights)):
+            sum_ += gradient
+    return dict(zip(trainer.names, total))
+
+
+def _keep(trainer: Trainer, scores: dict[str, Tensor]) -> masks.Mask:
+    return masks.top_k(scores, trainer.config.density, per_layer=trainer.config.per_layer)

@@ -1,0 +1,139 @@
+"""What stands between the optimiser and the weights: dense, under a fixed mask, or relaxed to w = m⊙θ.
+
+The effective weight is the leaf. The network stays a plain module whose parameters hold W; one ordinary backward pass
+gives G = ∂L/∂W, and the chain rule through a mask is element-wise. So there are no masked layers, hooks or copies of
+the network, the addresses of its weights never change, and any ``nn.Module`` will do.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lottery_lib.regularizers import Regularizer
+
+Mask = dict[str, Tensor]
+
+
+class Parameterization:
+    """Dense weights: the optimiser acts on W itself. Subclasses put a mask in between.
+
+    Around each step the training loop calls ``advance``, after the backward pass ``pull_back``, and after the
+    optimiser's step ``push_forward``. ``leaves`` are the tensors that the optimiser steps on, one for each name.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str] = ()):
+        self.names = list(names)
+        self.weights: list[Tensor] = [model.get_parameter(name) for name in self.names]
+        self.leaves = self.weights
+
+    def advance(self, fraction: float) -> None:
+        """Told before each step how much of the training is done, 0 to 1."""
+
+    def pull_back(self) -> None:
+        """Turn the gradient at W into the gradient of the leaves."""
+
+    def push_forward(self) -> None:
+        """Write W from the leaves."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that a checkpoint must hold beside the model's own; ``load`` takes them back."""
+        return {}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        for key, tensor in self.state().items():
+            tensor.copy_(state[key])
+
+    def describe(self) -> dict:
+        """What, beside the weights, decides where training goes: JSON-able, part of a training's identity."""
+        return {}
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Scalars for the log, on the device."""
+        return {}
+
+    def _named(self, prefix: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {f"{prefix}.{name}": tensor for name, tensor in zip(self.names, tensors)}
+
+
+class FixedMask(Parameterization):
+    """W under a mask that stays: what is zero stays zero, as its gradient is removed before momentum can see it."""
+
+    def __init__(self, model: nn.Module, mask: Mask):
+        super().__init__(model, list(mask))
+        self.mask = [_like(w, mask[name]) for name, w in zip(self.names, self.weights)]
+        with torch.no_grad():
+            torch._foreach_mul_(self.weights, self.mask)
+            torch._foreach_add_(self.weights, 0.0)  # −0 to 0: a ticket's weights have the same bits, so its file serves
+
+    def pull_back(self) -> None:
+        gradients: list[Any] = [w.grad for w in self.weights]  # not None: the loop has asked
+        torch._foreach_mul_(gradients, self.mask)
+
+    def state(self) -> dict[str, Tensor]:
+        return self._named("mask", self.mask)
+
+
+class RelaxedMask(Parameterization):
+    """W = m⊙θ with m ∈ [0, 1]: the optimiser moves θ, a projected gradient step moves m (arXiv 2501.11135).
+
+        ∂L/∂θ = m⊙G,   ∂/∂m (L + λR) = θ⊙G + λr'(m),   m ← clip(m − η_m ∂/∂m, 0, 1)
+
+    Entries that start with θ = m = 0 stay so: what earlier rounds have pruned needs no further care. With λ = 0 and
+    η_m = 0 every step is the dense one, bit for bit.
+    """
+
+    def __init__(
+        self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, lam: float, mask_lr: float,
+        within: Mask | None = None,
+    ):  # fmt: skip
+        super().__init__(model, names)
+        self.regularizer, self.lam, self.mask_lr = regularizer, lam, mask_lr
+        self.m = [_like(w, torch.ones(()) if within is None else within[n]) for n, w in zip(self.names, self.weights)]
+        self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
+        self.leaves = self.theta
+        # On a CPU one tensor after the other, which then stays in its cache; on a GPU together, by few kernels.
+        count, size = len(self.m), len(self.m) if self.m[0].is_cuda else 1
+        self._parts = [slice(first, first + size) for first in range(0, count, size)]
+        self.push_forward()
+
+    @torch.no_grad()
+    def pull_back(self) -> None:
+        for part in self._parts:
+            thetas, masks = self.theta[part], self.m[part]
+            gradients: list[Any] = [w.grad for w in self.weights[part]]
+            mask_gradients = torch._foreach_mul(thetas, gradients)
+            torch._foreach_mul_(gradients, masks)  # in place: now ∂L/∂θ, before m moves
+            for theta, gradient in zip(thetas, gradients):
+                theta.grad = gradient
+            self._penalize(part, mask_gradients)
+            torch._foreach_add_(masks, mask_gradients, alpha=-self.mask_lr)
+            torch._foreach_clamp_min_(masks, 0.0)
+            torch._foreach_clamp_max_(masks, 1.0)
+
+    def _penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
+        """Add the penalty's pull to θ⊙G of these tensors, in place."""
+        torch._foreach_add_(mask_gradients, [self.regularizer.gradient(m) for m in self.m[part]], alpha=self.lam)
+
+    @torch.no_grad()
+    def push_forward(self) -> None:
+        for w, m, theta in zip(self.weights, self.m, self.theta):
+            torch.mul(m, theta, out=w)
+
+    def state(self) -> dict[str, Tensor]:
+        return self._named("m", self.m) | self._named("theta", self.theta)
+
+    def describe(self) -> dict:
+        return {"regularizer": repr(self.regularizer), "lam": self.lam, "mask_lr": self.mask_lr}
+
+    def metrics(self) -> dict[str, Tensor]:
+        alive: Any = sum((m > 0).sum() for m in self.m)
+        penalty: Any = sum(self.regularizer.penalty(m) for m in self.m)
+        return {"density": alive / sum(m.numel() for m in self.m), "penalty": self.lam * penalty}
+
+
+def _like(weight: Tensor, values: Tensor) -> Tensor:
+    """A copy of ``values`` with the weight's type, device and layout in memory, which elementwise steps need."""
+    return torch.empty_like(weight, requires_grad=False).copy_(values)

@@ -1,0 +1,285 @@
+"""A ticket: a mask, the state its kept weights are rewound to, and how both were found; saved as one safetensors file.
+
+The exports turn a ticket's mask into what other tools read. None of them makes a network faster by itself: zeros that
+follow no structure do not speed up dense kernels, and sparse ones pay only at densities of a few percent or below.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from lottery_lib import masks
+from lottery_lib.errors import LotteryError
+from lottery_lib.files import bits, whole
+from lottery_lib.masks import Mask
+
+VERSION = 1  # of the file; a reader refuses files newer than itself
+_PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
+_TEXTS = ("config", "provenance", "architecture", "search_epochs", "seed", "state_sha256", "info")  # as JSON
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ticket:
+    """A mask and what belongs to it. It keeps copies of the tensors on the CPU: later training does not reach them.
+
+    - ``mask``: name -> bool tensor, True where the weight is kept.
+    - ``rewind``: the whole ``state_dict`` that the kept weights are rewound to; None if that is the initialisation
+      from ``seed`` of a library model, which ``architecture`` then says how to create.
+    - ``config``, ``provenance``, ``info``: JSON-able dicts: how the ticket was found, with what versions, any remarks.
+    - ``architecture``: what ``architecture(model)`` returned for the network.
+    - ``search_epochs``: training epochs spent up to the mask.
+    - ``relaxed``: name -> values m in [0, 1] before thresholding; saved on request only.
+    - ``state_sha256``: of the rewind state, computed from ``rewind`` where there is one; with ``rewind=None``, what the
+      seed must give. So ``dataclasses.replace(ticket, rewind=None, seed=s)`` is the same ticket in a small file.
+
+    LotteryError if mask, state and architecture do not belong together, or there is neither a state nor a seed.
+
+    >>> import lottery_lib as lottery
+    >>> data = lottery.load("digits")
+    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.2))
+    >>> ticket.save("ticket.safetensors")
+    >>> lottery.Ticket.load("ticket.safetensors")
+    Ticket(density=0.2, layers=3, search_epochs=0)
+    >>> ticket.apply(model)
+    >>> int((model.fc1.weight != 0).sum()) == int(ticket.mask["fc1.weight"].sum())
+    True
+    """
+
+    mask: Mask
+    rewind: dict[str, Tensor] | None
+    config: dict
+    provenance: dict
+    architecture: dict
+    search_epochs: float
+    seed: int | None = None
+    relaxed: dict[str, Tensor] | None = None
+    info: dict = field(default_factory=dict)
+    state_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        masks.validate(self.mask, self.architecture["layout"])
+        if self.rewind is None and (self.seed is None or self.architecture["created"] is None):
+            raise LotteryError("a ticket needs the state it rewinds to, or the seed of a model made by models.create")
+        for name in ("mask", "rewind", "relaxed"):
+            if (tensors := getattr(self, name)) is not None:
+                object.__setattr__(self, name, {key: _copy(tensor) for key, tensor in tensors.items()})
+        if self.relaxed is not None:
+            _require_layout(masks.shapes(self.mask), masks.shapes(self.relaxed), "the relaxed mask")
+        if self.rewind is not None or self.state_sha256 is None:
+            state = self.state()
+            _require_layout(self.architecture["layout"], masks.shapes(state), "the rewind state")
+            object.__setattr__(self, "state_sha256", _sha256(state))
+
+    def __repr__(self) -> str:
+        return f"Ticket(density={self.density:.4g}, layers={len(self.mask)}, search_epochs={self.search_epochs:g})"
+
+    @property
+    def density(self) -> float:
+        """The share of the covered weights that is kept."""
+        return masks.density(self.mask)
+
+    def state(self) -> dict[str, Tensor]:
+        """The rewind state θ₀, dense; created from the seed if the ticket holds no more than that.
+
+        LotteryError if what the seed gives here is not, bit for bit, what it gave where the ticket was made.
+        """
+        if self.rewind is not None:
+            return self.rewind
+        from lottery_lib import models  # which need torchvision; other tickets do without
+
+        seed: Any = self.seed  # there is one: without a state, a ticket needs it
+        state = models.create(**self.architecture["created"], seed=seed).state_dict()
+        if self.state_sha256 not in (None, _sha256(state)):
+            raise LotteryError(
+                f"seed {self.seed} does not give the initial state that this ticket was found with; it needs that seed "
+                f"and torch {self.provenance.get('torch', 'as it was then')} (here {torch.__version__})"
+            )
+        return state
+
+    def apply(self, model: nn.Module) -> None:
+        """Rewind ``model`` and prune it, in place: its weights are θ₀ ⊙ mask bit for bit, the rest is as in ``state``.
+
+        LotteryError, with the model untouched, if it has another architecture, or as ``state``.
+        """
+        _require_layout(self.architecture["layout"], architecture(model)["layout"], "the model")
+        masks.validate(self.mask, model)
+        model.load_state_dict(self.state())
+        masks.apply_(model, self.mask)
+
+    def save(self, path: str | Path, relaxed: bool = False) -> None:
+        """Write the ticket to ``path``, all or nothing; ``relaxed`` adds the values before thresholding.
+
+        LotteryError if config, provenance or info are not JSON-able, ``path`` has a pickle's suffix or cannot be
+        written, or as ``state``.
+        """
+        path = Path(path)
+        _refuse_pickle(path)
+        self.state()  # a seed that does not give the state is noticed here, not by the next reader
+        parts = {"state": self.rewind, "relaxed": self.relaxed if relaxed else None}
+        tensors = {f"{part}/{name}": t for part, of in parts.items() for name, t in (of or {}).items()}
+        tensors["mask"] = torch.from_numpy(masks.pack(self.mask))
+        try:
+            texts = {name: json.dumps(getattr(self, name)) for name in _TEXTS}
+        except (TypeError, ValueError) as reason:
+            raise LotteryError(f"config, provenance and info must be JSON-able: {reason}") from None
+        texts |= {"lottery_ticket": str(VERSION), "mask": json.dumps(list(self.mask))}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as unfinished:
+                unfinished.write_bytes(safetensors.torch.save(tensors, texts | {"sha256": _sha256(tensors, texts)}))
+        except OSError as reason:
+            raise LotteryError(f"cannot write the ticket {path}: {reason.strerror}") from reason
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Ticket":
+        """The ticket saved at ``path``; no code in it is ever run.
+
+        LotteryError if the file is missing, damaged, not a ticket, or of a newer format.
+        """
+        texts, tensors = _read(Path(path))
+        fields = {name: json.loads(texts[name]) for name in _TEXTS}
+        layout = fields["architecture"]["layout"]
+        mask = masks.unpack(tensors["mask"].numpy(), {name: layout[name] for name in json.loads(texts["mask"])})
+        state, relaxed = (
+            {name: tensors[f"{part}/{name}"] for name in layout if f"{part}/{name}" in tensors} or None
+            for part in ("state", "relaxed")
+        )
+        return cls(mask=mask, rewind=state, relaxed=relaxed, **fields)
+
+
+def architecture(model: nn.Module, **created: Any) -> dict:
+    """What identifies a network, as a JSON-able dict: ``layout`` (name -> shape of every tensor in its state, in
+    order), the ``sha256`` of that, and ``created``, the arguments of ``models.create`` without the seed, or None.
+
+    LotteryError if the state holds anything but tensors.
+    """
+    layout = {name: list(tensor.shape) for name, tensor in _state(model).items()}
+    sha256 = hashlib.sha256(json.dumps([*layout.items()]).encode()).hexdigest()
+    return json.loads(json.dumps({"sha256": sha256, "layout": layout, "created": created or None}))  # tuples as lists
+
+
+def to_state_dict(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Tensor]:
+    """A copy of a model's state (or of a given one) with 0 where ``mask`` prunes, under all names of a tied weight.
+
+    Its tensors are dense: it loads into the plain model and runs no faster. LotteryError as ``masks.validate``.
+
+    >>> import torch
+    >>> from lottery_lib import to_state_dict
+    >>> mask = {"weight": torch.tensor([[True, False, True]])}
+    >>> to_state_dict({"weight": torch.tensor([[1.0, 2.0, 3.0]])}, mask)
+    {'weight': tensor([[1., 0., 3.]])}
+    """
+    state = _state(model)
+    masks.validate(mask, masks.shapes(state))
+    kept = {_memory(state[name]): m for name, m in mask.items()}
+    pruned = {name: ~kept[_memory(t)].to(t.device) for name, t in state.items() if _memory(t) in kept}
+    return {name: t.detach().masked_fill(pruned[name], 0) if name in pruned else t.clone() for name, t in state.items()}
+
+
+def to_prune(model: nn.Module, mask: Mask) -> None:
+    """Hand ``mask`` over to ``torch.nn.utils.prune``, in place: each weight becomes ``weight_orig`` and the buffer
+    ``weight_mask``, multiplied when its own module runs; so it is not for training ``nn.MultiheadAttention``, which
+    reads the weight of its ``out_proj`` without running it. Dense kernels again. LotteryError as ``masks.validate``.
+
+    >>> import torch
+    >>> from lottery_lib import to_prune
+    >>> mask = {"weight": torch.tensor([[True, False, True]])}
+    >>> model = torch.nn.Linear(3, 1)
+    >>> to_prune(model, mask)
+    >>> model.weight_mask
+    tensor([[1., 0., 1.]])
+    """
+    masks.validate(mask, model)
+    kept = {model.get_parameter(name): m for name, m in mask.items()}
+    for name, parameter in [*model.named_parameters(remove_duplicate=False)]:  # tied weights stay tied
+        if parameter in kept:
+            module, _, attribute = name.rpartition(".")
+            prune.custom_from_mask(model.get_submodule(module), attribute, kept[parameter].to(parameter.device))
+
+
+def to_csr(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Tensor]:
+    """Each masked weight as a ``torch.sparse_csr`` matrix (out, rest) of its kept, non-zero entries.
+
+    A convolution's (out, in, height, width) is flattened to (out, in * height * width), the matrix that multiplies
+    unfolded patches. LotteryError as ``masks.validate``.
+
+    >>> import torch
+    >>> from lottery_lib import to_csr
+    >>> mask = {"weight": torch.tensor([[True, False, True]])}
+    >>> to_csr({"weight": torch.tensor([[1.0, 2.0, 3.0]])}, mask)["weight"].values()
+    tensor([1., 3.])
+    """
+    state = to_state_dict(model, mask)
+    return {name: state[name].reshape(len(state[name]), -1).to_sparse_csr() for name in mask}
+
+
+def _state(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise LotteryError(f"the model's state {name!r} is a {type(value).__name__}; a ticket holds tensors only")
+    return state
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file that is whole and a ticket; LotteryError otherwise."""
+    _refuse_pickle(path)
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+    except OSError as reason:
+        raise LotteryError(f"cannot read the ticket {path}: {reason.strerror}") from reason
+    except SafetensorError as reason:
+        raise LotteryError(f"{path} is damaged or no safetensors file ({reason}); get the ticket again") from reason
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # as the format has it
+    texts = header.get("__metadata__", {})
+    version = texts.get("lottery_ticket")
+    if version is None:
+        raise LotteryError(f"{path} is a safetensors file but not a ticket; give one that Ticket.save wrote")
+    if version.isdecimal() and int(version) > VERSION:
+        raise LotteryError(f"{path} is a ticket of format {version}, newer than {VERSION}; update lottery_lib")
+    if texts.pop("sha256", None) != _sha256(tensors, texts):
+        raise LotteryError(f"{path} does not match its own checksum: it is damaged or was edited; get the ticket again")
+    return texts, tensors
+
+
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix in _PICKLES:
+        raise LotteryError(f"{path}: {path.suffix} files can run code when loaded; tickets are .safetensors files")
+
+
+def _require_layout(ticket: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+    """LotteryError that names the first difference between two layouts, which are equal in order as well."""
+    for ours, theirs in zip_longest(ticket.items(), other.items()):
+        if ours is None or theirs is None or (ours[0], tuple(ours[1])) != (theirs[0], tuple(theirs[1])):
+            ours, theirs = (f"{x[0]!r} of shape {tuple(x[1])}" if x else "nothing more" for x in (ours, theirs))
+            raise LotteryError(f"wrong architecture: where the ticket has {ours}, {what} has {theirs}")
+
+
+def _sha256(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> str:
+    """Over names, types, shapes and bits, and over ``texts``, whatever their order."""
+    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(bits(tensor))
+    return digest.hexdigest()
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def _memory(tensor: Tensor) -> tuple[int, torch.Size]:
+    """What tied weights have in common."""
+    return tensor.data_ptr(), tensor.shape

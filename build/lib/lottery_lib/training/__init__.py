@@ -1,0 +1,1 @@
+"""How a network is trained (``recipes``), and the one loop that does it (``loop``)."""

@@ -1,0 +1,129 @@
+"""A training's file in the work folder: named by all that decides where the training goes, written whole each epoch.
+
+Once complete it is never repeated. So a killed search goes on where it was, and methods that share a training share
+its file.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lottery_lib.data.splits import TrainingData
+from lottery_lib.files import bits, whole
+from lottery_lib.randomness import seeded
+from lottery_lib.relaxation import Parameterization
+from lottery_lib.training import distributed
+from lottery_lib.training.recipes import Recipe
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # of (outputs, labels), a scalar
+
+
+class Checkpoint:
+    """One training's file, written whole and renamed, so that a kill leaves the last epoch or the one before.
+
+    Processes side by side may make the same training: each writes under its own name, and all end in the same bits.
+    """
+
+    def __init__(self, folder: Path, identity: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{identity}.safetensors"
+
+    def save(
+        self, model: nn.Module, rule: Parameterization, optimizer: Optimizer, history: list[dict], complete: bool
+    ) -> None:
+        """Write what ``resume`` needs; once ``complete``, what the training has led to is enough."""
+        if distributed.first():
+            self._write(model, rule, optimizer, history, complete)
+        distributed.barrier()
+
+    def _write(
+        self, model: nn.Module, rule: Parameterization, optimizer: Optimizer, history: list[dict], complete: bool
+    ) -> None:
+        tensors = _prefixed("model", model.state_dict()) | _prefixed("rule", rule.state())
+        if not complete:
+            tensors |= _prefixed("optimizer", _optimizer_tensors(optimizer))
+        text = json.dumps(history)
+        contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}  # tied ones too
+        with whole(self.path) as unfinished:
+            save_file(contiguous, unfinished, {"history": text, "checksum": _checksum(contiguous, text)})
+
+    def resume(self, model: nn.Module, rule: Parameterization, optimizer: Optimizer) -> list[dict] | None:
+        """Load what is there and return its history; None if there is nothing whole."""
+        try:
+            with safe_open(self.path, "pt") as stored:
+                texts = stored.metadata() or {}
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (a file, not a dict)
+        except (OSError, SafetensorError):
+            return None
+        if texts.get("checksum") != _checksum(tensors, texts.get("history", "")):
+            return None
+        model.load_state_dict(_within("model", tensors))
+        rule.load(_within("rule", tensors))
+        _load_optimizer_tensors(optimizer, _within("optimizer", tensors))
+        return json.loads(texts["history"])
+
+
+def identity(
+    model: nn.Module, data: TrainingData, recipe: Recipe, rule: Parameterization, seed: int, start: int, stop: int,
+    loss: Loss,
+) -> str:  # fmt: skip
+    """A hash of all that decides where a training goes: how its weights lie in memory, too, as sums round by that."""
+    with seeded(next(model.parameters()).device, seed):  # a reader's loader may draw its order
+        facts = [asdict(recipe), type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
+        facts += [repr(model), _probe(model, data, loss), distributed.world()]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for tensors in (model.state_dict(), rule.state()):
+        for name, tensor in tensors.items():
+            digest.update(f"{name} {tensor.stride()}".encode() + bits(tensor))
+    return digest.hexdigest()[:24]
+
+
+def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items() if value is not None}
+
+
+def _load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    state = optimizer.state_dict()
+    for name, tensor in tensors.items():
+        index, key = name.split(".")
+        state["state"].setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(state)
+
+
+@torch.no_grad()
+def _probe(model: nn.Module, data: TrainingData, loss: Loss) -> str:
+    """The loss of the first batch, and of its first row, before training.
+
+    It tells losses and forward passes apart that go by the same name, or by none.
+    """
+    training = model.training
+    model.eval()
+    inputs, labels = next(iter(data.train.in_order()))
+    values = [loss(model(inputs[:rows]), labels[:rows]).item() for rows in (len(inputs), 1)]
+    model.train(training)
+    return " ".join(f"{value:.5g}" for value in values)
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    checksum = zlib.crc32(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        checksum = zlib.crc32(bits(tensor), zlib.crc32(name.encode(), checksum))
+    return str(checksum)
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

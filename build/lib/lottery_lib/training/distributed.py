@@ -1,0 +1,75 @@
+"""One training in several processes, as in ``torchrun --no-python --nproc-per-node 2 lottery train lenet``.
+
+Every process walks through the same batches and takes its share of each; gradients are averaged, so all hold the same
+weights, masks and optimiser after every step, those of one process on the whole batch. (Batch normalisation sees a
+process's share.) The first process writes checkpoints and records, to folders that all can read. Where there is
+one process, all of this does nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lottery_lib.errors import LotteryError
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that torchrun started, if it did; each process gets a GPU of its own where there are GPUs."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def world() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def first() -> bool:
+    """Whether this is the process that writes files and reports."""
+    return world() == 1 or distributed.get_rank() == 0
+
+
+def barrier() -> None:
+    """Wait for all processes, so that what the first has written is there for all."""
+    if world() > 1:
+        distributed.barrier()
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """The model, or a wrapper whose backward pass leaves the processes' mean gradient in every process."""
+    return model if world() == 1 else DistributedDataParallel(model)
+
+
+def share(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """This process's rows of a batch.
+
+    Raises:
+        LotteryError: the batch does not divide by the number of processes, so that the mean of means would not be its
+            mean.
+    """
+    if world() == 1:
+        return inputs, labels
+    if len(inputs) % world():
+        raise LotteryError(f"a batch of {len(inputs)} does not divide by {world()} processes; change one of the two")
+    rows = slice(distributed.get_rank(), None, world())
+    return inputs[rows], labels[rows]
+
+
+def mean(value: Tensor) -> Tensor:
+    """The mean of a scalar over all processes."""
+    if world() > 1:
+        distributed.all_reduce(value)
+    return value / world()

@@ -1,0 +1,57 @@
+"""How a network is trained, as data: epochs, optimiser, learning rate over time, precision."""
+
+import bisect
+from dataclasses import dataclass
+
+from lottery_lib.errors import LotteryError, hint
+
+SCHEDULES = {  # learning rate as a share of its peak: corners of a line over the share of training done
+    "constant": ((0, 1), (1, 1)),
+    "linear": ((0, 1), (1, 0)),
+    "step": ((0, 1), (0.5, 1), (0.5, 0.1), (0.75, 0.1), (0.75, 0.01), (1, 0.01)),
+    "one-cycle": ((0, 0.1), (0.3, 1), (1, 0)),
+}
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; LotteryError if a value is out of its range.
+
+    >>> import lottery_lib as lottery
+    >>> recipe = lottery.Recipe(epochs=20, lr=0.1, schedule="linear")
+    >>> [recipe.lr_at(fraction) for fraction in (0, 0.5, 1)]
+    [0.1, 0.05, 0.0]
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: str = "sgd"
+    lr: float = 0.1  # peak learning rate
+    momentum: float = 0.9  # of SGD
+    nesterov: bool = False
+    weight_decay: float = 0.0  # on the weights and all other parameters, never on a mask
+    schedule: str = "linear"
+    precision: str = "fp32"  # bf16: forward and backward under autocast; weights and masks stay fp32
+    fast: bool = True  # compiled where that pays (``speed``); False: as written, to compare with
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be > 0")
+        for name in ("momentum", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be ≥ 0")
+        if self.nesterov and not self.momentum:
+            raise LotteryError("nesterov = True: needs a momentum > 0")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise LotteryError(f"unknown {name} {getattr(self, name)!r}{hint(getattr(self, name), known)}")
+
+    def lr_at(self, fraction: float) -> float:
+        """The learning rate when ``fraction`` of the training, 0 to 1, is done."""
+        corners = SCHEDULES[self.schedule]
+        right = min(bisect.bisect_right([x for x, _ in corners], fraction), len(corners) - 1)
+        (x0, y0), (x1, y1) = corners[right - 1], corners[right]
+        return self.lr * (y0 + (y1 - y0) * (fraction - x0) / (x1 - x0))

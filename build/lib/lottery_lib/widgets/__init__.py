@@ -1,0 +1,14 @@
+"""Interactive figures, live in Jupyter and in the book's static pages from the same class. Needs the extra [book]."""
+
+from lottery_lib.errors import LotteryError
+
+try:
+    import anywidget  # noqa: F401
+except ImportError:
+    raise LotteryError("the interactive figures need anywidget: pip install -e .[book]") from None
+
+from lottery_lib.widgets.explorer import TicketExplorer
+from lottery_lib.widgets.playground import Playground
+from lottery_lib.widgets.regularizer_card import RegularizerCard
+
+__all__ = ["Playground", "RegularizerCard", "TicketExplorer"]
