@@ -69,8 +69,9 @@ class Train(TyperCommand):
     """Its help ends with the parameters of every protocol."""
 
     def format_epilog(self, ctx, formatter):
-        from lottery_lib.experiments import params, protocols
+        from lottery_lib.experiments import catalogue, params, protocols
 
+        catalogue.load_plugins()
         told: set[tuple[str, str]] = set()
         for name, (config, _) in protocols.PROTOCOLS.items():
             rows = params.described(config)

@@ -40,7 +40,7 @@ def register():
     datasets.load, models.create = cache(datasets.load), partial(models.create, width=0.1)
     protocols.register(Tiny, run)
 '''
-ENTRY = "[lottery_lib.protocols]\ntiny = tiny:register\n"
+ENTRY = "[lottery_lib.plugins]\ntiny = tiny:register\n"
 
 
 class Checkout:

@@ -1,10 +1,14 @@
 """The methods of the experiments: what a run, a sweep, the table and the figures need to know of each stands here.
 
-A new method is a module with ``Config`` and ``search(model, data, config, **options)``, and a row of ``METHODS``.
+A new method is a module with ``Config`` and ``search(model, data, config, **options)``, and a row of ``METHODS``. A
+package may bring methods and protocols of its own: an entry point of the group ``lottery_lib.plugins`` names a function
+that adds them; it is called when a name is asked for that is not known.
 """
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Literal
 
@@ -76,3 +80,10 @@ METHODS = {  # in the order of tables and legends
     "shuffled": _mask("mask, {regularizer}: shuffled", control=lambda t, model, seed: controls.shuffled(t, seed)),
     "reinitialised": _mask("mask, {regularizer}: re-initialised", control=controls.reinitialised),
 }  # fmt: skip
+
+
+@cache
+def load_plugins() -> None:
+    """Have other packages add their methods and protocols, once."""
+    for entry in entry_points(group="lottery_lib.plugins"):
+        entry.load()()

@@ -1,13 +1,10 @@
 """The protocols: a typed config names a run, ``train`` puts it on record. Finished runs are never repeated.
 
-A package may bring protocols of its own: an entry point of the group ``lottery_lib.protocols`` names a function that
-calls ``register``; it is called when a protocol is asked for that is not one of these.
+A package that brings protocols of its own (``catalogue.load_plugins``) calls ``register``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +12,7 @@ import numpy as np
 
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import logistic, records, ticket_run
+from lottery_lib.experiments.catalogue import load_plugins
 from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.training import distributed
 from lottery_lib.training.recipes import Recipe
@@ -39,16 +37,10 @@ def register(config_class: type, run: Run = ticket_run.run) -> type:
 def config_class(protocol: str) -> type:
     """The config dataclass of a protocol; LotteryError if there is none of that name."""
     if protocol not in PROTOCOLS:
-        _brought_along()
+        load_plugins()
     if protocol not in PROTOCOLS:
         raise LotteryError(f"unknown protocol {protocol!r}{hint(protocol, PROTOCOLS)}")
     return PROTOCOLS[protocol][0]
-
-
-@cache
-def _brought_along() -> None:
-    for entry in entry_points(group="lottery_lib.protocols"):
-        entry.load()()
 
 
 def train(config: Any, progress: bool = False) -> Path:

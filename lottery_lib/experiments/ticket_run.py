@@ -11,7 +11,7 @@ from lottery_lib import masks, methods, models, paths
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.experiments.catalogue import METHODS
+from lottery_lib.experiments.catalogue import METHODS, load_plugins
 from lottery_lib.methods import calibration
 from lottery_lib.regularizers import REGULARIZERS
 from lottery_lib.tickets import Ticket
@@ -60,6 +60,8 @@ class TicketRun:
     fast: Annotated[bool, "false: in fp32 as written, uncompiled, to compare with"] = True
 
     def __post_init__(self):
+        if self.method not in METHODS:
+            load_plugins()
         if self.method not in METHODS:
             raise LotteryError(f"unknown method {self.method!r}{hint(self.method, METHODS)}")
         row, unread = METHODS[self.method], self.unread

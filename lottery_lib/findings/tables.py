@@ -12,7 +12,7 @@ import pandas as pd
 
 from lottery_lib import paths, regularizers
 from lottery_lib.experiments import records
-from lottery_lib.experiments.catalogue import METHODS
+from lottery_lib.experiments.catalogue import METHODS, Method, load_plugins
 from lottery_lib.methods.magnitude import SCORES
 
 COLUMNS = [
@@ -50,6 +50,8 @@ def _runs(folder: Path, stamp: int | None) -> pd.DataFrame:
         facts["precision"] = record["recipe"]["precision"]
         rows.append(config | record | facts | {"device": made["device"], "commit": made["commit"]})
     found = pd.DataFrame(rows, columns=COLUMNS)
+    if not METHODS.keys() >= {*found.method}:
+        load_plugins()
     for column in SOMETIMES_READ:
         among = [method for method, row in METHODS.items() if column in row.reads]
         found.loc[~found.method.isin(among), column] = None
@@ -62,7 +64,7 @@ def name(row: pd.Series) -> str:
     A calibrated search and rounds set apart a method that may do without; so do an ε other than the default, rewinding
     to an early epoch, and one density for all layers.
     """
-    method = METHODS[row.method]
+    method = METHODS.get(row.method, Method(None, row.method))  # of a package that is not here
     called = method.name(row.regularizer, row.score)
     if pd.notna(row.eps) and row.eps not in vars(regularizers.create(row.regularizer)).values():
         called += f", ε = {row.eps:g}"

@@ -95,8 +95,9 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     info = {}
     if isinstance(rule, CalibratedMask):
         alpha = rule.calibration.alpha
-        info = {"asked": config.density, "alpha": alpha, "gap": gap(values, alpha)}
-        _say_if_missed(rule, masks.density(mask), config.density)
+        edges = gap(values, alpha)
+        info = {"asked": config.density, "alpha": alpha, "gap": edges, "lam": rule.lam, "mask_lr": rule.mask_lr}
+        _say_if_missed(rule, masks.density(mask), config.density, edges)
     return trainer.ticket(mask, rewind, epochs, relaxed=values, info=info)
 
 
@@ -111,16 +112,18 @@ def _rule(trainer: Trainer, penalty: regularizers.Regularizer, density: float, m
     return CalibratedMask(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=plan)
 
 
-def _say_if_missed(rule: CalibratedMask, reached: float, asked: float) -> None:
+def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tuple[float, float]) -> None:
     weights = sum(m.numel() for m in rule.m)
-    if abs(reached - asked) * weights <= max(1, TOLERANCE * asked * weights):
+    missed = abs(reached - asked) * weights
+    if missed <= max(1, TOLERANCE * asked * weights):
         return
-    if not rule.mask_lr or rule.steps < 300:
+    alike = max(sum(int((m == edge).sum()) for m in rule.m) for edge in edges)
+    if alike > missed / 2 and edges[1] < 1:
+        why = f"{alike} entries have the same support, as those of dead units or constant inputs have, and end alike"
+    elif rule.steps < 300:
         why = f"{rule.steps} steps are few for a mask to decide in; train longer, or in smaller batches"
-    elif reached < asked:
-        why = "the loss supports no more weights than that; ask for a lower density"
     else:
-        why = "too many entries have the same support to be told apart; ask for a higher density, or train longer"
+        why = "what the loss supports changed faster than the mask could follow; train longer, or at a lower rate"
     warnings.warn(f"asked for a density of {asked:g}, the search reached {reached:.4g}: {why}", stacklevel=3)
 
 

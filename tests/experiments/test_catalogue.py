@@ -82,6 +82,13 @@ def test_a_new_regulariser_is_trained_tabled_and_drawn(record, monkeypatch):
     assert drawn(ticket_figures.accuracy_against_density(comparisons.summary(runs))) == {"mask, root"}
 
 
+def test_runs_of_a_method_that_is_not_here_are_tabled_by_its_name(record, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "near", Method(sys.modules[__name__], "near a value"))
+        record(Brief("near", 0.2))
+    assert tables.chosen(tables.runs()).name.tolist() == ["near"]
+
+
 def test_looks_stay_where_they_are_when_a_method_comes_before_them(monkeypatch):
     before = {name: look(name) for name in LOOKS}
     others = {**METHODS}

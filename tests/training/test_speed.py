@@ -113,7 +113,7 @@ def faults():
 usual = faults()
 speed.keep_freed_memory()
 faults()
-print(usual, faults())
+print(usual, min(faults() for _ in range(5)))  # the system may take pages back meanwhile
 """
 
 
