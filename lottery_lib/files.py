@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and the bytes of tensors that their checksums are taken over."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,9 @@ from torch import Tensor
 def whole(path: Path) -> Iterator[Path]:
     """Where to write what ``path`` shall be: it takes that place once the block has ended well, and else is removed.
 
-    Processes side by side may write the same file: each has a name of its own until then.
+    Processes and threads side by side may write the same file: each has a name of its own until then.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         yield unfinished
         unfinished.replace(path)

@@ -5,6 +5,7 @@ package may bring methods and protocols of its own: an entry point of the group 
 that adds them; it is called when a name is asked for that is not known.
 """
 
+import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -51,7 +52,10 @@ def _mask(called: str, **more: Any) -> Method:
     """A row of what begins with the search of a concave mask, which steers for its density if it is calibrated."""
     shared = {
         "defaults": lambda lam: {} if lam is None else {"mask_lr": 10.0},
-        "decided_by": lambda config, done: config.densities[: done + config.calibrated],
+        "decided_by": lambda config, done: (
+            config.densities[: done + config.calibrated],
+            config.calibrated and config.alpha,
+        ),
         "moves_a_mask": True,
     }
     return Method(concave, called, MASK, **shared, **more)
@@ -86,4 +90,7 @@ METHODS = {  # in the order of tables and legends
 def load_plugins() -> None:
     """Have other packages add their methods and protocols, once."""
     for entry in entry_points(group="lottery_lib.plugins"):
-        entry.load()()
+        try:
+            entry.load()()
+        except Exception as reason:  # somebody else's, of any kind; what is here works without it
+            warnings.warn(f"the plugin {entry.value!r} is left out: {type(reason).__name__}: {reason}", stacklevel=3)

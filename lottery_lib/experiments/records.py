@@ -88,7 +88,10 @@ def read_all() -> list[dict]:
 
 def command(config: Any) -> str:
     """The command that makes this record."""
-    pairs = (f"-p {key}={params.spelt(value)}" for key, value in _changed(config).items())
+    types, default = params.field_types(type(config)), getattr(config, "default", lambda item: item.default)
+    values = {item.name: getattr(config, item.name) for item in fields(config)}
+    told = {item.name: values[item.name] for item in fields(config) if values[item.name] != default(item)}
+    pairs = (f"-p {key}={params.spelt(_typed(value, types[key]))}" for key, value in told.items())
     return " ".join(["lottery train", config.protocol, *pairs])
 
 

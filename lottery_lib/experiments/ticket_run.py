@@ -1,6 +1,6 @@
 """One run of a ticket protocol: find a ticket by a method, retrain it, and measure it. One flat, typed config a run."""
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -65,13 +65,12 @@ class TicketRun:
         if self.method not in METHODS:
             raise LotteryError(f"unknown method {self.method!r}{hint(self.method, METHODS)}")
         row, unread = METHODS[self.method], self.unread
-        defaults = row.defaults(self.lam)
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in unread and value not in (item.default, item.metadata.get("once")):
                 raise LotteryError(f"{item.name} = {value!r}: {self.method} does not read it; leave it out")
             if item.name in unread or value is None:
-                object.__setattr__(self, item.name, defaults.get(item.name, item.default))
+                object.__setattr__(self, item.name, self.default(item))
         if (self.method == "dense") != (self.density == 1):
             raise LotteryError(f"density = {self.density!r}: must be 1 for the dense network and below 1 for a ticket")
         if self.rounds < 1 or self.seed < 0:
@@ -86,6 +85,10 @@ class TicketRun:
     def unread(self) -> frozenset[str]:
         """Fields that other methods read, and this one does not."""
         return frozenset(name for row in METHODS.values() for name in row.reads) - {*METHODS[self.method].reads}
+
+    def default(self, item: Field) -> Any:
+        """What a field is if it is left out."""
+        return METHODS[self.method].defaults(self.lam).get(item.name, item.default)
 
     @property
     def calibrated(self) -> bool:

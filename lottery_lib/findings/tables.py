@@ -35,12 +35,13 @@ LABELS = {
 
 def runs() -> pd.DataFrame:
     """One row for each ticket run on record, with ``COLUMNS``. Densities are fractions, accuracies percent."""
-    stamp = paths.RESULTS.stat().st_mtime_ns if paths.RESULTS.exists() else None  # moves with each record that appears
+    found = sorted(paths.RESULTS.glob("[!.]*/record.json"))
+    stamp = tuple((path.parent.name, path.stat().st_mtime_ns, path.stat().st_size) for path in found)
     return _runs(paths.RESULTS, stamp).copy()
 
 
 @lru_cache(1)  # a page asks a dozen times, and there are hundreds of files
-def _runs(folder: Path, stamp: int | None) -> pd.DataFrame:
+def _runs(folder: Path, stamp: tuple) -> pd.DataFrame:
     rows = []
     for record in records.read_all():
         if "method" not in record["config"]:

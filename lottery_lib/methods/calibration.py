@@ -20,12 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.regularizers import Log, Regularizer
 from lottery_lib.relaxation import RelaxedMask
 
 VERSION = 1  # raised when the same search would set other values
 STEEP = Log()  # the shape of the penalty at the end, whatever it was before: a linear one would open no gap
+FLAT = 1e-4  # slopes below it cannot be priced
 LEAST, TINY = 0.05, 1e-12  # η answers to no smaller support: a share of their mean size, and where there are none
 
 
@@ -53,7 +55,12 @@ class CalibratedMask(RelaxedMask):
         self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, kept: int, steps: int,
         within: Mask | None = None, calibration: Calibration = Calibration(),
     ):  # fmt: skip
+        if min(regularizer.slope(at) for at in (calibration.alpha, (1 + calibration.alpha) / 2)) < FLAT:
+            raise LotteryError(
+                f"{regularizer} is flat where entries decide, so no λ steers them; change its shape or give lam"
+            )
         super().__init__(model, names, regularizer, lam=0.0, mask_lr=0.0, within=within)
+        self.alive = [m.clone() for m in self.m]  # what earlier rounds have left
         self.kept, self.steps, self.calibration = kept, steps, calibration
         self.step, self.steepness = 0, 0.0
         self.memory = 1 / max(2.0, calibration.memory * steps)
@@ -71,7 +78,10 @@ class CalibratedMask(RelaxedMask):
     def _penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
         torch._foreach_lerp_(self.opposed[part], mask_gradients, self.memory)
         if not self.steepness:
-            return super()._penalize(part, mask_gradients)
+            super()._penalize(part, mask_gradients)
+            if self.lam < 0:  # a subsidy, but not for what earlier rounds have pruned
+                torch._foreach_mul_(mask_gradients, self.alive[part])
+            return
         level = self.lam * self.regularizer.slope(self.calibration.alpha) - self.steepness * STEEP.slope(
             self.calibration.alpha
         )
@@ -84,7 +94,7 @@ class CalibratedMask(RelaxedMask):
         m, support = _flat(self.m), _flat(self.opposed).div_(-(1 - (1 - self.memory) ** (self.step - 1)))
         if done <= plan.follow or not self.mask_lr:
             last = min(self.kept, max(1, round(plan.reach_within * len(m))))
-            least = max(LEAST * float(support.abs().mean()), TINY)
+            least = max(LEAST * float(support.abs().sum() / _flat(self.alive).sum()), TINY)
             self.mask_lr = plan.reach / (self.steps * max(_kth_largest(support, last), least))
         left = self.steps - self.step + 1
         ahead = max(plan.landing * self.steps - self.step, min(plan.horizon * self.steps, left), every)
@@ -112,7 +122,13 @@ class CalibratedMask(RelaxedMask):
 
     def describe(self) -> dict:
         plan: dict[str, Any] = asdict(self.calibration)
-        return {"regularizer": repr(self.regularizer), "kept": self.kept, "steps": self.steps, **plan}
+        return {
+            "version": VERSION,
+            "regularizer": repr(self.regularizer),
+            "kept": self.kept,
+            "steps": self.steps,
+            **plan,
+        }
 
     def metrics(self) -> dict[str, Tensor]:
         above: Any = sum((m >= self.calibration.alpha).sum() for m in self.m)

@@ -86,7 +86,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         values = dict(zip(rule.names, rule.m))
         last = density == config.densities[-1]
         if isinstance(rule, CalibratedMask):
-            mask = masks.threshold(values, rule.calibration.alpha)
+            kept = masks.threshold(values, rule.calibration.alpha)
+            mask = {name: kept[name] & mask[name] for name in mask}
         elif last and config.alpha is not None:
             mask = masks.threshold(values, config.alpha)
         else:
@@ -117,8 +118,9 @@ def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tu
     missed = abs(reached - asked) * weights
     if missed <= max(1, TOLERANCE * asked * weights):
         return
-    alike = max(sum(int((m == edge).sum()) for m in rule.m) for edge in edges)
-    if alike > missed / 2 and edges[1] < 1:
+    edge = edges[1] if reached > asked else edges[0]  # of the entries that ended on the wrong side
+    alike = sum(int((m == edge).sum()) for m in rule.m)
+    if 0 < edge < 1 and alike > max(1, missed / 2):
         why = f"{alike} entries have the same support, as those of dead units or constant inputs have, and end alike"
     elif rule.steps < 300:
         why = f"{rule.steps} steps are few for a mask to decide in; train longer, or in smaller batches"

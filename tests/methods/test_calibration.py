@@ -135,3 +135,22 @@ def test_gap():
 
 def test_the_plan_is_the_same_for_every_network():
     assert Calibration() == Calibration(0.1, 0.7, 0.02, 0.01, 0.1, 0.08, 0.65, 0.08, 0.85, 20.0, 200)
+
+
+@pytest.mark.parametrize("rounds", [(0.02, 0.016), (0.1, 0.08, 0.064)])
+def test_later_rounds_leave_what_is_pruned_alone(rounds, monkeypatch):
+    """Though the price may be a subsidy there."""
+    kept, threshold = [], masks.threshold
+    monkeypatch.setattr(concave.masks, "threshold", lambda *given: kept.append(threshold(*given)) or kept[-1])
+    ticket = searched(rounds[-1], rounds=rounds)
+    for before, after in zip(kept, kept[1:]):
+        assert not any((after[name] & ~before[name]).any() for name in after)
+    assert ticket.density == pytest.approx(rounds[-1], rel=0.15)  # 8 % off, as few of the survivors are to go
+
+
+@pytest.mark.parametrize(
+    "fields", [{"regularizer": "exponential", "shape": 1e-3}, {"regularizer": "mcp", "alpha": 1.0}]
+)
+def test_a_penalty_that_is_flat_where_entries_decide_is_refused(fields):
+    with pytest.raises(LotteryError, match="is flat where entries decide, so no λ steers them"):
+        searched(0.1, **fields)
