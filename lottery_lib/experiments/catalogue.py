@@ -48,14 +48,16 @@ def _densities_so_far(config: Any, done: int) -> Hashable:
     return config.densities[:done]
 
 
+def _steered(config: Any, done: int) -> Hashable:
+    """A calibrated round steers for its own density at its α, too."""
+    return config.densities[: done + config.calibrated], config.calibrated and config.alpha
+
+
 def _mask(called: str, **more: Any) -> Method:
     """A row of what begins with the search of a concave mask, which steers for its density if it is calibrated."""
     shared = {
         "defaults": lambda lam: {} if lam is None else {"mask_lr": 10.0},
-        "decided_by": lambda config, done: (
-            config.densities[: done + config.calibrated],
-            config.calibrated and config.alpha,
-        ),
+        "decided_by": _steered,
         "moves_a_mask": True,
     }
     return Method(concave, called, MASK, **shared, **more)

@@ -8,7 +8,7 @@ import torch
 from runs import Tiny
 
 from lottery_lib import masks, paths
-from lottery_lib.experiments import protocols, sweeps
+from lottery_lib.experiments import catalogue, protocols, sweeps
 from lottery_lib.experiments.catalogue import METHODS, Method
 from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.lines import LOOKS, look
@@ -108,3 +108,27 @@ def test_a_protocol_is_registered_once():
     with pytest.raises(ValueError, match="there is a protocol 'lenet' already; give this one another name"):
         protocols.register(Other)
     assert protocols.register(protocols.LeNet) is protocols.LeNet
+
+
+def test_a_plugin_that_is_broken_is_left_out_with_a_warning_that_names_it(monkeypatch):
+    class Broken:
+        value = "mine:add"
+
+        def load(self):
+            raise SyntaxError("no such thing")
+
+    catalogue.load_plugins.cache_clear()
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: [Broken()])
+    with pytest.warns(UserWarning, match="the plugin 'mine:add' is left out: SyntaxError: no such thing"):
+        catalogue.load_plugins()
+    catalogue.load_plugins.cache_clear()
+
+
+def test_the_table_follows_what_happens_to_a_record(record):
+    record(Brief("random", 0.2), Brief("random", 0.5))
+    assert len(tables.runs()) == 2
+    path = next(paths.RESULTS.glob("*/record.json"))
+    path.write_text(path.read_text("utf-8").replace('"reduced": true', '"reduced":  false'), "utf-8")
+    assert sorted(tables.runs().reduced) == [False, True]
+    path.unlink()
+    assert len(tables.runs()) == 1

@@ -193,3 +193,12 @@ def test_every_committed_record_has_the_name_of_its_config():
         record = json.loads((folder / "record.json").read_text("utf-8"))
         config = protocols.config_class(record["protocol"])(**record["config"])
         assert records.name(config) == record["run"] == folder.name
+
+
+@pytest.mark.parametrize("config", [
+    LeNet("continuous", 0.2, mask_lr=10.0), LeNet("continuous", 0.2), LeNet(lam=1e-4), LeNet(), LeNet("imp", 0.2),
+    LeNet(lam=1e-4, mask_lr=3.0, per_layer=True),
+], ids=str)  # fmt: skip
+def test_the_command_makes_this_very_run(config):
+    words = shlex.split(records.command(config))
+    assert params.from_pairs(protocols.config_class(words[2]), words[4::2]) == config
