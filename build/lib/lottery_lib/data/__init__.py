@@ -1,1 +1,0 @@
-"""Data as training wants it: a reader's own (``batches``), or the experiments' (``datasets``, as ``images``)."""

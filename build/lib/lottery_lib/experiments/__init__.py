@@ -1,1 +1,0 @@
-"""What puts runs on record: typed configs name a run, protocols make it, grids and sweeps make many."""

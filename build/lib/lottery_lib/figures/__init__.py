@@ -1,1 +1,0 @@
-"""Figures: records, or mathematics alone, in; a matplotlib figure out."""

@@ -1,1 +1,0 @@
-"""How a network is trained (``recipes``), and the one loop that does it (``loop``)."""
