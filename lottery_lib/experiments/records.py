@@ -80,10 +80,14 @@ def read_run(run: str) -> tuple[dict, dict[str, np.ndarray]]:
         return record, dict(stored)
 
 
+def finished() -> list[Path]:
+    """The file of every record there is, in the order of the runs' names."""
+    return sorted(paths.RESULTS.glob("[!.]*/record.json"))  # a hidden folder is still being written
+
+
 def read_all() -> list[dict]:
     """Every record there is, without its arrays, in the order of the runs' names."""
-    finished = sorted(paths.RESULTS.glob("[!.]*/record.json"))  # a hidden folder is still being written
-    return [json.loads(path.read_text("utf-8")) for path in finished]
+    return [json.loads(path.read_text("utf-8")) for path in finished()]
 
 
 def command(config: Any) -> str:

@@ -35,8 +35,7 @@ LABELS = {
 
 def runs() -> pd.DataFrame:
     """One row for each ticket run on record, with ``COLUMNS``. Densities are fractions, accuracies percent."""
-    found = sorted(paths.RESULTS.glob("[!.]*/record.json"))
-    stamp = tuple((path.parent.name, path.stat().st_mtime_ns, path.stat().st_size) for path in found)
+    stamp = tuple((path.parent.name, path.stat().st_mtime_ns, path.stat().st_size) for path in records.finished())
     return _runs(paths.RESULTS, stamp).copy()
 
 
