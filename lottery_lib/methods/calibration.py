@@ -37,7 +37,7 @@ class Calibration:
 
     alpha: float = 0.1
     reach: float = 0.7  # how far η lets the last entry that is kept move in the whole search
-    reach_within: float = 0.02  # of the density: η looks at denser masks' supports no deeper
+    reach_within: float = 0.01  # of the density: η looks at denser masks' supports no deeper
     watch: float = 0.01  # until here nothing moves
     follow: float = 0.1  # until here η follows the supports
     memory: float = 0.08  # time constant of the supports

@@ -106,6 +106,11 @@ STATIC = """<!doctype html><html lang="en" data-theme="{scheme}"><meta charset="
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <main><h1>x</h1>{scripts}</main><script src="anyviews.js" defer></script>"""
 
+DRAWN = """() => {
+    const views = [...document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')];
+    return views.every((view) => view.previousElementSibling?.textContent);
+}"""
+
 
 @pytest.fixture(params=["file", "http"])
 def open_widget(request, open_page, served, tmp_path):
@@ -122,7 +127,11 @@ def open_widget(request, open_page, served, tmp_path):
         page = STATIC.format(scheme=options.get("scheme", "light"), scripts=scripts)
         (tmp_path / "x.html").write_text(page, encoding="utf-8")
         shutil.copy(ROOT / "book" / "_js" / "anyviews.js", tmp_path)
-        return open_page(tmp_path / "x.html" if request.param == "file" else served(tmp_path) + "/x.html", **options)
+        page, visit = open_page(
+            tmp_path / "x.html" if request.param == "file" else served(tmp_path) + "/x.html", **options
+        )
+        page.wait_for_function(DRAWN)  # a loaded page may still be fetching the modules of its figures
+        return page, visit
 
     return opened
 
