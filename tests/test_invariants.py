@@ -35,6 +35,7 @@ from lottery_lib import masks, regularizers, weights
 from lottery_lib.data import batches, images
 from lottery_lib.methods import base, continuous, gradual
 from lottery_lib.methods.calibration import CalibratedMask
+from lottery_lib.methods.feedback import FeedbackMask
 from lottery_lib.relaxation import FixedMask, RelaxedMask
 from lottery_lib.training import recipes
 from lottery_lib.training.loop import train
@@ -241,6 +242,9 @@ RULES = {
     "fixed": lambda model: FixedMask(model, masks.random(model, 0.3, 0)),
     "relaxed": relaxed,
     "calibrated": lambda model: CalibratedMask(model, weights.prunable(model), regularizers.Log(), 200, steps=36),
+    "feedback": lambda model: FeedbackMask(
+        model, weights.prunable(model), regularizers.Log(), 200, steps=36, controller="pi"
+    ),
     "sigmoid": sigmoid,
     "gradual": lambda model: gradual.GradualMask(model, weights.prunable(model), gradual.Config(density=0.1)),
 }

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from lottery_lib.methods import concave, continuous, controls, gradual, magnitude, saliency
+from lottery_lib.methods import concave, continuous, controls, feedback, gradual, magnitude, saliency
 from lottery_lib.tickets import Ticket
 
 SPOKEN = {"l1": "ℓ1", "magnitude": "magnitude", "increase": "magnitude increase"}  # values in names of lines
@@ -53,14 +53,14 @@ def _steered(config: Any, done: int) -> Hashable:
     return config.densities[: done + config.calibrated], config.calibrated and config.alpha
 
 
-def _mask(called: str, **more: Any) -> Method:
+def _mask(called: str, module: ModuleType = concave, reads: tuple[str, ...] = MASK, **more: Any) -> Method:
     """A row of what begins with the search of a concave mask, which steers for its density if it is calibrated."""
     shared = {
         "defaults": lambda lam: {} if lam is None else {"mask_lr": 10.0},
         "decided_by": _steered,
         "moves_a_mask": True,
     }
-    return Method(concave, called, MASK, **shared, **more)
+    return Method(module, called, reads, **shared, **more)
 
 
 def _by_size(called: str, reads: tuple[str, ...] = (), **more: Any) -> Method:
@@ -68,9 +68,17 @@ def _by_size(called: str, reads: tuple[str, ...] = (), **more: Any) -> Method:
     return Method(magnitude, called, (*reads, *TRAINED), **rounds, **more)
 
 
+def _by_feedback(controller: str, said: str) -> Method:
+    called, reads = f"mask, {{regularizer}}: {said} feedback", ("regularizer", "eps")
+    return _mask(called, feedback, reads, given={"controller": controller})
+
+
 METHODS = {  # in the order of tables and legends
     "dense": Method(controls, "dense", ()),
     "concave": _mask("mask, {regularizer}"),
+    "feedback-multiplicative": _by_feedback("multiplicative", "multiplicative"),
+    "feedback-pi": _by_feedback("pi", "PI"),
+    "feedback-dual": _by_feedback("dual", "dual"),
     "imp": _by_size("IMP", ladder=True),
     "lr-rewinding": _by_size("IMP, LR rewinding", ladder=True, given={"rewind_weights": False}),
     "gradual": Method(gradual, "gradual magnitude", ("per_layer",), retraining="none"),

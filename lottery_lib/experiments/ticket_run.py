@@ -93,7 +93,7 @@ class TicketRun:
     @property
     def calibrated(self) -> bool:
         """Whether the search sets λ and η_m by itself."""
-        return "lam" in METHODS[self.method].reads and self.lam is None
+        return getattr(self.search_config(), "calibrated", False)
 
     @property
     def edition(self) -> int | list[int]:
@@ -188,6 +188,8 @@ def _described(ticket: Ticket) -> dict:
     }
     if ticket.relaxed:
         described["bimodality"] = masks.bimodality(ticket.relaxed)
+    if "asked" in ticket.info:  # what a calibrated search has set, and the margin it left
+        described["calibration"] = {key: ticket.info[key] for key in ("alpha", "gap", "lam", "mask_lr", "epochs")}
     return described
 
 

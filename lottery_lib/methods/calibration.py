@@ -100,22 +100,31 @@ class CalibratedMask(RelaxedMask):
             last = min(self.kept, max(1, round(plan.reach_within * len(m))))
             least = max(LEAST * float(support.abs().sum() / _flat(self.alive).sum()), TINY)
             self.mask_lr = plan.reach / (self.steps * max(_kth_largest(support, last), least))
-        left = self.steps - self.step + 1
-        # In the end half of what is left, so that the error of going by the slope half way shrinks again and again.
-        ahead = max(plan.landing * self.steps - self.step, min(plan.horizon * self.steps, left / 2), every)
-        half_way = (m + plan.alpha) / 2
         if done < plan.settling:
-            need = support.add_((m - plan.alpha) / (self.mask_lr * ahead))
-            self.lam = _kth_largest(need.div_(self.regularizer.gradient(half_way)), self.kept)
-            return
-        at_alpha = STEEP.slope(plan.alpha)
+            self.lam = self._price(m, support, every)
+        else:
+            self._settle(m, support, every)
+
+    def _price(self, m: Tensor, support: Tensor, every: int) -> float:
+        need, half_way = self._need(m, support, every)
+        return _kth_largest(need.div_(self.regularizer.gradient(half_way)), self.kept)
+
+    def _settle(self, m: Tensor, support: Tensor, every: int) -> None:
+        alpha, at_alpha = self.calibration.alpha, STEEP.slope(self.calibration.alpha)
         if not self.steepness:
-            bend = (STEEP.slope(0.9 * plan.alpha) - STEEP.slope(1.1 * plan.alpha)) / (0.2 * plan.alpha)
-            self.steepness = plan.folds / (self.mask_lr * left * bend)
-        need = support.mul_(self._heed()).add_((m - plan.alpha) / (self.mask_lr * ahead))
+            bend = (STEEP.slope(0.9 * alpha) - STEEP.slope(1.1 * alpha)) / (0.2 * alpha)
+            self.steepness = self.calibration.folds / (self.mask_lr * (self.steps - self.step + 1) * bend)
+        need, half_way = self._need(m, support.mul_(self._heed()), every)
         price = _kth_largest(need.sub_(self.steepness * (STEEP.gradient(half_way) - at_alpha)), self.kept)
         least = -0.5 * self.steepness * (STEEP.slope(0.0) - at_alpha)  # below zero it lifts those just under α
         self.level = max(least, price) - self.steepness * at_alpha
+
+    def _need(self, m: Tensor, support: Tensor, every: int) -> tuple[Tensor, Tensor]:
+        """The pull at which each entry lands at α, which takes the place of its support, and where it is half way."""
+        plan, left = self.calibration, self.steps - self.step + 1
+        # In the end half of what is left, so that the error of going by the slope half way shrinks again and again.
+        ahead = max(plan.landing * self.steps - self.step, min(plan.horizon * self.steps, left / 2), every)
+        return support.add_((m - plan.alpha) / (self.mask_lr * ahead)), (m + plan.alpha) / 2
 
     def state(self) -> dict[str, Tensor]:
         setting = torch.tensor([self.step, self.lam, self.mask_lr, self.steepness, self.level], dtype=torch.float64)

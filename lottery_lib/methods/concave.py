@@ -7,6 +7,7 @@ are kept (our choice, to compare at equal density; thresholding at α *is* top-k
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +59,27 @@ class Config(SearchConfig):
         """Whether λ and η_m are set on the way."""
         return self.lam is None
 
+    def rule(self, trainer: Trainer, density: float, mask: Mask) -> RelaxedMask:
+        """What moves the mask in the round that is to end at a density, within the ``mask`` that earlier ones left."""
+        penalty = regularizers.create(self.regularizer, self.shape)
+        if self.lam is not None:
+            mask_lr = 10.0 if self.mask_lr is None else self.mask_lr
+            return RelaxedMask(trainer.model, trainer.names, penalty, self.lam, mask_lr, within=mask)
+        kept = masks.count(density, sum(m.numel() for m in mask.values()))
+        steps = trainer.round_epochs * trainer.data.train.steps(self.recipe.batch_size)
+        plan = Calibration() if self.alpha is None else Calibration(alpha=self.alpha)
+        return self._kind()(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=plan)
+
+    def _kind(self) -> Callable[..., CalibratedMask]:
+        return CalibratedMask
+
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
     """A ticket by the concave mask; ``options`` as in ``train`` (loss, work, progress).
 
     A calibrated search that ends more than 2 % from the density asked for warns, with what was reached and why. The
-    ticket's ``info`` says what was asked, the threshold ``alpha``, and the ``gap`` about it, the nearest entries.
+    ticket's ``info`` says what was asked, the threshold ``alpha``, the ``gap`` about it, that is the nearest entries, λ
+    before entries settled, η_m, and both and the share of entries from α up after each of its ``epochs``.
 
     >>> from lottery_lib import Recipe, concave, load, models
     >>> data, recipe = load("digits"), Recipe(epochs=3, batch_size=64)
@@ -77,12 +93,11 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
-    penalty = regularizers.create(config.regularizer, config.shape)
-    mask = masks.ones(model, trainer.names)
+    mask, history = masks.ones(model, trainer.names), []
     for density in config.densities:
         model.load_state_dict(rewind)
-        rule = _rule(trainer, penalty, density, mask)
-        trainer.train(rule)
+        rule = config.rule(trainer, density, mask)
+        history += trainer.train(rule).epochs
         values = dict(zip(rule.names, rule.m))
         last = density == config.densities[-1]
         if isinstance(rule, CalibratedMask):
@@ -93,24 +108,14 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         else:
             mask = masks.top_k(rank(values, dict(zip(rule.names, rule.theta))), density, mask, config.per_layer)
     epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
-    info = {}
+    info: dict[str, Any] = {}
     if isinstance(rule, CalibratedMask):
         alpha = rule.calibration.alpha
         edges = gap(values, alpha)
         info = {"asked": config.density, "alpha": alpha, "gap": edges, "lam": rule.lam, "mask_lr": rule.mask_lr}
+        info["epochs"] = [{key: epoch[key] for key in ("density", "lam", "mask_lr")} for epoch in history]
         _say_if_missed(rule, masks.density(mask), config.density, edges)
     return trainer.ticket(mask, rewind, epochs, relaxed=values, info=info)
-
-
-def _rule(trainer: Trainer, penalty: regularizers.Regularizer, density: float, mask: Mask) -> RelaxedMask:
-    config: Config = trainer.config  # type: ignore[assignment]
-    if config.lam is not None:
-        mask_lr = 10.0 if config.mask_lr is None else config.mask_lr
-        return RelaxedMask(trainer.model, trainer.names, penalty, config.lam, mask_lr, within=mask)
-    steps = trainer.round_epochs * trainer.data.train.steps(config.recipe.batch_size)
-    plan = Calibration() if config.alpha is None else Calibration(alpha=config.alpha)
-    kept = masks.count(density, sum(m.numel() for m in mask.values()))
-    return CalibratedMask(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=plan)
 
 
 def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tuple[float, float]) -> None:

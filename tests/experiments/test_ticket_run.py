@@ -58,7 +58,8 @@ def timeless(value):
 
 
 def test_every_method_is_tried_here():
-    assert set(COSTS) == set(METHODS)
+    steered = {method for method in METHODS if method.startswith("feedback")}  # whose density is a matter of luck
+    assert set(COSTS) == set(METHODS) - steered
 
 
 @pytest.mark.parametrize("method", COSTS)
@@ -302,6 +303,16 @@ def test_a_method_has_its_own_defaults():
     assert (Tiny().lam, Tiny().mask_lr) == (None, None) and Tiny().calibrated and not tiny().calibrated
     assert (tiny("continuous").lam, tiny("continuous").mask_lr) == (1e-8, 1.0)
     assert records.name(tiny("continuous")) == records.name(tiny("continuous", lam=1e-8, mask_lr=1.0))
+
+
+@pytest.mark.filterwarnings("ignore:asked for a density of")  # a few steps steer little
+def test_a_record_says_what_a_calibrated_search_has_set(made):
+    record, _ = made(Tiny(density=0.2))
+    found = record["calibration"]
+    assert found["alpha"] == 0.1 and found["gap"][0] < 0.1 <= found["gap"][1] and found["mask_lr"] > 0
+    assert len(found["epochs"]) == Tiny.recipe.epochs
+    assert found["epochs"][-1]["mask_lr"] == pytest.approx(found["mask_lr"])
+    assert "calibration" not in made(tiny())[0]
 
 
 def test_every_field_that_a_method_reads_changes_the_name():
