@@ -43,7 +43,7 @@ class Calibration:
     watch: float = 0.01  # until here nothing moves
     follow: float = 0.1  # until here η follows the supports
     memory: float = 0.08  # time constant of the supports
-    landing: float = 0.65  # entries are steered to land here
+    landing: float = 0.5  # entries are steered to land here
     horizon: float = 0.08  # and from then on so far ahead
     settling: float = 0.85  # from here on entries settle on both sides of α
     folds: float = 20.0  # how often the distance to α would e-fold meanwhile
