@@ -43,8 +43,12 @@ RUNS = [
     Tiny(lam=LAM, eps=1.0, density=0.1),
     Tiny(lam=LAM, density=0.1, rounds=2),
     Tiny(lam=LAM, density=0.1, per_layer=True),
+    *(Tiny(density=density) for density in (0.5, 0.2)),
+    Tiny(density=0.2, seed=1),
+    Tiny(density=0.2, alpha=0.3),
     Other(lam=LAM, regularizer="l1", density=0.1),
 ]
+pytestmark = pytest.mark.filterwarnings("ignore:asked for a density of")  # two epochs steer little
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def relaxed(on_record):
 @pytest.fixture
 def explorer(on_record):
     """Opens on ``SEARCH``; what a test brings or retrains is its own."""
-    return TicketExplorer(searches.on_record(), dataset="tiny", lam=LAM, mask_lr=10.0)
+    return TicketExplorer(searches.on_record(), dataset="tiny", regularizer="log", lam=LAM, mask_lr=10.0)
 
 
 def ask(explorer, kind):
@@ -82,8 +86,10 @@ def test_everything_on_record_is_there_and_nothing_else(on_record):
     assert list(on_record) == ["other", "tiny"]
     assert on_record["other"].families() == ["l1"]
     tiny = on_record["tiny"]
-    assert tiny.families() == ["log", "log, eps = 1.0"]  # rounds and per_layer are no thresholds on one mask
-    assert [(s.config.lam, s.config.mask_lr) for s in tiny.searches[:3]] == [(LAM, 10), (LAM, 20), (0.02, 10)]
+    # the calibrated first; rounds and per_layer are no thresholds on one mask
+    assert tiny.families() == ["log, calibrated", "log", "log, eps = 1.0"]
+    assert [search.asked for search in tiny.searches[:3]] == [0.2, 0.5, None]  # not the one that steers for another α
+    assert [(s.config.lam, s.config.mask_lr) for s in tiny.searches[2:5]] == [(LAM, 10), (LAM, 20), (0.02, 10)]
     assert tiny.layers == [("fc1", 19200), ("fc2", 30000), ("fc3", 1000)]
     assert tiny.label == "LeNet-300-100 on digits (tiny, reduced)"
     dense, imp = records.read(RUNS[0])[0], records.read(RUNS[1])[0]
@@ -118,6 +124,32 @@ def test_tickets_of_several_seeds_have_an_interval(on_record):
     assert point == Point(0.1, pytest.approx(expected.mean, abs=1e-3), pytest.approx(expected.half_width, abs=1e-3), 2)
 
 
+def test_of_calibrated_searches_the_density_is_the_control(explorer):
+    explorer.regularizer, explorer.density, explorer.alpha = "log, calibrated", 0.24, 0.1
+    record, arrays = records.read(Tiny(density=0.2))
+    kept = [layer["kept"] for layer in record["layers"]]
+    assert explorer.search.asked == 0.2 and explorer.view["kept"] == kept
+    assert explorer.search.pressure == (record["calibration"]["lam"], record["calibration"]["mask_lr"])
+    assert np.array_equal(explorer.search.counts, arrays["histogram"])
+    worth = explorer.view["accuracy"]
+    seeds = [records.read(Tiny(density=0.2, seed=seed))[0]["test_accuracy"] for seed in (0, 1)]
+    assert (worth["kind"], worth["n"]) == ("measured", 2) and worth["accuracy"] == pytest.approx(
+        np.mean(seeds), abs=1e-3
+    )
+    assert len(explorer.search.points) == 2  # one ticket a search: the line is the family's
+    assert "which the search set for a density of 0.2" in explorer.caption() and explorer.still()
+    explorer.density = 0.45
+    assert explorer.search.asked == 0.5
+    ask(explorer, "retrain")
+    assert explorer.note == "a calibrated search has one ticket, at the density asked for; ask for another density"
+
+
+def test_a_calibrated_search_can_be_live(on_record):
+    explorer = TicketExplorer.live(Tiny(density=0.3), alpha=0.1)
+    assert explorer.search.asked == 0.3 and explorer.view["exact"] and explorer.search.pressure[1] > 0
+    assert len(explorer._known["tiny"].searches) == len(on_record["tiny"].searches) + 1
+
+
 def test_accuracy_is_measured_interpolated_or_unknown():
     counts = np.array([[90, 2, 2, 2, 2, 2]])  # of 100 weights in 4 bins
     search = Search(SEARCH, counts, [Point(0.04, 80.0, None, 1), Point(0.08, 90.0, 1.5, 3)])
@@ -138,7 +170,7 @@ def test_values_go_to_the_nearest_on_record(explorer):
     assert explorer.search.config.lam == 0.02 and explorer.view["alpha"] == 0.05
     explorer.lam, explorer.mask_lr = 0.0051, 30.0
     assert (explorer.search.config.lam, explorer.search.config.mask_lr) == (LAM, 20)
-    assert explorer.view["asked"] == ["tiny", "log", 0.0051, 30.0, 0.0512]
+    assert explorer.view["asked"] == ["tiny", "log", 0.05, 0.0051, 30.0, 0.0512]
     explorer.dataset = "other"
     assert explorer.regularizer == "l1" and explorer.search.config.protocol == "other"
 
@@ -150,6 +182,7 @@ def test_values_go_to_the_nearest_on_record(explorer):
         ("regularizer", "lgo", "no search on record with regularizer 'lgo'; did you mean 'log'?"),
         ("alpha", 0.0, "alpha = 0.0: must be > 0"),
         ("lam", -1.0, "lam = -1.0: must be > 0"),
+        ("density", 0.0, "density = 0.0: must be > 0"),
     ],
 )
 def test_a_bad_value_is_named(explorer, trait, value, sentence):
@@ -158,7 +191,7 @@ def test_a_bad_value_is_named(explorer, trait, value, sentence):
         setattr(explorer, trait, value)
     assert str(refused.value) == sentence
     with pytest.raises(LotteryError):
-        TicketExplorer(explorer._known, **{"dataset": "tiny", trait: value})
+        TicketExplorer(explorer._known, **{"dataset": "tiny", "regularizer": "log", trait: value})
     assert getattr(explorer, trait) == before
 
 

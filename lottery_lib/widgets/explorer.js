@@ -1,10 +1,11 @@
-// The λ–α explorer. It works from the tables in the page; what a kernel computed (`view`) comes first where it fits.
+// The explorer of density, λ and α. It works from the tables in the page; what a kernel computed (`view`) comes first where it fits.
 import { choice, frame, greet, html, plot, scientific, speaker, svg } from "./common.js";
 
 const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 const whole = (number) => number.toLocaleString("en");
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const nearest = (items, distance) => items.reduce((best, item) => (distance(item) < distance(best) ? item : best));
+const few = (number) => Number(number.toPrecision(3));
 const apart = (a, b) => Math.abs(Math.log(a / b));
 
 /** The tasks of the model, each search with its `counts`: one array of bins + 2 a layer. */
@@ -20,14 +21,16 @@ async function unpack(model) {
   return tasks;
 }
 
-/** What the traits point at: a task, one of its families of searches, and the search nearest in λ, then in η_m. */
+/** What the traits point at: a task, one of its families of searches, and of that the search nearest in the density
+ *  asked for, if it is calibrated, else in λ, then in η_m. */
 function pointedAt(model, tasks) {
   const task = tasks.find(({ name }) => name === model.get("dataset")) ?? tasks[0];
   const families = [...new Set(task.searches.map(({ family }) => family))];
   const family = families.includes(model.get("regularizer")) ? model.get("regularizer") : families[0];
   const searches = task.searches.filter((search) => search.family === family);
-  const [lam, rate] = [model.get("lam"), model.get("mask_lr")];
-  const search = nearest(searches, (known) => apart(known.lam, lam) + 1e-6 * apart(known.mask_lr, rate));
+  const [density, lam, rate] = ["density", "lam", "mask_lr"].map((name) => model.get(name));
+  const search = nearest(searches, (known) => known.asked ? apart(known.asked, density)
+    : apart(known.lam, lam) + 1e-6 * apart(known.mask_lr, rate));
   return { task, families, family, searches, search };
 }
 
@@ -63,7 +66,8 @@ function stops({ task, search }, exact) {
   return [...new Set([...even, ...search.cuts.map((cut) => cut.alpha)])].sort((a, b) => a - b);
 }
 
-/** A slider over a list of `values` that may change; `picked` is called with the value that the reader chose. */
+/** A slider over a list of `values` that may change, hidden while there are none; `picked` is called with the value
+ *  that the reader chose. */
 function stepper(parent, label, name, picked) {
   const line = html("label", { className: "slider" }, parent);
   html("span", { textContent: label }, line);
@@ -73,6 +77,8 @@ function stepper(parent, label, name, picked) {
   input.addEventListener("input", () => picked(values[input.value]));
   return (among, value, text) => {
     values = among;
+    line.hidden = !values.length;
+    if (line.hidden) return;
     input.max = values.length - 1;
     input.value = values.indexOf(value);
     output.textContent = text;
@@ -173,9 +179,10 @@ function inWords({ kind, accuracy, half_width, n, between }) {
 
 /** The page's parts, and `draw(what, view)`, which brings them all up to date. */
 function build(el, model) {
-  const root = frame(el, "Explorer of λ and α");
+  const root = frame(el, "Explorer of density, λ and α");
   const pick = (traits) => { model.set(traits); model.save_changes(); };
   const choices = html("div", { className: "controls" }, root), sliders = html("div", { className: "sliders" }, root);
+  const asked = stepper(sliders, "density asked for", "density", (search) => pick({ density: search.asked }));
   const lam = stepper(sliders, "λ, penalty", "lam", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
   const alpha = stepper(sliders, "α, threshold", "alpha", (value) => pick({ alpha: value }));
 
@@ -209,7 +216,8 @@ function build(el, model) {
   return (tasks, found, view, live) => {
     const { task, searches, search } = found, exact = live && search.exact, total = sum(view.kept);
     offer(tasks, found);
-    lam(searches, search, scientific(search.lam));
+    asked(search.asked ? searches : [], search, percent(search.asked));
+    lam(search.asked ? [] : searches, search, scientific(few(search.lam)));
     const among = stops(found, exact);
     alpha(among, nearest(among, (stop) => apart(stop, view.alpha)), String(view.alpha));
     drawHistogram(histogram, found, view);
@@ -217,22 +225,23 @@ function build(el, model) {
     drawCurve(curve, found, view);
     curve.describe(inWords(view.accuracy));
     named(task);
-    say(`λ = ${scientific(search.lam)} with η_m = ${search.mask_lr}, α = ${view.alpha}: ${whole(total)} of ` +
+    const by = search.asked ? `asked for ${percent(search.asked)}, the search set ` : "";
+    say(`${by}λ = ${scientific(few(search.lam))} with η_m = ${few(search.mask_lr)}, α = ${view.alpha}: ${whole(total)} of ` +
       `${whole(sum(task.layers.map(([, size]) => size)))} weights kept, density ${percent(view.density)}; ` +
       `test accuracy ${inWords(view.accuracy)}.`);
     const idle = live && !model.get("busy");
-    retrain.disabled = !idle || view.accuracy.kind === "measured";
+    retrain.disabled = !idle || search.asked || view.accuracy.kind === "measured";
     bring.disabled = !idle || exact;
     note.textContent = !live ? "Both need a Python kernel: open this page as a notebook."
       : model.get("note") || (exact ? "The mask is here: any α is exact." : `α moves in steps of ${1 / task.bins}.`);
     Object.assign(root.dataset, { lam: search.lam, rate: search.mask_lr, alpha: view.alpha, kept: view.kept.join(" "),
-      density: view.density, kind: view.accuracy.kind, accuracy: view.accuracy.accuracy ?? "" }); // for tests
+      asked: search.asked ?? "", density: view.density, kind: view.accuracy.kind, accuracy: view.accuracy.accuracy ?? "" }); // for tests
   };
 }
 
 async function render({ model, el }) {
   let tasks = await unpack(model), live = false;
-  const draw = build(el, model), traits = ["dataset", "regularizer", "lam", "mask_lr", "alpha"];
+  const draw = build(el, model), traits = ["dataset", "regularizer", "density", "lam", "mask_lr", "alpha"];
   const redraw = () => {
     const found = pointedAt(model, tasks), computed = model.get("view");
     const fits = String(computed.asked) === String(traits.map((name) => model.get(name)));

@@ -22,17 +22,19 @@ from lottery_lib.widgets.searches import Point, Search, Task
 
 
 class TicketExplorer(InteractiveFigure):
-    """Move λ and α, and see mask, density and accuracy answer, for every search on record.
+    """Move the density, or λ, and α, and see mask, density and accuracy answer, for every search on record.
 
-    The traits ``dataset`` (a protocol's name), ``regularizer``, ``lam``, ``mask_lr`` and ``alpha`` say what is seen and
-    may be linked to other widgets: λ goes to the nearest search on record, α to the nearest value that the record
-    resolves. ``view`` is the answer, as ``Search.at`` gives it. LotteryError if a value is out of its range.
+    The traits ``dataset`` (a protocol's name), ``regularizer``, ``density``, ``lam``, ``mask_lr`` and ``alpha`` say
+    what is seen and may be linked to other widgets: of calibrated searches (``log, calibrated``) the one nearest in density,
+    of others that nearest in λ is taken, and α goes to the nearest value that the record resolves. ``view`` is the
+    answer, as ``Search.at`` gives it. LotteryError if a value is out of its range.
     """
 
     _esm = module("explorer")
     _css = sheet("explorer")
     dataset = t.Unicode().tag(sync=True)
     regularizer = t.Unicode("log").tag(sync=True)
+    density = t.Float(0.05).tag(sync=True)
     lam = t.Float(1e-4).tag(sync=True)
     mask_lr = t.Float(10.0).tag(sync=True)
     alpha = t.Float(0.05).tag(sync=True)
@@ -49,7 +51,7 @@ class TicketExplorer(InteractiveFigure):
         traits.setdefault("dataset", next(iter(self._known)))
         super().__init__(**traits)
         self._publish()
-        self.observe(self._move, ["dataset", "regularizer", "lam", "mask_lr", "alpha"])
+        self.observe(self._move, ["dataset", "regularizer", "density", "lam", "mask_lr", "alpha"])
 
     @classmethod
     def live(cls, config: ticket_run.TicketRun, **traits: Any) -> "TicketExplorer":
@@ -62,15 +64,17 @@ class TicketExplorer(InteractiveFigure):
         known = searches.on_record()
         called = tables.label(config.protocol, config.model, config.dataset, config.reduced)
         task = known.setdefault(config.protocol, Task(called))
-        search = task.add(Search(replace(config, density=type(config).density, alpha=None)))
+        density = config.density if config.calibrated else type(config).density
+        search = task.add(Search(replace(config, density=density, alpha=None)))
         _bring(search, task)
-        shown = {"regularizer": search.family, "lam": config.lam, "mask_lr": config.mask_lr}
+        lam, mask_lr = search.pressure or (1.0, 1.0)
+        shown = {"regularizer": search.family, "density": density, "lam": lam, "mask_lr": mask_lr}
         return cls(known, **{"dataset": config.protocol} | shown | traits)
 
     @property
     def search(self) -> Search:
         """The search that is seen."""
-        return self._known[self.dataset].nearest(self.regularizer, self.lam, self.mask_lr)
+        return self._known[self.dataset].nearest(self.regularizer, self.lam, self.mask_lr, self.density)
 
     def bring(self) -> None:
         """Find the relaxed mask of the search that is seen, in the work folder or by searching: then any α is exact."""
@@ -78,7 +82,12 @@ class TicketExplorer(InteractiveFigure):
         self._publish()
 
     def retrain(self) -> None:
-        """Rewind, cut at α, retrain and measure the ticket that is seen, as ``lottery train`` would."""
+        """Rewind, cut at α, retrain and measure the ticket that is seen, as ``lottery train`` would.
+
+        LotteryError if the search is calibrated: α decides what it steers for, so that another would be another search.
+        """
+        if self.search.asked:
+            raise LotteryError("a calibrated search has one ticket, at the density asked for; ask for another density")
         self.bring()
         search, alpha = self.search, self.view["alpha"]
         config = replace(search.config, alpha=alpha)
@@ -95,29 +104,34 @@ class TicketExplorer(InteractiveFigure):
         """What the present view shows, in Markdown, with the record's numbers."""
         search, view, task = self.search, self.view, self._known[self.dataset]
         zeros, now = search.counts[:, 0].sum() / search.counts.sum(), view["accuracy"]
-        more = search.at(10 * view["alpha"])
+        more = search.at(min(1.0, 10 * view["alpha"]))
+        by_whom = f"which the search set for a density of {search.asked:g}, " if search.asked else ""
         decided = "has" if more["density"] > view["density"] / 2 else "has not"
         worth = f"{now['accuracy']:.2f} % ({now['kind']})" if "accuracy" in now else "not measured"
         dense = f"; the dense network's is {task.dense.accuracy:.2f} %" if task.dense else ""
         return (
-            f"**This mask {decided} made up its mind.** At λ = {search.config.lam:g}, {100 * zeros:.1f} % of its "
-            f"entries ended at exactly 0. The threshold α = {view['alpha']:g} keeps {100 * view['density']:.2f} % of "
-            f"the weights, α = {more['alpha']:g} still {100 * more['density']:.2f} %. The ticket's test accuracy: "
-            f"{worth}{dense}."
+            f"**This mask {decided} made up its mind.** At λ = {search.pressure[0]:.2g}, {by_whom}"
+            f"{100 * zeros:.1f} % of its entries ended at exactly 0. The threshold α = {view['alpha']:g} keeps "
+            f"{100 * view['density']:.2f} % of the weights, α = {more['alpha']:g} still {100 * more['density']:.2f} %. "
+            f"The ticket's test accuracy: {worth}{dense}."
         )
 
     @t.validate("dataset")
     def _known_dataset(self, proposal) -> str:
-        if proposal.value not in self._known:
-            raise LotteryError(f"nothing on record under {proposal.value!r}{hint(proposal.value, self._known)}")
+        self._task(proposal.value)
         return proposal.value
+
+    def _task(self, dataset: str) -> Task:
+        if dataset not in self._known:
+            raise LotteryError(f"nothing on record under {dataset!r}{hint(dataset, self._known)}")
+        return self._known[dataset]
 
     @t.validate("regularizer")
     def _known_family(self, proposal) -> str:
-        self._known[self.dataset].nearest(proposal.value, self.lam)
+        self._task(self.dataset).nearest(proposal.value, self.lam)
         return proposal.value
 
-    @t.validate("lam", "mask_lr", "alpha")
+    @t.validate("density", "lam", "mask_lr", "alpha")
     def _positive(self, proposal) -> float:
         if not proposal.value > 0:
             raise LotteryError(f"{proposal.trait.name} = {proposal.value!r}: must be > 0")
@@ -134,7 +148,7 @@ class TicketExplorer(InteractiveFigure):
         self._look()
 
     def _look(self) -> None:
-        asked = [self.dataset, self.regularizer, self.lam, self.mask_lr, self.alpha]
+        asked = [self.dataset, self.regularizer, self.density, self.lam, self.mask_lr, self.alpha]
         self.set_trait("view", {"asked": asked, **self.search.at(self.alpha)})
 
     def _publish(self) -> None:
@@ -170,6 +184,8 @@ def _bring(search: Search, task: Task, tell: Callable[[int], None] = lambda shar
     with _counted(search.steps, tell):
         ticket = ticket_run.find(config, model, data, {"work": paths.WORK})
     search.relaxed = ticket.relaxed
+    if search.asked:
+        search.settled = ticket.info["lam"], ticket.info["mask_lr"]
     search.counts = np.stack(list(masks.histogram(ticket.relaxed).values()))
     task.layers = [(name.removesuffix(".weight"), m.numel()) for name, m in ticket.relaxed.items()]
 
@@ -230,6 +246,8 @@ def draw(task: Task, search: Search, view: Mapping[str, Any]) -> Figure:
         layers.annotate(f" {share:.3g} %", (share, row), va="center", size=8)
     layers.invert_yaxis()
     layers.set(xlim=(0, 100), xlabel="% kept", title=f"density {100 * density:.3g} %")
-    setting = f"{search.family} · λ = {search.config.lam:g}, η_m = {search.config.mask_lr:g}"
+    lam, mask_lr = search.pressure
+    asked = f" for a density of {search.asked:g}" if search.asked else ""
+    setting = f"{search.family}{asked} · λ = {lam:.2g}, η_m = {mask_lr:.3g}"
     figure.suptitle(f"{task.label} · {setting}", size=9)
     return figure

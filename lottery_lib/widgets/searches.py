@@ -34,8 +34,9 @@ class Point(NamedTuple):
 class Search:
     """One search: its config, the counts (layers, bins + 2) of ``masks.histogram``, and its retrained tickets.
 
-    ``cuts`` are the α's that tickets on record were cut at, with the weights each kept of every layer. ``relaxed``, the
-    mask itself, is there only where the search was made or found on this machine.
+    ``cuts`` are the α's that tickets on record were cut at, with the weights each kept of every layer. A calibrated
+    search has one ticket; its ``points`` are those of its family, and ``settled`` what it set λ and η_m to.
+    ``relaxed``, the mask itself, is there only where the search was made or found on this machine.
     """
 
     config: Any
@@ -43,6 +44,7 @@ class Search:
     points: list[Point] = field(default_factory=list)  # the lowest density first
     cuts: dict[float, list[int]] = field(default_factory=dict)
     relaxed: Mapping[str, Tensor] | None = None
+    settled: tuple[float, float] | None = None
     steps: int = 0  # of one training, known with ``relaxed``
 
     @property
@@ -50,7 +52,18 @@ class Search:
         """The regulariser, and whatever else the search does differently from the protocol's default."""
         changed = [f for f in fields(self.config) if f.name not in NOT_IN_FAMILY]
         values = [(f.name, getattr(self.config, f.name)) for f in changed if getattr(self.config, f.name) != f.default]
-        return ", ".join([self.config.regularizer, *(f"{name} = {value}" for name, value in values)])
+        calibrated = ["calibrated"] if self.asked else []
+        return ", ".join([self.config.regularizer, *calibrated, *(f"{name} = {value}" for name, value in values)])
+
+    @property
+    def asked(self) -> float | None:
+        """The density that a calibrated search steers for; None where λ and η_m are given."""
+        return self.config.density if self.config.calibrated else None
+
+    @property
+    def pressure(self) -> tuple[float, float] | None:
+        """λ and η_m; None for a calibrated search that has not been made."""
+        return self.settled if self.asked else (self.config.lam, self.config.mask_lr)
 
     @property
     def bins(self) -> int:
@@ -104,10 +117,11 @@ class Task:
     def families(self) -> list[str]:
         return list(dict.fromkeys(search.family for search in self.searches))
 
-    def nearest(self, family: str, lam: float, mask_lr: float = 1.0) -> Search:
+    def nearest(self, family: str, lam: float, mask_lr: float = 1.0, density: float = 0.05) -> Search:
         """The family's search with the λ nearest to ``lam`` in logarithm, and among these the nearest η_m.
 
-        LotteryError if the family is unknown, or ``lam`` is not positive.
+        In a calibrated family, the one that was asked for the density nearest to ``density``. LotteryError if the
+        family is unknown, or ``lam`` is not positive.
         """
         if family not in self.families():
             raise LotteryError(f"no search on record with regularizer {family!r}{hint(family, self.families())}")
@@ -115,6 +129,8 @@ class Task:
             raise LotteryError(f"lam = {lam!r}: must be > 0")
 
         def distance(search: Search) -> tuple[float, float]:
+            if search.asked:
+                return abs(math.log(search.asked / density)), 0.0
             away = (math.log(search.config.lam / lam), math.log(search.config.mask_lr / mask_lr))
             return round(abs(away[0]), 9), abs(away[1])
 
@@ -129,12 +145,15 @@ class Task:
         return float(low - margin), float(high + margin)
 
     def add(self, search: Search) -> Search:
-        """Put a search among the others, by regulariser, λ and η_m, and return it, or the same one if it is there."""
+        """Put a search among the others and return it, or the same one if it is there.
+
+        They are ordered by what they do, the calibrated first, then by the density asked for, or λ and η_m.
+        """
         for known in self.searches:
             if known.config == search.config:
                 return known
         self.searches.append(search)
-        self.searches.sort(key=lambda s: (s.family, s.config.lam, s.config.mask_lr))
+        self.searches.sort(key=lambda s: (not s.asked, s.family, s.asked or (s.config.lam, s.config.mask_lr)))
         return search
 
 
@@ -148,11 +167,14 @@ def on_record() -> dict[str, Task]:
         called = tables.label(protocol, model, dataset, rows.reduced.any())
         task = Task(called, dense=next(iter(dense), None), imp=imp)
         concave = rows[(rows.method == "concave") & (rows["rounds"] == 1) & ~rows.per_layer.astype(bool)]
-        concave = concave[concave.lam.notna()]  # a calibrated search has no λ to choose
+        concave = concave[concave.lam.notna() | concave.alpha.isna()]  # calibrated ones at the usual threshold
         searches = concave.run.map(lambda run: replace(_config(whole[run]), seed=0))
         for _, runs in concave.groupby(searches, sort=False):
             task.layers = _layers(whole[runs.run.iloc[0]], "weights")
             task.add(_search(runs.sort_values("seed", kind="stable"), whole))
+        for search in task.searches:
+            if search.asked:
+                search.points = _shared(task, search.family)
         if task.searches:
             alone = len(table[table.protocol == protocol][["dataset", "model"]].drop_duplicates()) == 1
             tasks[protocol if alone else f"{protocol}, {model} on {dataset}"] = task
@@ -173,8 +195,9 @@ def pack(tasks: Mapping[str, Task]) -> tuple[list[dict], bytes]:
             "searches": [
                 {
                     "family": search.family,
-                    "lam": search.config.lam,
-                    "mask_lr": search.config.mask_lr,
+                    "asked": search.asked,
+                    "lam": search.pressure and search.pressure[0],
+                    "mask_lr": search.pressure and search.pressure[1],
                     "exact": search.relaxed is not None,
                     "points": [point._asdict() for point in search.points],
                     "cuts": [{"alpha": alpha, "kept": kept} for alpha, kept in search.cuts.items()],
@@ -194,9 +217,18 @@ def _search(runs: pd.DataFrame, whole: Mapping[str, dict]) -> Search:
     config, (_, arrays) = _config(whole[first.run]), records.read_run(first.run)
     settings = runs.assign(name="").groupby("alpha", dropna=False)
     points = [point for alpha, rows in settings for point in _points(comparisons.summary(rows), alpha)]
+    if config.calibrated:
+        found, kept = whole[first.run]["calibration"], [kept for _, kept in _layers(whole[first.run], "kept")]
+        points = [points[0]._replace(density=sum(kept) / arrays["histogram"].sum())]  # of this very ticket
+        settled = found["lam"], found["mask_lr"]
+        return Search(config, arrays["histogram"], points, {found["alpha"]: kept}, settled=settled)
     cut = runs[runs.alpha.notna() & (runs.seed == first.seed)]
     cuts = {float(alpha): [kept for _, kept in _layers(whole[run], "kept")] for alpha, run in zip(cut.alpha, cut.run)}
     return Search(config, arrays["histogram"], sorted(points, key=lambda point: point.density), cuts)
+
+
+def _shared(task: Task, family: str) -> list[Point]:
+    return sorted({point for search in task.searches if search.family == family for point in search.points})
 
 
 def _layers(record: dict, fact: str) -> list[tuple[str, int]]:
@@ -204,9 +236,10 @@ def _layers(record: dict, fact: str) -> list[tuple[str, int]]:
 
 
 def _config(record: dict) -> Any:
-    """Of the search alone: at the protocol's default density, whatever was kept of its mask."""
+    """Of the search alone: at the protocol's default density, whatever was kept of its mask, if it steers for none."""
     config = protocols.config_class(record["protocol"])
-    return config(**record["config"] | {"density": config.density, "alpha": None})
+    made = config(**record["config"] | {"alpha": None})
+    return made if made.calibrated else replace(made, density=config.density)
 
 
 def _points(found: pd.DataFrame, alpha: float = math.nan) -> list[Point]:

@@ -33,7 +33,7 @@ def seen(page) -> dict:
     """What the page shows, as ``Search.at`` would say it."""
     shown = page.locator(".lottery").evaluate("node => ({...node.dataset})")
     return {
-        "search": (float(shown["lam"]), float(shown["rate"])),
+        "search": (float(shown["asked"] or "nan"), float(shown["lam"]), float(shown["rate"])),
         "alpha": float(shown["alpha"]),
         "kept": [int(kept) for kept in shown["kept"].split()],
         "density": float(shown["density"]),
@@ -48,7 +48,7 @@ def expected(search, alpha) -> dict:
     found.pop("exact")
     accuracy = pytest.approx(worth.get("accuracy", float("nan")), nan_ok=True)
     return found | {
-        "search": (search.config.lam, search.config.mask_lr),
+        "search": pytest.approx((search.asked or float("nan"), *search.pressure), nan_ok=True),
         "kind": worth["kind"],
         "accuracy": accuracy,
         "density": pytest.approx(found["density"]),
@@ -71,13 +71,15 @@ def test_every_search_on_record_by_key(open_widget, tasks):
         page.get_by_label(task.label, exact=True).check()
         for family in task.families():
             page.get_by_label(family, exact=True).check()
-            control(page, "λ").press("Home")
-            for search in (s for s in task.searches if s.family == family):
+            found = [s for s in task.searches if s.family == family]
+            pressure = control(page, "density asked for" if found[0].asked else "λ")  # the other is hidden
+            pressure.press("Home")
+            for search in found:
                 for key in ("Home", "ArrowRight", "End", "ArrowLeft"):
                     control(page, "α").press(key)
                     shown = seen(page)
                     assert shown == expected(search, shown["alpha"])
-                control(page, "λ").press("ArrowRight")
+                pressure.press("ArrowRight")
     assert visit.errors == visit.asked_elsewhere == []
 
 
@@ -115,7 +117,7 @@ def test_mouse_and_words(open_widget, tasks):
     lightest = min((s for s in task.searches if s.family == "log"), key=lambda s: s.config.lam)
     assert seen(page) == expected(lightest, 1)
     page.get_by_label("l1", exact=True).click()
-    assert seen(page)["search"][0] == task.nearest("l1", lightest.config.lam, lightest.config.mask_lr).config.lam
+    assert seen(page)["search"][1] == task.nearest("l1", lightest.config.lam, lightest.config.mask_lr).config.lam
     assert visit.errors == visit.asked_elsewhere == []
 
 
@@ -154,9 +156,9 @@ def test_searches_of_one_lambda_are_two_stops(open_widget):
     counts = np.array([[90, 2, 2, 2, 2, 2]])
     known = [Search(DigitsLeNet(lam=0.1, mask_lr=rate), counts) for rate in (1.0, 5.0)]
     page, _ = open_widget(TicketExplorer({"toy": Task("a toy", [("fc", 100)], known)}, lam=0.1, mask_lr=1.0))
-    assert seen(page)["search"] == (0.1, 1)
+    assert seen(page)["search"][1:] == (0.1, 1)
     control(page, "λ").press("ArrowRight")
-    assert seen(page)["search"] == (0.1, 5)
+    assert seen(page)["search"][1:] == (0.1, 5)
 
 
 def test_without_a_kernel_the_buttons_say_so(open_widget, tasks):
