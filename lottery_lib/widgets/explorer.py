@@ -25,9 +25,9 @@ class TicketExplorer(InteractiveFigure):
     """Move the density, or λ, and α, and see mask, density and accuracy answer, for every search on record.
 
     The traits ``dataset`` (a protocol's name), ``regularizer``, ``density``, ``lam``, ``mask_lr`` and ``alpha`` say
-    what is seen and may be linked to other widgets: of calibrated searches (``log, calibrated``) the one nearest in density,
-    of others that nearest in λ is taken, and α goes to the nearest value that the record resolves. ``view`` is the
-    answer, as ``Search.at`` gives it. LotteryError if a value is out of its range.
+    what is seen and may be linked to other widgets: of calibrated searches (``log, calibrated``) the one nearest in
+    density, of others that nearest in λ is taken, and α goes to the nearest value that the record resolves. ``view`` is
+    the answer, as ``Search.at`` gives it. LotteryError if a value is out of its range.
     """
 
     _esm = module("explorer")
