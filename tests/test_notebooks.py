@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from lottery_lib import notebooks, paths
 from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import params, protocols
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("papermill")
@@ -21,6 +23,7 @@ title: str = "a b"
 CONFIG = """
 from dataclasses import dataclass
 from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import params, protocols
 
 @dataclass(frozen=True)
 class Config:
@@ -216,3 +219,28 @@ def test_plain_papermill_runs_the_same_notebook(root):
     command = [sys.executable, "-m", "papermill", "notebooks/01_tiny.ipynb", "out.ipynb", "-p", "lam", "0.01"]
     subprocess.run(command, check=True, capture_output=True)
     assert printed(root / "out.ipynb").startswith("0.01 (3, 8) ")
+
+
+# The commands that pages print.
+
+
+def commands():
+    """Every ``lottery notebook`` and ``lottery train`` of the README and the pages, as a list of words."""
+    pages = [paths.ROOT / "README.md", *(paths.ROOT / "book").glob("*.md"), *paths.NOTEBOOKS.glob("*.ipynb")]
+    texts = [line for page in pages for line in page.read_text("utf-8").splitlines()]
+    found = [re.search(r"(?:^|[\s`\"])lottery (notebook|train) ([^#`\"\\]+)", text) for text in texts]
+    return sorted({(match[1], match[2].strip()) for match in found if match and "..." not in match[2]})
+
+
+@pytest.mark.parametrize("verb, given", commands(), ids=lambda part: part)
+def test_a_command_on_a_page_is_one_that_would_run(verb, given):
+    name, *words = given.split()
+    pairs = [pair for flag, pair in zip(words, words[1:]) if flag == "-p"]
+    if verb == "notebook":
+        notebooks._check(notebooks.find(name), pairs)
+    else:
+        params.from_pairs(protocols.config_class(name), pairs)
+
+
+def test_pages_print_commands():
+    assert len(commands()) > 10

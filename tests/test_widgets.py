@@ -15,7 +15,8 @@ from lottery_lib.experiments import logistic
 from lottery_lib.experiments.logistic import LogisticConfig
 
 pytest.importorskip("anywidget")
-from lottery_lib.widgets import Playground, RegularizerCard, base, regularizer_card
+from lottery_lib.findings import calibrated
+from lottery_lib.widgets import Playground, RegularizerCard, SearchPlayer, base, regularizer_card
 
 PNG = b"\x89PNG\r\n"
 WITHOUT = """
@@ -44,7 +45,7 @@ def test_a_module_holds_all_that_it_imports_once_and_first(name):
     assert code.index("function regularizer(") < code.index("function render(")
 
 
-@pytest.mark.parametrize("widget", [Playground, RegularizerCard])
+@pytest.mark.parametrize("widget", [Playground, RegularizerCard, lambda: SearchPlayer(calibrated.watch())])
 def test_a_still_picture_stands_beside_the_view(widget):
     data, _ = widget()._repr_mimebundle_()
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"]

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from lottery_lib import paths
 from lottery_lib.experiments import logistic, records
+from lottery_lib.figures import calibrated as calibrated_figures
 from lottery_lib.figures import claims as claim_figures
 from lottery_lib.figures import costs as cost_figures
 from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, logistic_paths
 from lottery_lib.figures.method import penalties, pipeline
 from lottery_lib.figures.style import STYLE
-from lottery_lib.findings import comparisons, costs, relaxed_masks, tables, verdicts
+from lottery_lib.findings import calibrated, comparisons, costs, relaxed_masks, tables, verdicts
 
 
 def _tickets() -> pd.DataFrame:
@@ -43,6 +44,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(relaxed_masks.implied(tables.runs())),
     "mask-histograms": lambda: ticket_figures.mask_histograms(relaxed_masks.samples(tables.runs())),
     "mask-modes": lambda: claim_figures.modes_by_layer(relaxed_masks.decided(relaxed_masks.searches(tables.runs()))),
+    "density-errors": lambda: calibrated_figures.density_errors(calibrated.steered(tables.runs())),
+    "calibrated-or-fixed": lambda: _differences(calibrated.FIXED, "calibrated", "best fixed λ"),
     "step-times": lambda: cost_figures.step_times(costs.Selection().found),
     "growth": lambda: cost_figures.growth(costs.Selection().found),
 }

@@ -4,15 +4,29 @@
 between two markers, where the landing page includes it from; a test holds it to the records.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import yaml
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.findings import verdicts
-from lottery_lib.findings.verdicts import VERDICTS, Verdict
+from lottery_lib.experiments import logistic, records
+from lottery_lib.findings import calibrated, tables, verdicts
+from lottery_lib.findings.verdicts import Verdict
 
+# Claim -> its verdict as the records stand; None while they hold nothing to answer by.
+VERDICTS: dict[str, Callable[[], Verdict | None]] = {
+    "C1": lambda: verdicts.oscillation(records.read(logistic.LogisticConfig())[0]),
+    "C3": lambda: verdicts.threshold_or_percentage(tables.runs()),
+    "C4": lambda: verdicts.comparable_to_imp(tables.runs()),
+    "C5": lambda: verdicts.better_than_imp(tables.runs()),
+    "C6": lambda: verdicts.log_against_l1(tables.runs()),
+    "C7": lambda: verdicts.small_alpha(tables.runs()),
+    "C8": lambda: verdicts.bimodal(tables.runs()),
+    "C9": lambda: verdicts.cheaper(tables.runs()),
+    "O1": lambda: calibrated.no_tuning(tables.runs()),
+}
 NOT_RUN = "not yet run"
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 

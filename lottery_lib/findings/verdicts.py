@@ -17,7 +17,7 @@ from lottery_lib.findings import relaxed_masks, tables
 from lottery_lib.findings.comparisons import MARGIN, above, below, comparable, compare, judge, lines, lost, seeds, span
 from lottery_lib.findings.tables import PLACE
 
-STATUSES = ("confirmed", "confirmed with conditions", "not confirmed", "open")
+STATUSES = ("confirmed", "confirmed with conditions", "not confirmed", "open", "yes", "yes, with conditions", "no")
 SEPARATOR = " · "
 HIGH_SPARSITY = (0.0, 0.1)  # a range of densities, as the next
 MODERATE, SPARSE, SPARSER = (0.2, 0.4), (0.05, 0.1), (0.0, 0.02)
@@ -64,7 +64,7 @@ def threshold_or_percentage(table: pd.DataFrame) -> Verdict | None:
     cells = compare(tables.chosen(table), SCORES, HIGH_SPARSITY)
     if cells.empty:
         return None
-    return _verdict(table, cells, judge(above(cells), cells.outcome == "undecided"), lines(cells))
+    return verdict(table, cells, judge(above(cells), cells.outcome == "undecided"), lines(cells))
 
 
 def comparable_to_imp(table: pd.DataFrame) -> Verdict | None:
@@ -117,7 +117,7 @@ def _against_imp(
     found = lines(cells) + lines(others, "controls, ") + lines(easy, "not counted, a random mask against IMP, ")
     if beside:
         found += lines(_at_no_more_epochs(compare(runs, AGAINST_IMP, beside)), "with fewer weights, beside the claim, ")
-    return _verdict(table, cells, status, found)
+    return verdict(table, cells, status, found)
 
 
 def _at_no_more_epochs(cells: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +145,7 @@ def log_against_l1(table: pd.DataFrame) -> Verdict | None:
     if cells.empty:
         return None
     counts = f"above ℓ1 in {above(cells).sum()} and below it in {below(cells).sum()} of {len(cells)} comparisons"
-    return _verdict(table, cells, judge(above(cells), cells.outcome == "undecided"), [counts, *lines(cells)])
+    return verdict(table, cells, judge(above(cells), cells.outcome == "undecided"), [counts, *lines(cells)])
 
 
 def small_alpha(table: pd.DataFrame) -> Verdict | None:
@@ -162,7 +162,7 @@ def small_alpha(table: pd.DataFrame) -> Verdict | None:
     layered = compare(tables.chosen(table), PER_LAYER)
     found = lines(cells) + _sensitivity(swept) + lines(layered, "one density for each layer against one ranking, ")
     evidence = cells if len(cells) else swept.assign(n=swept.groupby(PLACE).seed.transform("nunique"))
-    return _verdict(table, evidence, judge(above(cells), cells.outcome == "undecided"), found)
+    return verdict(table, evidence, judge(above(cells), cells.outcome == "undecided"), found)
 
 
 def alpha_cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -201,7 +201,7 @@ def cheaper(table: pd.DataFrame) -> Verdict | None:
         f"epochs in all, {place}: one search and its retraining {span(rows.epochs)}, IMP {span(rows.epochs_other)}"
         for place, rows in tables.places(cells).items()
     ] + lines(cells, "accuracy against IMP, ")
-    return _verdict(table, cells, judge(comparable(cells) & half, cells.outcome == "undecided"), parts)
+    return verdict(table, cells, judge(comparable(cells) & half, cells.outcome == "undecided"), parts)
 
 
 def bimodal(table: pd.DataFrame) -> Verdict | None:
@@ -220,7 +220,7 @@ def bimodal(table: pd.DataFrame) -> Verdict | None:
     for place, rows in tables.places(layers).items():
         modes = "; ".join(f"{called}, {_modes(one)}" for called, one in rows.groupby("name"))
         found.append(f"{place}, {seeds(rows.n)}: {modes}")
-    return _verdict(table, log, judge(relaxed_masks.is_bimodal(log), log.between.isna()), found)
+    return verdict(table, log, judge(relaxed_masks.is_bimodal(log), log.between.isna()), found)
 
 
 def _modes(layers: pd.DataFrame) -> str:
@@ -231,7 +231,7 @@ def _modes(layers: pd.DataFrame) -> str:
     )
 
 
-def _verdict(table: pd.DataFrame, evidence: pd.DataFrame, status: str, found: list[str]) -> Verdict:
+def verdict(table: pd.DataFrame, evidence: pd.DataFrame, status: str, found: list[str]) -> Verdict:
     """The verdict that rests on ``evidence``, rows with a place and ``n``.
 
     From one seed it is called preliminary. One network alone does not confirm a claim on networks: that is a condition.
@@ -278,16 +278,3 @@ def oscillation(record: dict) -> Verdict:
         device=record["provenance"]["device"],
         command=records.command(logistic.LogisticConfig(**record["config"])),
     )
-
-
-# Claim -> its verdict as the records stand; None while they hold nothing to answer by.
-VERDICTS: dict[str, Callable[[], Verdict | None]] = {
-    "C1": lambda: oscillation(records.read(logistic.LogisticConfig())[0]),
-    "C3": lambda: threshold_or_percentage(tables.runs()),
-    "C4": lambda: comparable_to_imp(tables.runs()),
-    "C5": lambda: better_than_imp(tables.runs()),
-    "C6": lambda: log_against_l1(tables.runs()),
-    "C7": lambda: small_alpha(tables.runs()),
-    "C8": lambda: bimodal(tables.runs()),
-    "C9": lambda: cheaper(tables.runs()),
-}

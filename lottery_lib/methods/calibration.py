@@ -43,7 +43,7 @@ class Calibration:
     watch: float = 0.01  # until here nothing moves
     follow: float = 0.1  # until here η follows the supports
     memory: float = 0.08  # time constant of the supports
-    landing: float = 0.5  # entries are steered to land here
+    landing: float = 0.65  # entries are steered to land here
     horizon: float = 0.08  # and from then on so far ahead
     settling: float = 0.85  # from here on entries settle on both sides of α
     folds: float = 20.0  # how often the distance to α would e-fold meanwhile
@@ -106,8 +106,11 @@ class CalibratedMask(RelaxedMask):
             self._settle(m, support, every)
 
     def _price(self, m: Tensor, support: Tensor, every: int) -> float:
+        return _kth_largest(self._prices(m, support, every), self.kept)
+
+    def _prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
         need, half_way = self._need(m, support, every)
-        return _kth_largest(need.div_(self.regularizer.gradient(half_way)), self.kept)
+        return need.div_(self.regularizer.gradient(half_way))
 
     def _settle(self, m: Tensor, support: Tensor, every: int) -> None:
         alpha, at_alpha = self.calibration.alpha, STEEP.slope(self.calibration.alpha)

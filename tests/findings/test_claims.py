@@ -89,11 +89,11 @@ def test_the_claims_in_their_order():
     assert [claim.id for claim in found] == [f"C{i}" for i in range(1, 11)] + ["O1", "O2", "O3"]
     assert len({claim.text for claim in found}) == len(found)
     for claim in found:
-        assert claim.verdict is None or claim.id in verdicts.VERDICTS
+        assert claim.verdict is None or claim.id in claims.VERDICTS
         assert claim.status in (STATUSES if claim.verdict else [NOT_RUN])
         assert claim.chapter is not None or claim.verdict is None, "a verdict that no chapter tells"
         assert claim.chapter is None or (paths.ROOT / f"{claim.chapter}.ipynb").exists()
-    assert verdicts.VERDICTS.keys() <= {claim.id for claim in found}
+    assert claims.VERDICTS.keys() <= {claim.id for claim in found}
 
 
 def test_a_status_is_never_typed():

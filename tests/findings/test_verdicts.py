@@ -7,10 +7,10 @@ from runs import line, put, runs
 
 from lottery_lib import paths
 from lottery_lib.experiments import grids
-from lottery_lib.findings import verdicts
+from lottery_lib.findings import claims, verdicts
 
 RESNET = {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
-RULES = [id for id in verdicts.VERDICTS if id != "C1"]
+RULES = [id for id in claims.VERDICTS if id != "C1"]
 LOW, HIGH = [90.0, 90.1, 90.2], [91.0, 91.1, 91.3]
 
 
@@ -33,7 +33,7 @@ def test_nothing_on_record_is_no_verdict(id, monkeypatch):
     overridden = [*line("mask, log", HIGH, lr=0.4, run="gone"), *line("IMP", LOW), *line("mask, ℓ1", LOW, lr=0.4)]
     for rows in ([], others, overridden):
         monkeypatch.setattr(verdicts.tables, "runs", lambda rows=rows: runs(*rows))
-        assert verdicts.VERDICTS[id]() is None
+        assert claims.VERDICTS[id]() is None
 
 
 # C3.

@@ -151,7 +151,7 @@ def test_gap():
 
 
 def test_the_plan_is_the_same_for_every_network():
-    assert Calibration() == Calibration(0.1, 0.7, 0.005, 0.01, 0.1, 0.08, 0.5, 0.08, 0.85, 20.0, 200)
+    assert Calibration() == Calibration(0.1, 0.7, 0.005, 0.01, 0.1, 0.08, 0.65, 0.08, 0.85, 20.0, 200)
 
 
 @pytest.mark.parametrize("rounds", [(0.02, 0.016), (0.1, 0.08, 0.064)])

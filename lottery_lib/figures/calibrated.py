@@ -1,0 +1,60 @@
+"""Figures of the chapter on the calibrated search: prices over a search, and how near searches end to a density."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lottery_lib.figures.lines import by_place, look, ticks
+from lottery_lib.figures.style import BLACK, BLUE, STYLE, VERMILION, new_figure
+from lottery_lib.findings.calibrated import QUANTILES, Watched
+from lottery_lib.methods.concave import TOLERANCE
+
+
+@mpl.rc_context(STYLE)
+def prices(watched: Watched) -> Figure:
+    """The prices of all weights over a search with the k-th among them, λ, and the share of entries from α up."""
+    frames, done = watched.frames, 100 * watched.frames.done
+    figure, ((left, right),) = new_figure(1, 2, (9, 3))
+    columns = [str(quantile) for quantile in QUANTILES]
+    for low, high, shade in ((columns[0], columns[-1], "#e0e0e0"), (columns[1], columns[-2], "#bdbdbd")):
+        left.fill_between(done, frames[low], frames[high], color=shade, lw=0)
+    left.plot(done, frames[columns[2]], color="#777777", lw=1, label="median of all prices")
+    before = frames[frames.done < watched.settling]
+    left.plot(100 * before.done, before.lam, color=BLUE, label=f"λ: the k-th largest, k = {watched.asked:g} d")
+    # Early prices are as large as they are uncertain, and would press the rest together.
+    settled = before[before.done > 0.1]
+    top = 1.5 * max(settled.lam.max(), settled[columns[-1]].max())
+    left.set(
+        ylim=(min(0.0, 1.5 * settled[columns[0]].min()), top), xlabel="% of the search", ylabel="price, in units of λ"
+    )
+    left.set_title("what each weight could pay")
+    right.plot(done, 100 * frames.density, color=BLUE, label=f"m ≥ α = {watched.alpha:g}")
+    right.axhline(100 * watched.asked, color=BLACK, ls=":", lw=1, label="asked for")
+    right.set(yscale="log", xlabel="% of the search", ylabel="% of entries")
+    right.set_title("what is left")
+    for ax in (left, right):
+        ax.axvline(100 * watched.settling, color=VERMILION, lw=0.8, ls="--", label="entries settle from here")
+        ax.legend(loc="upper right" if ax is left else "lower left")
+    right.yaxis.set_major_formatter("{x:g}")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def density_errors(runs: pd.DataFrame) -> Figure:
+    """How far off the density asked for each search of ``calibrated.steered`` ended, a panel a place, a dot a seed."""
+    groups = by_place(runs)
+    figure, axes = new_figure(1, len(groups), (3.2 * max(2, len(groups)), 3), sharey=True)
+    shown = {}
+    for ax, (label, group) in zip(axes[0], groups.items()):
+        ax.axhspan(-100 * TOLERANCE, 100 * TOLERANCE, color="#e4e4e4", lw=0)
+        for number, (name, rows) in enumerate(group.groupby("name", sort=False)):
+            dots = look(name) | {"ls": "", "ms": 4}
+            (shown[name],) = ax.plot(rows.density_asked * 1.06**number, 100 * rows.error, **dots)
+        ax.set(xscale="log", xlabel="density asked for", title=label)
+        ax.set_yscale("symlog", linthresh=2)
+        ax.invert_xaxis()
+        ticks(ax.xaxis, group.density_asked)
+    axes[0][0].set_ylabel("error of the density, %")
+    axes[0][0].yaxis.set_major_formatter("{x:g}")
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=3)
+    return figure

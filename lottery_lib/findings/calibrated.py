@@ -1,0 +1,133 @@
+"""What the calibrated search came to: how near to its densities, how good, O1's verdict; and one search, watched.
+
+Its runs are lines of the table like all others (``mask, log, calibrated``). Those under feedback stand beside them.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lottery_lib import masks, models, regularizers
+from lottery_lib.data import datasets
+from lottery_lib.experiments.catalogue import METHODS
+from lottery_lib.experiments.protocols import DigitsLeNet
+from lottery_lib.findings import comparisons, tables
+from lottery_lib.findings.tables import PLACE
+from lottery_lib.findings.verdicts import Verdict, verdict
+from lottery_lib.methods.calibration import CalibratedMask
+from lottery_lib.methods.concave import TOLERANCE
+from lottery_lib.training.loop import train
+from lottery_lib.weights import prunable
+
+FIXED = {  # a calibrated line against the same search with λ and η_m chosen on validation, for each density
+    "one search": ("mask, log, calibrated", "mask, log"),
+    "in rounds": ("mask, log, calibrated, in rounds", "mask, log, in rounds"),
+    "one search, ℓ1": ("mask, ℓ1, calibrated", "mask, ℓ1"),
+}
+MOST = 0.95  # of the runs must come within the tolerance
+ANSWERS = {"confirmed": "yes", "confirmed with conditions": "yes, with conditions", "not confirmed": "no"}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def steered(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose search steers for its density, with the column ``error``: how far off it ended, relatively."""
+    among = table.method.map(lambda method: method in METHODS and METHODS[method].moves_a_mask)
+    runs = tables.by_protocol(table[among & table.lam.isna() & table.alpha.isna()])
+    return runs.assign(
+        error=runs.density / runs.density_asked - 1, name=[tables.name(row) for _, row in runs.iterrows()]
+    )
+
+
+def missed(runs: pd.DataFrame) -> pd.DataFrame:
+    """How near the runs of ``steered`` came, a row a place and line: how many, within 2 %, median and largest error."""
+    sizes = runs.error.abs()
+    groups = runs.assign(size=100 * sizes, near=sizes <= TOLERANCE).groupby([*PLACE, "name"], sort=False)
+    found = groups.agg(runs=("size", "count"), within=("near", "sum"), median=("size", "median"), most=("size", "max"))
+    shown = {"within": "within 2 %", "median": "median error, %", "most": "largest error, %"}
+    found = found.reset_index().assign(network=lambda f: f.model.map(tables.network) + ", " + f.protocol)
+    found = found.sort_values(["network", "name"], key=lambda c: c.map(tables.rank) if c.name == "name" else c)
+    return (
+        found.set_index(["network", "name"])[["runs", *shown]].rename(columns=shown).rename_axis([None, None]).round(2)
+    )
+
+
+def against_fixed(table: pd.DataFrame) -> pd.DataFrame:
+    """``compare`` of calibrated searches with the best fixed λ and η_m, at equal density."""
+    return comparisons.compare(tables.chosen(table), FIXED)
+
+
+def no_tuning(table: pd.DataFrame) -> Verdict | None:
+    """O1: can λ and α be found without tuning by hand, by one set of defaults for all networks?
+
+    *Yes* asks that at least 95 % of the calibrated log searches end within 2 % of the density asked for, at α = 0.1 and
+    with no top-k, and that their tickets are nowhere worse than those of the best fixed λ by more than 0.3 points
+    (``comparisons.comparable``). *With conditions* asks that the first holds, and the second somewhere.
+    """
+    runs = steered(table)
+    runs = runs[runs.name.isin([pair[0] for how, pair in FIXED.items() if "ℓ1" not in how])]
+    cells = against_fixed(table).query("contrast in ['one search', 'in rounds']").reset_index(drop=True)
+    if cells.empty:
+        return None
+    near, good = (runs.error.abs() <= TOLERANCE).mean(), comparisons.comparable(cells)
+    status = comparisons.judge(good, cells.outcome == "undecided") if near >= MOST else "not confirmed"
+    found = [
+        f"{100 * near:.0f} % of {len(runs)} searches within 2 % of the density asked for, the farthest "
+        f"{100 * runs.error.abs().max():.2g} % off",
+        *comparisons.lines(cells, "against the best fixed λ, "),
+    ]
+    answer = verdict(table, cells, status, found)
+    return replace(answer, status=ANSWERS.get(answer.status, answer.status))
+
+
+@dataclass
+class Watched:
+    """A calibrated search, seen some 200 times: what is asked, and of each ``frame`` when, λ, and quantiles of prices.
+
+    ``counts`` (frames, bins + 2) are those of ``masks.histogram`` over all layers.
+    """
+
+    asked: float
+    alpha: float
+    settling: float
+    frames: pd.DataFrame = field(default_factory=pd.DataFrame)
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), int))
+
+
+class _WatchedMask(CalibratedMask):
+    def __init__(self, *given: Any):
+        super().__init__(*given)
+        self.quantiles: list[float] = []
+        self.seen: list[tuple[dict[str, float], np.ndarray]] = []
+
+    def _prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
+        prices = super()._prices(m, support, every)
+        self.quantiles = prices.quantile(torch.tensor(QUANTILES)).tolist()
+        return prices
+
+    def _set_price(self, every: int) -> None:
+        self.quantiles = [float("nan")] * len(QUANTILES)  # while entries settle there are no prices
+        super()._set_price(every)
+        values = {str(number): m for number, m in enumerate(self.m)}
+        above = masks.density(masks.threshold(values, self.calibration.alpha))
+        frame = {"done": self.step / self.steps, "lam": self.lam, "density": above}
+        counts = sum(masks.histogram(values, 50).values())
+        self.seen.append((frame | dict(zip(map(str, QUANTILES), self.quantiles)), counts))
+
+
+def watch(density: float = 0.05, regularizer: str = "log", seed: int = 0) -> Watched:
+    """A calibrated search of LeNet-300-100 on the embedded digits, which takes a second; LotteryError if refused."""
+    config = DigitsLeNet(density=density, regularizer=regularizer, seed=seed)
+    data, recipe = datasets.load(config.dataset), config.recipe
+    model = models.create(config.model, data.classes, data.shape, seed)
+    names = prunable(model)
+    kept = masks.count(density, sum(model.get_parameter(name).numel() for name in names))
+    steps = recipe.epochs * data.train.steps(recipe.batch_size)
+    rule = _WatchedMask(model, names, regularizers.create(regularizer), kept, steps)
+    train(model, data, recipe, parameterization=rule, seed=seed)
+    frames, counts = zip(*rule.seen)
+    plan = rule.calibration
+    return Watched(density, plan.alpha, plan.settling, pd.DataFrame(frames), np.stack(counts))

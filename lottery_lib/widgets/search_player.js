@@ -1,0 +1,75 @@
+// A calibrated search as a film: one slider through its frames, and a button that moves it.
+import { calm, frame, html, plot, scientific, shown, slider, speaker, svg } from "./common.js";
+
+const PAUSE = 90; // milliseconds a frame
+const percent = (share) => `${shown(100 * share)} %`;
+
+function render({ model, el }) {
+  const root = frame(el, "A calibrated search, from its first step to its last");
+  const frames = model.get("frames"), alpha = model.get("alpha"), asked = model.get("asked");
+  const bar = html("div", { className: "controls" }, root);
+  const play = html("button", { type: "button", textContent: "Play" }, bar);
+  const sliders = html("div", { className: "sliders" }, root);
+  slider(sliders, model, "frame", {
+    label: "time", min: 0, max: frames.length - 1, steps: frames.length - 1,
+    format: (k) => `${Math.round(100 * frames[k].done)} %`,
+  });
+  const plots = html("div", { className: "plots" }, root), most = 2 * Math.max(...frames.flatMap(({ counts }) => counts));
+  const histogram = plot(plots, {
+    title: "entries of the mask", x: { min: -0.05, max: 1.05, label: "mask entry m" },
+    y: { min: 0.7, max: most, log: true },
+  });
+  const least = Math.min(asked, ...frames.map(({ density }) => density || 1)) / 1.5;
+  const left = plot(plots, {
+    title: "% of entries with m ≥ α", x: { min: 0, max: 100, label: "% of the search" },
+    y: { min: 100 * least, max: 130, log: true },
+  });
+  const say = speaker(root);
+  let timer = null;
+
+  function draw() {
+    const now = frames[model.get("frame")], bins = now.counts.length - 2;
+    histogram.layer.replaceChildren();
+    left.layer.replaceChildren();
+    const column = (from, to, count, kept) => {
+      const [x, y] = [histogram.X(from), histogram.Y(count)];
+      const box = { x, y, width: histogram.X(to) - x, height: histogram.floor - y, class: kept ? "kept" : "pruned" };
+      if (count) svg("rect", box, histogram.layer);
+    };
+    column(-0.04, -0.015, now.counts[0], false);
+    now.counts.slice(1, -1).forEach((count, j) => column(j / bins, (j + 1) / bins, count, (j + 0.5) / bins > alpha));
+    column(1.015, 1.04, now.counts.at(-1), true);
+    const x = histogram.X(alpha);
+    svg("path", { d: `M${x} ${histogram.top}V${histogram.floor}`, class: "threshold" }, histogram.layer);
+    svg("path", { d: `M${left.X(0)} ${left.Y(100 * asked)}H${left.X(100)}`, class: "threshold" }, left.layer);
+    left.line(frames.map(({ done, density }) => [100 * done, 100 * Math.max(density, least)]), "chosen");
+    const at = { cx: left.X(100 * now.done), cy: left.Y(100 * Math.max(now.density, least)), r: 5, class: "measured" };
+    svg("circle", at, left.layer);
+    const words = `after ${percent(now.done)} of the search λ = ${scientific(Number(now.lam.toPrecision(2)))}, and ` +
+      `${percent(now.density)} of the entries lie at or above α = ${alpha}; asked for were ${percent(asked)}`;
+    histogram.describe(`${now.counts[0]} exactly 0, ${now.counts.at(-1)} exactly 1`);
+    left.describe(words);
+    if (timer === null) say(`${words[0].toUpperCase()}${words.slice(1)}.`);
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+  }
+  const go = (to) => { model.set("frame", to); model.save_changes(); };
+  play.onclick = () => {
+    if (timer !== null) { stop(); draw(); return; }
+    if (calm()) { go(frames.length - 1); return; } // a reader who wants no motion sees the end
+    if (model.get("frame") === frames.length - 1) go(0);
+    play.textContent = "Pause";
+    timer = setInterval(() => {
+      if (model.get("frame") >= frames.length - 1) { stop(); draw(); } else go(model.get("frame") + 1);
+    }, PAUSE);
+  };
+  model.on("change:frame", draw);
+  draw();
+  return stop; // when the view is removed
+}
+
+export default { render };

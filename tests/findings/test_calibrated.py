@@ -1,0 +1,101 @@
+"""calibrated.py: O1's rule on made-up runs, what counts as steered, and a search that is watched."""
+
+import numpy as np
+import pytest
+from runs import line, runs
+
+from lottery_lib import masks
+from lottery_lib.errors import LotteryError
+from lottery_lib.figures import calibrated as figures
+from lottery_lib.findings import calibrated
+
+RESNET = {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
+GOOD, LESS = [90.0, 90.1, 90.2], [89.0, 89.2, 89.1]
+SET = "mask, log, calibrated"
+
+
+def everywhere(*given: tuple) -> list[dict]:
+    return [row for place in ({}, RESNET) for name, seen, *more in given for row in line(name, seen, *more, **place)]
+
+
+def off(rows: list[dict], error: float) -> list[dict]:
+    return [row | {"density": row["density"] * (1 + error)} for row in rows]
+
+
+def test_yes_asks_for_the_density_and_for_tickets_that_are_no_worse_everywhere():
+    rows = everywhere((SET, GOOD), ("mask, log", GOOD))
+    answer = calibrated.no_tuning(runs(*rows))
+    assert (answer.status, answer.seeds, answer.caveat) == ("yes", 3, "")
+    assert answer.finding.startswith("100 % of 6 searches within 2 % of the density asked for, the farthest 0 % off")
+    assert calibrated.no_tuning(runs(*everywhere((SET, GOOD), ("mask, log", LESS)))).status == "yes"
+
+
+def test_where_it_is_worse_somewhere_it_is_a_condition_and_everywhere_it_is_no():
+    rows = everywhere((SET, GOOD), ("mask, log", GOOD), (SET, LESS, 0.01), ("mask, log", GOOD, 0.01))
+    assert calibrated.no_tuning(runs(*rows)).status == "yes, with conditions"
+    assert calibrated.no_tuning(runs(*everywhere((SET, LESS), ("mask, log", GOOD)))).status == "no"
+    rounds = everywhere(("mask, log, calibrated, in rounds", LESS), ("mask, log, in rounds", GOOD))
+    assert calibrated.no_tuning(runs(*everywhere((SET, GOOD), ("mask, log", GOOD)), *rounds)).status != "yes"
+
+
+def test_a_density_that_is_missed_is_no_however_good_the_tickets():
+    missed, fixed = off(everywhere((SET, GOOD)), -0.03), everywhere(("mask, log", LESS))
+    answer = calibrated.no_tuning(runs(*missed, *fixed))
+    assert answer.status == "no" and "0 % of 6 searches within 2 %" in answer.finding and "3 % off" in answer.finding
+    feedback = off(everywhere(("mask, log: PI feedback", GOOD)), 5.0)  # is not ours to answer for
+    assert calibrated.no_tuning(runs(*everywhere((SET, GOOD)), *fixed, *feedback)).status == "yes"
+
+
+def test_one_network_is_a_condition_and_no_run_no_answer():
+    assert calibrated.no_tuning(runs(*line(SET, GOOD), *line("mask, log", GOOD))).status == "yes, with conditions"
+    assert calibrated.no_tuning(runs(*everywhere((SET, GOOD)))) is None
+    assert calibrated.no_tuning(runs()) is None
+
+
+def test_steered_are_those_that_aim_at_a_density_by_the_protocol():
+    rows = [
+        *line(SET, [90.0]),
+        *line("mask, log: PI feedback", [90.0]),
+        *line("mask, log", [90.0]),
+        *line("IMP", [90.0]),
+    ]
+    rows += [*line(SET, [1.0], alpha=0.3), *line(SET, [1.0], lr=0.4)]
+    steered = calibrated.steered(runs(*off(rows, 0.5)))
+    assert list(steered.name) == [SET, "mask, log: PI feedback"] and list(steered.error) == pytest.approx([0.5, 0.5])
+    shown = calibrated.missed(steered)
+    assert shown["within 2 %"].tolist() == [0, 0] and shown["largest error, %"].tolist() == [50, 50]
+
+
+@pytest.fixture(scope="module")
+def watched():
+    return calibrated.watch(0.1)
+
+
+def test_the_price_that_is_charged_is_the_kth_of_those_that_are_seen(watched):
+    before = watched.frames[watched.frames.done < watched.settling]
+    assert before.lam.between(
+        before["0.75"] - 1e-9, before["0.95"] + 1e-9
+    ).all()  # nine tenths of the entries are to go
+    assert watched.frames[watched.frames.done >= watched.settling]["0.5"].isna().all()
+    assert watched.frames.density.iloc[-1] == pytest.approx(0.1, rel=0.02)
+    last = watched.counts[-1]
+    assert last[1 + round(0.1 * 50) :].sum() / last.sum() == pytest.approx(watched.frames.density.iloc[-1])
+    assert set(watched.counts.sum(1)) == {
+        sum(m.numel() for m in masks.ones(calibrated.models.create("lenet-300-100", 10, (1, 8, 8))).values())
+    }
+
+
+def test_watching_changes_nothing(watched):
+    assert watched.frames.equals(calibrated.watch(0.1).frames)
+    with pytest.raises(LotteryError, match="density"):
+        calibrated.watch(0.0)
+
+
+def test_figures_draw_what_was_seen(watched):
+    left, right = figures.prices(watched).axes
+    lam = next(drawn for drawn in left.lines if str(drawn.get_label()).startswith("λ"))
+    assert np.array_equal(lam.get_ydata(), watched.frames[watched.frames.done < watched.settling].lam)
+    assert np.array_equal(right.lines[0].get_ydata(), 100 * watched.frames.density)
+    runs_ = runs(*off(everywhere((SET, GOOD), ("mask, log: PI feedback", GOOD)), 0.25))
+    for ax in figures.density_errors(calibrated.steered(runs_)).axes:
+        assert [drawn.get_ydata().tolist() for drawn in ax.lines] == [pytest.approx([25.0] * 3)] * 2
