@@ -18,7 +18,7 @@ from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.findings import comparisons, tables
 from lottery_lib.findings.tables import PLACE
 from lottery_lib.findings.verdicts import Verdict, verdict
-from lottery_lib.methods.calibration import CalibratedMask
+from lottery_lib.methods.calibration import CalibratedMask, Calibration
 from lottery_lib.methods.concave import TOLERANCE
 from lottery_lib.training.loop import train
 from lottery_lib.weights import prunable
@@ -81,6 +81,22 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
     ]
     answer = verdict(table, cells, status, found)
     return replace(answer, status=ANSWERS.get(answer.status, answer.status))
+
+
+def rules() -> str:
+    """What completes the price, as Markdown, with the numbers of the defaults."""
+    plan = Calibration()
+    return (
+        f"- **The step $\\eta_m$** is such that the last of the {100 * plan.reach_within:g} % best supported entries can "
+        f"move by {plan.reach:g} in a whole search. It follows the supports for the first {100 * plan.follow:g} % of "
+        "the search, then stays.\n"
+        f"- **Landing.** Entries are steered to land at {100 * plan.landing:g} % of the search. From then on the "
+        f"forecast looks {100 * plan.horizon:g} % of the search ahead.\n"
+        f"- **Settling.** In the last {100 - 100 * plan.settling:g} % the penalty turns into one that is steep on both "
+        "sides of α and as high at α as the price asks: entries go to 0 or to 1, a gap opens around α, and any "
+        "threshold within the gap gives the same ticket. Meanwhile the data are heeded less and less, so that even a "
+        "network that answers violently, because hardly anything of it is left, ends at the density."
+    )
 
 
 @dataclass

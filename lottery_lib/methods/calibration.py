@@ -6,7 +6,7 @@ data want it to grow. So there is a price at which it would just land at α, h s
     need = A + (m − α) / (η h),    price = need / r'((m + α) / 2)          (the slope half way)
 
 and with λ at the k-th largest of these prices, k entries are predicted to end above α. It is found anew some 200 times
-a search. η is such that the last entry to be kept can move by about ``reach`` in the whole search. Towards the end the
+a search. η is such that the best supported entries can move by about ``reach`` in the whole search. Towards the end
 entries *settle*: a penalty that is steep on both sides of α, and as high at α as the price asks, opens a gap there,
 while the data are heeded less and less, so that a network that answers violently ends at the density too.
 
@@ -38,8 +38,8 @@ class Calibration:
     """When what happens, in shares of the search. The same for every network: chosen on validation, see the book."""
 
     alpha: float = 0.1
-    reach: float = 0.7  # how far η lets the last entry that is kept move in the whole search
-    reach_within: float = 0.005  # of the density: η looks at denser masks' supports no deeper
+    reach: float = 0.7  # how far η lets an entry move in the whole search
+    reach_within: float = 0.005  # which entry: the last one kept, but none beyond this share of the best supported
     watch: float = 0.01  # until here nothing moves
     follow: float = 0.1  # until here η follows the supports
     memory: float = 0.08  # time constant of the supports
