@@ -88,8 +88,8 @@ def rules() -> str:
     plan = Calibration()
     return (
         f"- **The step $\\eta_m$** is such that the last of the {100 * plan.reach_within:g} % best supported entries "
-        f"can move by {plan.reach:g} in a whole search. It follows the supports for the first {100 * plan.follow:g} % of "
-        "the search, then stays.\n"
+        f"can move by {plan.reach:g} in a whole search. It follows the supports for the first "
+        f"{100 * plan.follow:g} % of the search, then stays.\n"
         f"- **Landing.** Entries are steered to land at {100 * plan.landing:g} % of the search. From then on the "
         f"forecast looks {100 * plan.horizon:g} % of the search ahead.\n"
         f"- **Settling.** In the last {100 - 100 * plan.settling:g} % the penalty turns into one that is steep on both "
