@@ -138,6 +138,24 @@ def sweep(
 
 
 @app.command()
+def verify(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Names of folders in results/.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="So many records instead, drawn at random.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Draw from this protocol's alone.")] = None,
+):
+    """Make records again as they were made, and say whether every bit is the same; fails if one is not."""
+    from lottery_lib.experiments import verify
+
+    if bool(runs) == bool(sample):
+        raise LotteryError("name the runs to verify, or say how many to draw with --sample")
+    found = [verify.verify(run) for run in runs or verify.sample(sample, protocol)]
+    for outcome in found:
+        typer.echo(f"{outcome.run}  {outcome.said}")
+    if other := sum(not outcome.same for outcome in found):
+        raise LotteryError(f"{other} of {len(found)} records came out otherwise; what differs stands above")
+
+
+@app.command()
 def table():
     """Write results/table.csv, one row for each ticket run on record."""
     from lottery_lib import notebooks, paths

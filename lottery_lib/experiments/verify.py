@@ -1,0 +1,143 @@
+"""Is a record what its config gives? It is made again, as its provenance says it was made, and compared.
+
+That is in a process of its own, with the instruction set, the threads and the precision of the record: PyTorch rounds
+sums otherwise with other vectors, and a sum that is rounded otherwise makes another ticket in the end.
+"""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lottery_lib import masks, paths
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments import protocols, records
+from lottery_lib.provenance import provenance
+
+VECTORS = ("DEFAULT", "AVX2", "AVX512")  # what ATen may use of an x86-64, the least first
+UNTOLD = "AVX2"  # of records that do not say: those were made on machines without AVX-512
+PASSING = {"run", "protocol", "config", "provenance", "seconds"}  # not a result
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of making a run again: whether all its numbers are the ``same`` to the bit, and what is to be said."""
+
+    run: str
+    same: bool
+    said: str
+
+
+def sample(count: int, protocol: str | None = None, seed: int = 0) -> list[str]:
+    """The names of ``count`` records, drawn at random from all or from a protocol's; fewer if there are no more.
+
+    Raises:
+        LotteryError: there are none.
+    """
+    names = [path.parent.name for path in records.finished()]
+    among = [name for name in names if protocol in (None, name.rpartition("-")[0])]
+    if not among:
+        raise LotteryError(f"no record of {protocol or 'any protocol'}{hint(protocol or '', protocols.PROTOCOLS)}")
+    return sorted(random.Random(seed).sample(among, min(count, len(among))))
+
+
+def verify(run: str) -> Outcome:
+    """Make a record's run again and compare; nothing is written.
+
+    Raises:
+        LotteryError: there is no such record, or this machine cannot compute as it was computed.
+    """
+    record, arrays = _stored(run)
+    made, vectors = record["provenance"], _vectors(record)
+    here = torch.backends.cpu.get_cpu_capability()
+    if here in VECTORS and VECTORS.index(vectors) > VECTORS.index(here):
+        raise LotteryError(f"{run} was made with {vectors}, and this machine has {here} only; verify it where there is")
+    given = {"ATEN_CPU_CAPABILITY": vectors.lower(), "OMP_NUM_THREADS": str(made["threads"])}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", __name__, str(paths.RESULTS), run, folder]
+        done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+            raise LotteryError(f"{run} could not be made again: {reason.removeprefix(f'{LotteryError.__module__}.')}")
+        again = json.loads((Path(folder) / "record.json").read_text("utf-8"))
+        with np.load(Path(folder) / "arrays.npz") as found:
+            remade = dict(found)
+    return compare(record, arrays, again, remade)
+
+
+def compare(record: dict, arrays: dict, again: dict, remade: dict) -> Outcome:
+    """What stands on record of a run, and its arrays, against what came out when it was made again."""
+    same = arrays.keys() == remade.keys() and all(np.array_equal(arrays[name], remade[name]) for name in arrays)
+    if same and _same(record, again):
+        return Outcome(record["run"], True, "same bits")
+    said = f"{_difference(record, arrays, again, remade)}; {_why(record['provenance'])}"
+    return Outcome(record["run"], False, said)
+
+
+def _stored(run: str) -> tuple[dict, dict[str, np.ndarray]]:
+    try:
+        return records.read_run(run)
+    except FileNotFoundError:
+        raise LotteryError(f"no record {run!r}; it must be the name of a folder in {paths.RESULTS}") from None
+
+
+def _vectors(record: dict) -> str:
+    told = re.search(r", (\w+)\)$", record["provenance"]["device"])
+    return told[1] if told and told[1] in VECTORS else UNTOLD
+
+
+def _same(record: Any, again: Any) -> bool:
+    """Whether all that a record says came out again, but for the time it took; records say more and more."""
+    if isinstance(record, dict):
+        return all(key in again and _same(record[key], again[key]) for key in record.keys() - PASSING)
+    if isinstance(record, list):
+        return len(record) == len(again) and all(map(_same, record, again))
+    return record == again
+
+
+def _difference(record: dict, arrays: dict, again: dict, remade: dict) -> str:
+    if "test_accuracy" not in record:
+        return "other numbers"
+    accuracy = f"accuracy {again['test_accuracy']:.2f} %, on record {record['test_accuracy']:.2f} %"
+    if record.get("mask_sha256") == again.get("mask_sha256"):
+        return f"{'same ticket' if 'mask_sha256' in record else 'no ticket'}, {accuracy}"
+    if "mask" not in arrays:
+        return f"another ticket, {accuracy}"
+    shapes = {layer["layer"]: layer["shape"] for layer in record["layers"]}
+    first, second = (masks.unpack(each["mask"], shapes) for each in (arrays, remade))
+    kept = sum(int(mask.sum()) for mask in first.values())
+    gone = sum(int((first[name] & ~second[name]).sum()) for name in first)
+    return f"another ticket, {100 * gone / kept:.2g} % of its weights differ, {accuracy}"
+
+
+def _why(made: dict) -> str:
+    here = provenance()
+    differ = [f"{key} {made[key]}, here {here[key]}" for key in ("torch", "numpy", "device") if made[key] != here[key]]
+    return f"it was made with {'; '.join(differ)}" if differ else "though it was made with the same software and device"
+
+
+def _make(results: str, run: str, folder: str) -> None:
+    """In the process that computes as the record was computed."""
+    with tempfile.TemporaryDirectory() as work:
+        paths.RESULTS, paths.WORK = Path(results), Path(work)
+        record, _ = records.read_run(run)
+        torch.set_num_threads(record["provenance"]["threads"])
+        config = protocols.config_class(record["protocol"])(**record["config"])
+        if getattr(config, "precision", None) == "auto":
+            config = replace(config, precision=record["recipe"]["precision"])
+        again, arrays = protocols.PROTOCOLS[record["protocol"]][1](config, False)
+        (Path(folder) / "record.json").write_text(json.dumps(again), "utf-8")
+        np.savez(Path(folder) / "arrays.npz", **arrays)
+
+
+if __name__ == "__main__":
+    _make(*sys.argv[1:])
