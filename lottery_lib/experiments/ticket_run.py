@@ -72,7 +72,8 @@ class TicketRun:
             if item.name in unread or value is None:
                 object.__setattr__(self, item.name, self.default(item))
         if (self.method == "dense") != (self.density == 1):
-            raise LotteryError(f"density = {self.density!r}: must be 1 for the dense network and below 1 for a ticket")
+            right = "1 for the dense network" if self.method == "dense" else "below 1 for a ticket"
+            raise LotteryError(f"density = {self.density!r}: must be {right}")
         if self.rounds < 1 or self.seed < 0:
             raise LotteryError(f"rounds = {self.rounds}, seed = {self.seed}: must be ≥ 1 and ≥ 0")
         if row.ladder and self.density not in self.ladder:

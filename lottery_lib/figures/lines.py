@@ -37,7 +37,9 @@ FORMS = {
     "calibrated": "*",
     "ε": "X",
 }  # the method's colour, another marker
-NOTHING = "no run on record has what this figure shows; put some on record with: lottery sweep GRID"
+NOTHING = (
+    "no run on record has what this figure shows; put some on record with: lottery sweep, with a grid of workflow/grids"
+)
 
 
 def look(called: str) -> dict:

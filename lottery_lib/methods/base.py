@@ -101,8 +101,12 @@ class Trainer:
         self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, trained: bool = False,
         info: dict[str, Any] | None = None, **more: Any,
     ) -> Ticket:  # fmt: skip
-        """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``."""
+        """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``.
+
+        If a layer is empty, it is left rewound, to be searched again.
+        """
         if not self.config.allow_empty_layers:
+            self.model.load_state_dict(rewind)
             masks.check_no_empty_layer(mask)
         found = Ticket(
             mask=mask,

@@ -119,9 +119,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
 
 
 def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tuple[float, float]) -> None:
-    weights = sum(m.numel() for m in rule.m)
-    missed = abs(reached - asked) * weights
-    if missed <= max(1, TOLERANCE * asked * weights):
+    missed = abs(round(reached * sum(m.numel() for m in rule.m)) - rule.kept)
+    if missed <= max(1, TOLERANCE * rule.kept):
         return
     edge = edges[1] if reached > asked else edges[0]  # of the entries that ended on the wrong side
     alike = sum(int((m == edge).sum()) for m in rule.m)
@@ -130,7 +129,7 @@ def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tu
     elif rule.steps < 300:
         why = f"{rule.steps} steps are few for a mask to decide in; train longer, or in smaller batches"
     else:
-        why = "what the loss supports changed faster than the mask could follow; train longer, or at a lower rate"
+        why = f"the last of some {rule.kept} entries had not settled when the search ended"
     warnings.warn(f"asked for a density of {asked:g}, the search reached {reached:.4g}: {why}", stacklevel=3)
 
 

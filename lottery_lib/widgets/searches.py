@@ -17,7 +17,7 @@ from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import protocols, records
 from lottery_lib.findings import comparisons, tables
 
-NOT_IN_FAMILY = ("method", "density", "seed", "lam", "mask_lr", "alpha", "regularizer", "score", "start")
+NOT_IN_FAMILY = ("method", "model", "density", "seed", "lam", "mask_lr", "alpha", "regularizer", "score", "start")
 
 
 class Point(NamedTuple):

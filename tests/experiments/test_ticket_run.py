@@ -217,8 +217,8 @@ def test_seeds_differ(made):
 @pytest.mark.parametrize(
     "given, sentence",
     [
-        ({"density": 1.0}, "density = 1.0: must be 1 for the dense network and below 1 for a ticket"),
-        ({"method": "dense"}, "density = 0.05: must be 1 for the dense network and below 1 for a ticket"),
+        ({"density": 1.0}, "density = 1.0: must be below 1 for a ticket"),
+        ({"method": "dense"}, "density = 0.05: must be 1 for the dense network"),
         ({"density": 0.0}, "density = 0.0: must lie in (0, 1], a fraction of the weights to keep"),
         ({"density": 5.0}, "density = 5.0: must lie in (0, 1], a fraction of the weights to keep"),
         ({"density": float("nan")}, "density = nan: must lie in (0, 1], a fraction of the weights to keep"),
