@@ -225,7 +225,7 @@ function build(el, model) {
     drawCurve(curve, found, view);
     curve.describe(inWords(view.accuracy));
     named(task);
-    const by = search.asked ? `asked for ${percent(search.asked)}, the search set ` : "";
+    const by = search.asked ? `Asked for ${percent(search.asked)}, the search set ` : "";
     say(`${by}λ = ${scientific(few(search.lam))} with η_m = ${few(search.mask_lr)}, α = ${view.alpha}: ${whole(total)} of ` +
       `${whole(sum(task.layers.map(([, size]) => size)))} weights kept, density ${percent(view.density)}; ` +
       `test accuracy ${inWords(view.accuracy)}.`);
