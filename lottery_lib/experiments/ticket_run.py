@@ -94,7 +94,7 @@ class TicketRun:
     @property
     def calibrated(self) -> bool:
         """Whether the search sets λ and η_m by itself."""
-        return getattr(self.search_config(), "calibrated", False)
+        return self.lam is None and hasattr(METHODS[self.method].module.Config, "calibrated")
 
     @property
     def edition(self) -> int | list[int]:
