@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +26,17 @@ def provenance() -> dict[str, str | int]:
         "numpy": np.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
+        "vectors": "CUDA" if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def vectors(made: dict) -> str:
+    """What computed, of a record's provenance: the vector instructions of an x86-64 that PyTorch used, or CUDA.
+
+    Older records tell it in the text of their ``device``. The oldest do not: those were made on machines with AVX2.
+    """
+    told = re.search(r", (\w+)\)$", made["device"])
+    return made.get("vectors") or (told[1] if told else "AVX2")
 
 
 def _version(package: str) -> str:

@@ -10,18 +10,31 @@ import pytest
 from lottery_lib import __version__, paths
 from lottery_lib.experiments import records
 from lottery_lib.experiments.logistic import LogisticConfig
-from lottery_lib.provenance import provenance
+from lottery_lib.provenance import provenance, vectors
 
 
 def test_every_record_says_what_its_numbers_depend_on():
     found = provenance()
     assert list(found) == [
-        "lottery_lib", "commit", "date", "python", "torch", "torchvision", "numpy", "device", "threads",
+        "lottery_lib", "commit", "date", "python", "torch", "torchvision", "numpy", "device", "threads", "vectors",
     ]  # fmt: skip
     assert (found["lottery_lib"], found["numpy"]) == (__version__, np.__version__)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", found["date"])
     assert all(found.values())
-    assert list(records.read(LogisticConfig())[0]["provenance"]) == list(found)
+    assert list(records.read(LogisticConfig())[0]["provenance"]) == list(found)[:-1]  # of a record from before
+
+
+@pytest.mark.parametrize(
+    "made, expected",
+    [
+        ({"device": "AMD EPYC (2 cores)"}, "AVX2"),
+        ({"device": "AMD EPYC (2 cores, AVX512)"}, "AVX512"),
+        ({"device": "NVIDIA H100 (80 GB)", "vectors": "CUDA"}, "CUDA"),
+        ({"device": "AMD EPYC (2 cores, AVX512)", "vectors": "AVX2"}, "AVX2"),
+    ],
+)
+def test_what_computed_is_told_by_old_records_too(made, expected):
+    assert vectors(made) == expected
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="no git")

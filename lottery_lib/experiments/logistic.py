@@ -47,6 +47,7 @@ class LogisticConfig:
     weight_decay: Annotated[float, "µ in (µ/2)‖θ‖², on θ of the masked methods only"] = 1e-3
     iterations: Annotated[int, "steps of each method"] = 2000
     seed: Annotated[int, "of the random start"] = 0
+    step_decay: Annotated[float, "p of the subgradients' steps, η / t^p"] = 0.0
 
     def __post_init__(self):
         rules = {
@@ -56,6 +57,7 @@ class LogisticConfig:
             "mask_step": (self.mask_step > 0, "> 0"),
             "weight_decay": (self.weight_decay >= 0, "≥ 0"),
             "iterations": (self.iterations >= 10, "at least 10"),
+            "step_decay": (self.step_decay >= 0, "≥ 0"),
             "seed": (self.seed >= 0, "≥ 0"),
         }
         for name, (holds, rule) in rules.items():
@@ -69,13 +71,13 @@ class LogisticConfig:
 
 
 class Subgradient:
-    """``w ← w − η(∇L(w) + λ r'(|w|) sign w)``, for any r on the absolute value."""
+    """``w ← w − η_t(∇L(w) + λ r'(|w|) sign w)``, for any r on the absolute value, with η_t = η / t^p."""
 
     masked = False
 
     def __init__(self, start: Tensor, penalty: Regularizer, config: LogisticConfig, lipschitz: float):
         self.w, self.regularizer, self.lam = start.clone(), penalty, config.lam
-        self.step_size = config.step / lipschitz
+        self.step_size, self.step_decay, self.taken = config.step / lipschitz, config.step_decay, 0
 
     def weights(self) -> Tensor:
         return self.w
@@ -84,8 +86,9 @@ class Subgradient:
         return self.lam * self.regularizer.penalty(self.w.abs()).item()
 
     def step(self, gradient: Tensor) -> None:
+        self.taken += 1
         pull = self.lam * self.regularizer.gradient(self.w.abs()) * self.w.sign()
-        self.w = self.w - self.step_size * (gradient + pull)
+        self.w = self.w - self.step_size / self.taken**self.step_decay * (gradient + pull)
 
 
 class Proximal(Subgradient):

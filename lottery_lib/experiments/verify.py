@@ -7,7 +7,6 @@ sums otherwise with other vectors, and a sum that is rounded otherwise makes ano
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,10 +20,9 @@ import torch
 from lottery_lib import masks, paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import protocols, records
-from lottery_lib.provenance import provenance
+from lottery_lib.provenance import provenance, vectors
 
 VECTORS = ("DEFAULT", "AVX2", "AVX512")  # what ATen may use of an x86-64, the least first
-UNTOLD = "AVX2"  # of records that do not say: those were made on machines without AVX-512
 PASSING = {"run", "protocol", "config", "provenance", "seconds"}  # not a result
 
 
@@ -57,11 +55,12 @@ def verify(run: str) -> Outcome:
         LotteryError: there is no such record, or this machine cannot compute as it was computed.
     """
     record, arrays = _stored(run)
-    made, vectors = record["provenance"], _vectors(record)
+    made = record["provenance"]
+    asked = vectors(made)
     here = torch.backends.cpu.get_cpu_capability()
-    if here in VECTORS and VECTORS.index(vectors) > VECTORS.index(here):
-        raise LotteryError(f"{run} was made with {vectors}, and this machine has {here} only; verify it where there is")
-    given = {"ATEN_CPU_CAPABILITY": vectors.lower(), "OMP_NUM_THREADS": str(made["threads"])}
+    if asked in VECTORS and here in VECTORS and VECTORS.index(asked) > VECTORS.index(here):
+        raise LotteryError(f"{run} was made with {asked}, and this machine has {here} only; verify it where there is")
+    given = {"ATEN_CPU_CAPABILITY": asked.lower(), "OMP_NUM_THREADS": str(made["threads"])}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", __name__, str(paths.RESULTS), run, folder]
         done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True)
@@ -88,11 +87,6 @@ def _stored(run: str) -> tuple[dict, dict[str, np.ndarray]]:
         return records.read_run(run)
     except FileNotFoundError:
         raise LotteryError(f"no record {run!r}; it must be the name of a folder in {paths.RESULTS}") from None
-
-
-def _vectors(record: dict) -> str:
-    told = re.search(r", (\w+)\)$", record["provenance"]["device"])
-    return told[1] if told and told[1] in VECTORS else UNTOLD
 
 
 def _same(record: Any, again: Any) -> bool:

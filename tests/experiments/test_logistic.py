@@ -89,6 +89,17 @@ def test_a_subgradient_step_descends_the_objective(name, config, lipschitz, seed
     torch.testing.assert_close(method.weights(), (w - config.step / lipschitz * expected).detach())
 
 
+@pytest.mark.parametrize("name", SUBGRADIENTS)
+def test_a_subgradients_steps_may_shrink(name):
+    config = LogisticConfig(step_decay=0.5)
+    method, constant = create(name, torch.ones(3), config), create(name, torch.ones(3), LogisticConfig())
+    for t in range(1, 5):
+        before, constant.w = method.w, method.w
+        constant.step(torch.ones(3))
+        method.step(torch.ones(3))
+        torch.testing.assert_close(method.w - before, (constant.w - before) / t**0.5)
+
+
 @given(config=configs, lipschitz=st.floats(0.5, 5), seed=st.integers(0, 2**32))
 def test_a_proximal_step_solves_its_subproblem(config, lipschitz, seed):
     x, y = problem(seed)
@@ -310,6 +321,7 @@ REFUSED = [
     ("weight_decay", math.nan, "weight_decay = nan: must be ≥ 0"),
     ("iterations", 9, "iterations = 9: must be at least 10"),
     ("seed", -1, "seed = -1: must be ≥ 0"),
+    ("step_decay", -0.5, "step_decay = -0.5: must be ≥ 0"),
 ]
 
 

@@ -94,14 +94,14 @@ def changed(made):
 
 
 def test_vectors_that_this_machine_lacks_are_named(changed, monkeypatch):
-    run = changed(device="other (2 cores, AVX512)")
+    run = changed(vectors="AVX512")
     monkeypatch.setattr(verify.torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     with pytest.raises(LotteryError, match=f"^{run} was made with AVX512, and this machine has AVX2 only"):
         verify.verify(run)
 
 
 def test_a_record_is_made_with_its_own_vectors_and_threads(changed, monkeypatch):
-    run, seen = changed(device="other (2 cores, DEFAULT)", threads=2), {}
+    run, seen = changed(vectors="DEFAULT", threads=2), {}
 
     def ran(command, env, **options):
         seen.update(env)
