@@ -191,7 +191,10 @@ def claims(write: Annotated[bool, typer.Option("--write", help="Renew the table 
     if write:
         readme = paths.ROOT / "README.md"
         readme.write_text(claims.with_table(readme.read_text("utf-8"), found), "utf-8")
-    _table((claim.id, claim.qualified(), claim.verdict.finding if claim.verdict else claim.text) for claim in found)
+    _table(
+        (claim.id, claim.status, "; ".join(map(str, claim.verdict.answers)) if claim.verdict else claim.text)
+        for claim in found
+    )
 
 
 def _table(rows):

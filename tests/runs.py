@@ -22,7 +22,7 @@ BASE = dict.fromkeys(tables.COLUMNS) | {
     "protocol": "lenet", "model": "lenet-300-100", "dataset": "mnist", "reduced": False, "method": "concave",
     "regularizer": "log", "seed": 0, "density_asked": 0.05, "density": 0.05, "lam": 1e-4, "mask_lr": 10.0, "rounds": 1,
     "rewind_epoch": 0, "total_epochs": 20, "val_accuracy": 50.0, "test_accuracy": 50.0, "precision": "fp32",
-    "device": "here",
+    "device": "here", "vectors": "AVX2", "threads": 1,
 }  # fmt: skip
 LINES = {  # fields that give a run its line
     "mask, log": {},
@@ -37,6 +37,7 @@ LINES = {  # fields that give a run its line
     "IMP, early rewinding": {"method": "imp", "regularizer": None, "rewind_epoch": 1, "total_epochs": 50},
     "gradual magnitude": {"method": "gradual", "regularizer": None},
     "one-shot magnitude": {"method": "one-shot", "regularizer": None, "score": "magnitude"},
+    "dense": {"method": "dense", "regularizer": None, "total_epochs": 10, "lam": None, "mask_lr": None},
     "random": {"method": "random", "regularizer": None, "total_epochs": 10},
 }
 

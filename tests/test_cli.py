@@ -242,7 +242,7 @@ def test_claims_are_listed_and_renewed_in_the_readme(tmp_path, lottery, monkeypa
     code, listed, _ = lottery("claims")
     first, second, *rest = listed.splitlines()
     assert (code, len(rest)) == (0, 11)
-    assert re.match(r"C1   +confirmed with conditions  +The ℓ1 and log masks end with \d", first)
+    assert re.match(r"C1   +\w[\w ]+? on MNIST \(\d+ of \d+ runs, n = ", first)
     assert re.match(r"C2   +not yet run +A strictly concave penalty", second)
 
     readme = tmp_path / "README.md"

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from lottery_lib.figures.lines import accuracy_limits, by_place, look, ticks
 from lottery_lib.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure, panels
-from lottery_lib.findings import comparisons, relaxed_masks, verdicts
+from lottery_lib.findings import comparisons, relaxed_masks, tables
+from lottery_lib.findings.cells import JUDGED
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 SHADES = mpl.colormaps["viridis"]
@@ -17,26 +18,27 @@ SHADES = mpl.colormaps["viridis"]
 
 @mpl.rc_context(STYLE)
 def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
-    """Paired differences in accuracy against density, with 95 % intervals, a panel a place; ``cells`` of ``compare``.
+    """Paired differences in accuracy against density, with the intervals they are judged by, a panel a place.
 
-    Within the grey band a difference does not matter (``comparisons.MARGIN``). A hollow point is from a single seed.
-    The axis ends at three times the largest difference at most: what sticks out is an interval that tells nothing.
+    ``cells`` of ``findings.cells``; what is not judged, as of fewer than three seeds, is not drawn. Within the grey
+    band, M to either side, methods count as equal. The axis ends at three times the largest difference at most: what
+    sticks out is an interval that tells nothing.
     """
+    cells = cells[cells.judgement.isin(JUDGED)]
     groups = by_place(cells)
     figure, axes = panels(len(groups))
     colours = dict(zip(cells.contrast.drop_duplicates(), COLOURS * 2))
     for ax, (label, group) in zip(axes, groups.items()):
-        ax.axhspan(-comparisons.MARGIN, comparisons.MARGIN, color="#eeeeee", lw=0)
+        band = group.groupby("density_asked").margin.first()
+        ends = [band.index[0] / 1.3, *band.index, band.index[-1] * 1.3]
+        edge = [band.iloc[0], *band, band.iloc[-1]]
+        ax.fill_between(ends, np.negative(edge), edge, color="#eeeeee", lw=0)
         ax.axhline(0, color="#555555", lw=0.8)
         for number, (contrast, rows) in enumerate(group.groupby("contrast", sort=False)):
-            rows = rows.assign(x=rows.density_asked * 1.04**number, bar=rows.half_width.fillna(0))  # side by side
-            dots = {"color": colours[contrast], "marker": "o", "ms": 4}
-            ax.errorbar(rows.x, rows["mean"], rows.bar, mfc="w", capsize=2, lw=1, **dots)
-            several = rows[rows.n > 1]
-            ax.plot(several.x, several["mean"], ls="", zorder=3, **dots)
-        sizes = group["mean"].abs()
-        reach, largest = max(sizes + group.half_width.fillna(0)), max(comparisons.MARGIN, *sizes)
-        limit = min(3 * largest, 1.2 * max(reach, comparisons.MARGIN))
+            x = rows.density_asked * 1.04**number  # side by side
+            ax.errorbar(x, rows["mean"], rows.half_width, color=colours[contrast], marker="o", ms=4, capsize=2, lw=1)
+        sizes, least = group["mean"].abs(), group.margin.max()
+        limit = min(3 * max(least, *sizes), 1.2 * max(least, *(sizes + group.half_width)))
         ax.set(xscale="log", xlabel="density: share of weights kept", title=label, ylim=(-limit, limit))
         ax.invert_xaxis()
         ticks(ax.xaxis, group.density_asked)
@@ -65,20 +67,21 @@ def alpha_sensitivity(swept: pd.DataFrame) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def alpha_at_equal_density(runs: pd.DataFrame, densities: tuple[float, float] = verdicts.HIGH_SPARSITY) -> Figure:
-    """Tickets of seed 0 of equal density, from searches that press less or more: accuracy against the α they imply.
+def alpha_at_equal_density(runs: pd.DataFrame, most: float = 0.1) -> Figure:
+    """Tickets of seed 0 of equal density, up to ``most``, from searches that press less or more: accuracy against α.
 
-    ``runs`` of ``relaxed_masks.implied``; a line a density. The dotted line parts small α's from larger ones.
+    ``runs`` of ``relaxed_masks.at_equal_density``; a line a density. Tickets that are filled up among ties have no α.
+    The dotted line parts small α's from larger ones.
     """
-    runs = runs[runs.implied.notna() & (runs.seed == 0) & runs.density_asked.between(*densities)]
+    runs = runs[(runs.tied <= tables.FEW_TIES) & (runs.seed == 0) & (runs.density_asked <= most)]
     groups = by_place(runs)
     figure, axes = panels(len(groups))
     asked = sorted(runs.density_asked.unique(), reverse=True)
     colours = dict(zip(asked, SHADES(np.linspace(0, 0.9, len(asked)))))
     for ax, (label, group) in zip(axes, groups.items()):
-        for density, rows in group.sort_values("implied").groupby("density_asked", sort=False):
-            ax.plot(rows.implied, rows.test_accuracy, color=colours[density], marker="o", ms=3, lw=1)
-        ax.axvline(verdicts.SMALL_ALPHA, color="#555555", ls=":", lw=1)
+        for density, rows in group.sort_values("implied_alpha").groupby("density_asked", sort=False):
+            ax.plot(rows.implied_alpha, rows.test_accuracy, color=colours[density], marker="o", ms=3, lw=1)
+        ax.axvline(tables.SMALL_ALPHA, color="#555555", ls=":", lw=1)
         limits = accuracy_limits(group.test_accuracy.min(), group.test_accuracy.max(), 4)
         ax.set(title=label, xlabel="threshold α that yields the density", xlim=(-0.03, 1.03))
         ax.set(ylabel="test accuracy, %", ylim=limits)
@@ -89,14 +92,14 @@ def alpha_at_equal_density(runs: pd.DataFrame, densities: tuple[float, float] = 
 
 @mpl.rc_context(STYLE)
 def modes_by_layer(layers: pd.DataFrame) -> Figure:
-    """Layer by layer, a line a search (``relaxed_masks.decided``): the entries that are undecided, and the second mode.
+    """Layer by layer, a line a search (``relaxed_masks.decided``): entries that are undecided, and at the top.
 
     A layer counts as bimodal where it lies in the grey on both sides (``verdicts.bimodal``).
     """
     groups = by_place(layers)
     figure, axes = new_figure(len(groups), 2, (9, 0.4 + 2.8 * len(groups)))
-    for (between, second), (label, group) in zip(axes, groups.items()):
-        for ax, column in ((between, "between"), (second, "second")):
+    for (between, top), (label, group) in zip(axes, groups.items()):
+        for ax, column in ((between, "between"), (top, "top")):
             for (name, _), rows in group.groupby(["name", "run"], sort=False):
                 ax.plot(rows.number, rows[column], color=look(name)["color"], marker="o", ms=2.5, lw=0.8, alpha=0.6)
             names = group.drop_duplicates("number").sort_values("number").layer
@@ -104,11 +107,8 @@ def modes_by_layer(layers: pd.DataFrame) -> Figure:
             ax.set_xticks(every, names.iloc[every])
         between.axhspan(0, relaxed_masks.DECIDED, color="#eeeeee", lw=0)
         between.set(title=label, ylabel="share between 0.05 and 0.95", ylim=(0, None))
-        second.axhspan(1, max(2, 1.1 * group.second.max()), color="#eeeeee", lw=0)
-        second.set(title="the second mode", yscale="log", ylabel="entries from 0.75 up,\nover those from 0.25 to 0.75")
-        second.margins(y=0)
-        second.yaxis.set_major_formatter("{x:g}")
-        second.yaxis.set_minor_formatter("")
+        top.axhspan(0.5, 1, color="#eeeeee", lw=0)
+        top.set(title="the second mode", ylabel="of the entries from 0.05 up,\nshare from 0.95 up", ylim=(0, 1))
     names = layers.name.unique()
     handles = [mpl.lines.Line2D([], [], color=look(name)["color"], marker="o", ms=3) for name in names]
     figure.legend(handles, names, loc="outside lower center", ncols=2)

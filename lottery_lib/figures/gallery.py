@@ -16,15 +16,15 @@ from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, logistic_paths
 from lottery_lib.figures.method import penalties, pipeline
 from lottery_lib.figures.style import STYLE
-from lottery_lib.findings import calibrated, comparisons, costs, relaxed_masks, tables, verdicts
+from lottery_lib.findings import calibrated, comparisons, costs, relaxed_masks, rules, tables
 
 
 def _tickets() -> pd.DataFrame:
     return comparisons.summary(tables.chosen(tables.runs()))
 
 
-def _differences(contrasts: dict[str, tuple[str, str]], first: str, second: str) -> Figure:
-    cells = comparisons.compare(tables.chosen(tables.runs()), contrasts)
+def _differences(claim: str, first: str, second: str) -> Figure:
+    cells = rules.shown(rules.rule(claim), tables.chosen(tables.runs()))
     return claim_figures.differences(cells, first, second)
 
 
@@ -37,15 +37,15 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "mnist-maps": lambda: logistic_maps(*records.read(logistic.LogisticConfig())),
     "accuracy-density": lambda: ticket_figures.accuracy_against_density(_tickets()),
     "accuracy-epochs": lambda: ticket_figures.accuracy_against_epochs(_tickets()),
-    "mask-or-magnitude": lambda: _differences(verdicts.SCORES, "mask", "magnitude"),
-    "mask-or-imp": lambda: _differences(verdicts.AGAINST_IMP, "log mask", "IMP"),
-    "log-or-l1": lambda: _differences(verdicts.PENALTIES, "log mask", "ℓ1 mask"),
+    "mask-or-magnitude": lambda: _differences("C3", "mask", "magnitude"),
+    "mask-or-imp": lambda: _differences("C5", "log mask", "IMP"),
+    "log-or-l1": lambda: _differences("C6", "log mask", "ℓ1 mask"),
     "alpha-sensitivity": lambda: claim_figures.alpha_sensitivity(relaxed_masks.sweeps(tables.runs())),
-    "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(relaxed_masks.implied(tables.runs())),
+    "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(relaxed_masks.at_equal_density(tables.runs())),
     "mask-histograms": lambda: ticket_figures.mask_histograms(relaxed_masks.samples(tables.runs())),
     "mask-modes": lambda: claim_figures.modes_by_layer(relaxed_masks.decided(relaxed_masks.searches(tables.runs()))),
     "density-errors": lambda: calibrated_figures.density_errors(calibrated.steered(tables.runs())),
-    "calibrated-or-fixed": lambda: _differences(calibrated.FIXED, "calibrated", "best fixed λ"),
+    "calibrated-or-fixed": lambda: _differences("O1", "calibrated", "best fixed λ"),
     "step-times": lambda: cost_figures.step_times(costs.Selection().found),
     "growth": lambda: cost_figures.growth(costs.Selection().found),
 }

@@ -6,25 +6,23 @@ between two markers, where the landing page includes it from; a test holds it to
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-import yaml
-
-from lottery_lib import paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import logistic, records
-from lottery_lib.findings import calibrated, tables, verdicts
+from lottery_lib.findings import calibrated, relaxed_masks, rules, tables, verdicts
 from lottery_lib.findings.verdicts import Verdict
+
+
+def _ruled(id: str) -> Verdict | None:
+    return verdicts.ruled(id, tables.runs())
+
 
 # Claim -> its verdict as the records stand; None while they hold nothing to answer by.
 VERDICTS: dict[str, Callable[[], Verdict | None]] = {
-    "C1": lambda: verdicts.oscillation(records.read(logistic.LogisticConfig())[0]),
-    "C3": lambda: verdicts.threshold_or_percentage(tables.runs()),
-    "C4": lambda: verdicts.comparable_to_imp(tables.runs()),
-    "C5": lambda: verdicts.better_than_imp(tables.runs()),
-    "C6": lambda: verdicts.log_against_l1(tables.runs()),
-    "C7": lambda: verdicts.small_alpha(tables.runs()),
+    "C1": lambda: verdicts.oscillation(verdicts.logistic_runs()),
+    **{id: partial(_ruled, id) for id in ("C3", "C4", "C5", "C6", "C9")},
+    "C7": lambda: verdicts.ruled("C7", tables.runs(), relaxed_masks.by_alpha(tables.runs())),
     "C8": lambda: verdicts.bimodal(tables.runs()),
-    "C9": lambda: verdicts.cheaper(tables.runs()),
     "O1": lambda: calibrated.no_tuning(tables.runs()),
 }
 NOT_RUN = "not yet run"
@@ -44,19 +42,13 @@ class Claim:
     def status(self) -> str:
         return self.verdict.status if self.verdict else NOT_RUN
 
-    def qualified(self, mark: str = "") -> str:
-        """The status, with ``mark`` on both sides, and what is to be held against it, if anything."""
-        caveat = self.verdict.caveat if self.verdict else ""
-        return "; ".join(filter(None, [f"{mark}{self.status}{mark}", caveat]))
-
 
 def load(*ids: str) -> list[Claim]:
     """The claims with these ids, or all, in the order of ``book/claims.yml``, with verdicts as the records stand."""
-    rows = yaml.safe_load(paths.CLAIMS.read_text("utf-8"))
     return [
-        Claim(row["id"], row["claim"], row.get("chapter"), VERDICTS[row["id"]]() if row["id"] in VERDICTS else None)
-        for row in rows
-        if not ids or row["id"] in ids
+        Claim(id, row["claim"], row.get("chapter"), VERDICTS[id]() if id in VERDICTS else None)
+        for id, row in rules.read().items()
+        if not ids or id in ids
     ]
 
 
@@ -67,20 +59,25 @@ def answer(*ids: str) -> str:
 
 
 def _answer(claim: Claim) -> str:
-    text, verdict = f"**{claim.id}, {claim.qualified()}.** *{claim.text}.*", claim.verdict
+    text, verdict = f"**{claim.id}, {claim.status}.** *{claim.text}*", claim.verdict
     if verdict is None:
         return text
-    parts = "\n".join(f"- {part}" for part in verdict.finding.split(verdicts.SEPARATOR))
-    rests = f"n = {verdict.seeds}, protocol {verdict.protocol}, on {verdict.device}. To remake it: `{verdict.command}`"
-    return f"{text}\n\n{parts}\n\n{rests}"
+    answers = "\n".join(f"- **{answer.status}** on {answer.dataset}: {answer.numbers}" for answer in verdict.answers)
+    findings = "\n".join(f"- {finding}" for finding in verdict.findings)
+    rests = f"Protocols {verdict.protocol}, on {verdict.device}. To remake it: `{verdict.command}`"
+    folded = f"<details><summary>Cell by cell</summary>\n\n{findings}\n\n{rests}\n\n</details>"
+    return f"{text}\n\n{answers}\n\n{folded}"
 
 
 def table(claims: list[Claim]) -> str:
-    """Markdown table of id, claim and status, for the README and, included from there, the landing page."""
+    """Markdown table of id, claim and what is found on each data set, for the README and the landing page."""
     rows = ["| | claim, or open question | what we find |", "| --- | --- | --- |"]
     for claim in claims:
-        status = claim.qualified("**") if claim.verdict else claim.status
-        linked = f"[{status}]({claim.chapter}.ipynb)" if claim.chapter else status
+        answers = claim.verdict.answers if claim.verdict else ()
+        found = (
+            "; ".join(f"**{answer.status}** on {answer.dataset} ({answer.numbers})" for answer in answers) or NOT_RUN
+        )
+        linked = f"[{found}]({claim.chapter}.ipynb)" if claim.chapter else found
         rows.append(f"| {claim.id} | {claim.text} | {linked} |")
     return "\n".join(rows)
 

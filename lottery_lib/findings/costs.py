@@ -173,7 +173,9 @@ def accuracy_of_the_fast_path(table: pd.DataFrame) -> pd.DataFrame:
     """
     dense = tables.by_recipe(table[table.method == "dense"])
     runs = dense.assign(name=dense.fast.eq(False).map({True: "plain", False: "fast"}))
-    found = comparisons.paired(runs, {"fast − plain": ("fast", "plain")})
+    both = runs.pivot_table(index=[*tables.PLACE, "seed"], columns="name", values="test_accuracy")
+    both = both.reindex(columns=["fast", "plain"]).dropna()
+    found = comparisons.interval((both.fast - both.plain).groupby(tables.PLACE)).reset_index()
     label = [tables.label(*place) for place in found[tables.PLACE].to_numpy()]
     difference = [
         comparisons.number(row.mean, row.half_width, "+") for row in found[["mean", "half_width"]].itertuples()

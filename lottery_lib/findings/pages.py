@@ -8,7 +8,7 @@ import pandas as pd
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import grids, records, ticket_run
-from lottery_lib.findings import tables
+from lottery_lib.findings import rules, tables
 from lottery_lib.findings.tables import label
 
 
@@ -35,6 +35,17 @@ class Selection:
         table = tables.runs()
         return table if self.protocol == "all" else table[table.protocol == self.protocol]
 
+    def cells(self, *claims: str, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The cells of claims (``rules.shown``) under the protocol that is shown; of ``runs``, or of all that count.
+
+        A cell that decides one claim and stands beside another comes once, as the one that decides.
+        """
+        runs = tables.chosen(tables.runs()) if runs is None else runs
+        found = pd.concat([rules.shown(rules.rule(claim), runs) for claim in claims], ignore_index=True)
+        found = found.sort_values("decides", ascending=False, kind="stable")
+        found = found.drop_duplicates([*tables.PLACE, "density_asked", "contrast"])
+        return found[found.protocol.isin([self.protocol]) | (self.protocol == "all")].reset_index(drop=True)
+
 
 def status(table: pd.DataFrame) -> str:
     """A sentence on what is on record: runs, seeds and machines."""
@@ -43,7 +54,7 @@ def status(table: pd.DataFrame) -> str:
     seeds = sorted(table.seed.unique())
     return (
         f"On record: {len(table)} runs, seeds {', '.join(map(str, seeds))} (n = {len(seeds)} where a setting is "
-        "complete; a value from one seed is preliminary, without interval), "
+        "complete; nothing is concluded from fewer than three), "
         f"{', '.join(sorted(table.precision.unique()))}, on "
         f"{', '.join(sorted(table.device.unique()))}. A run's config stands in its record in `results/`."
     )

@@ -39,28 +39,31 @@ def _mask(run: str) -> masks.Mask | None:
     return masks.unpack(arrays["mask"], shapes) if "mask" in arrays else None
 
 
-def implied(table: pd.DataFrame) -> pd.DataFrame:
-    """Runs of the log mask that kept the k largest entries, with the column ``implied``: the α that keeps as many.
+def at_equal_density(table: pd.DataFrame) -> pd.DataFrame:
+    """The searches of one round by the plain log mask that kept the k largest entries, a row each density and seed.
 
-    Keeping the k largest *is* a threshold, at the k-th largest entry, here rounded down to a hundredth. It is NaN where
-    the search left fewer than k entries above zero, so that ``|θ|`` decided among zeros. Only searches of one round
-    that rank all layers together.
+    Adds the column ``name``; ``implied_alpha`` is the α that keeps as many.
     """
     runs = tables.by_protocol(table)
-    runs = runs[runs.alpha.isna() & (runs.method == "concave") & (runs["rounds"] == 1)]
+    runs = runs[runs.alpha.isna() & runs.lam.notna() & (runs.method == "concave") & (runs["rounds"] == 1)]
     runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()])
-    runs = runs[runs.name == "mask, log"]
-    return runs.assign(implied=[_cut(_histogram(run).sum(0), d) for run, d in zip(runs.run, runs.density_asked)])
+    return runs[runs.name == "mask, log"]
 
 
-def _cut(counts: np.ndarray, density: float) -> float:
-    above = counts[1:][::-1].cumsum()[::-1]  # entries > 0, then ≥ 0.01, ≥ 0.02, …, and = 1
-    reached = np.flatnonzero(above >= round(density * counts.sum()))
-    return reached[-1] / (len(counts) - 2) if len(reached) else np.nan
+def by_alpha(table: pd.DataFrame) -> pd.DataFrame:
+    """``tables.best`` of ``at_equal_density`` on each side of α = 0.1, for each η_m, and the dense and random lines.
 
-
-def _histogram(run: str) -> np.ndarray:
-    return records.read_run(run)[1]["histogram"]
+    A line is called ``α ≤ 0.1, η_m = 10``. Its tickets lie on that side on all seeds, and none is filled up among ties.
+    """
+    runs = at_equal_density(table)
+    candidate = [runs[column] for column in [*tables.SETTING, *tables.HYPERPARAMETERS]]
+    sides = (runs.implied_alpha > tables.SMALL_ALPHA).groupby(candidate, dropna=False)
+    filled = (runs.tied > tables.FEW_TIES).groupby(candidate, dropna=False).transform("any")
+    larger, smaller = sides.transform("all"), ~sides.transform("any") & ~filled
+    side = np.select([larger, smaller], ["α > 0.1", "α ≤ 0.1"], default="")
+    runs = runs.assign(name=[f"{at}, η_m = {rate:g}" for at, rate in zip(side, runs.mask_lr)])[side != ""]
+    counted = chosen(table)
+    return pd.concat([tables.best(runs), counted[counted.name.isin(["dense", "random"])]], ignore_index=True)
 
 
 def searches(table: pd.DataFrame, names: tuple[str, ...] = ("mask, log", "mask, ℓ1")) -> pd.DataFrame:
@@ -85,21 +88,19 @@ def decided(runs: pd.DataFrame) -> pd.DataFrame:
         record, arrays = records.read_run(run.run)
         for number, (layer, counts) in enumerate(zip(record["layers"], arrays["histogram"], strict=True)):
             rows.append((run.run, layer["layer"].removesuffix(".weight"), number, *shares(counts).values()))
-    found = pd.DataFrame(rows, columns=["run", "layer", "number", "zero", "between", "second"])
+    found = pd.DataFrame(rows, columns=["run", "layer", "number", "zero", "between", "top"])
     return found.merge(runs[["run", *tables.PLACE, "name", "lam", "mask_lr", "pressure", "seed"]], on="run")
 
 
 def shares(counts: np.ndarray) -> dict[str, float]:
-    """Of a layer's histogram: the shares of entries that are ``zero`` and ``between`` 0.05 and 0.95; and ``second``.
+    """Of a layer's histogram the shares of entries that are ``zero`` and ``between`` 0.05 and 0.95; and ``top``.
 
-    ``between``, the bimodality number, may be small only because nearly all entries are zero. ``second`` says whether
-    there is a second mode: how many times more entries lie from 0.75 up than from 0.25 to below 0.75. That is 0.5 where
-    they are spread evenly; above 1, entries gather at the top.
+    ``between``, the bimodality number, may be small only because nearly all entries are zero. ``top`` says whether
+    there is a second mode: of the entries from 0.05 up the share that lies from 0.95 up; 0 where there are none.
     """
-    bins = len(counts) - 2
-    low, quarter, three, high = (1 + round(bound * bins) for bound in (LOW, 0.25, 0.75, HIGH))
-    weights, middle, top = counts.sum(), counts[quarter:three].sum(), counts[three:].sum()
-    return {"zero": counts[0] / weights, "between": counts[low:high].sum() / weights, "second": top / max(middle, 1)}
+    low, high = (1 + round(bound * (len(counts) - 2)) for bound in (LOW, HIGH))
+    weights, between, top = counts.sum(), counts[low:high].sum(), counts[high:].sum()
+    return {"zero": counts[0] / weights, "between": between / weights, "top": top / max(between + top, 1)}
 
 
 def samples(table: pd.DataFrame) -> dict[str, dict[str, tuple[dict, dict[str, np.ndarray]]]]:
@@ -114,8 +115,8 @@ def samples(table: pd.DataFrame) -> dict[str, dict[str, tuple[dict, dict[str, np
 
 
 def is_bimodal(layers: pd.DataFrame) -> pd.Series:
-    """Which rows of ``decided`` are decided, with at most 5 % of entries between, *and* have a second mode."""
-    return (layers.between <= DECIDED) & (layers.second > 1)
+    """Which rows of ``decided`` have at most 5 % of entries between, *and* most of those from 0.05 up at the top."""
+    return (layers.between <= DECIDED) & (layers.top > 0.5)
 
 
 def by_search(layers: pd.DataFrame) -> pd.DataFrame:
@@ -126,9 +127,9 @@ def by_search(layers: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for search, group in shown.groupby(["network", "name", "lam", "mask_lr"], sort=False):
         between = f"{group.between.min():.1%} to {group.between.max():.1%}"
-        counts = (int((group.second > 1).sum()), int(group.bimodal.sum()), len(group))
+        counts = (int((group.top > 0.5).sum()), int(group.bimodal.sum()), len(group))
         rows.append((*search[:2], f"{search[2]:g}", f"{search[3]:g}", group.seed.nunique(), between, *counts))
-    columns = ["network", "mask", "λ", "η_m", "n", "between, in a layer", "second mode", "bimodal", "layers"]
+    columns = ["network", "mask", "λ", "η_m", "n", "between, in a layer", "at the top", "bimodal", "layers"]
     return pd.DataFrame(rows, columns=columns).set_index("network").rename_axis(None)
 
 

@@ -8,24 +8,29 @@ import itertools
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lottery_lib import paths, regularizers
 from lottery_lib.experiments import records
 from lottery_lib.experiments.catalogue import METHODS, Method, load_plugins
 from lottery_lib.methods.magnitude import SCORES
+from lottery_lib.provenance import vectors
 
 COLUMNS = [
     "run", "protocol", "reduced", "dataset", "model", "method", "regularizer", "eps", "lam", "mask_lr", "alpha",
     "density_asked", "density", "seed", "rewind_epoch", "rounds", "search_epochs", "total_epochs", "val_accuracy",
     "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
-    "commit", "fast", "epochs", "lr", "batch_size",
+    "commit", "fast", "epochs", "lr", "batch_size", "vectors", "threads", "implied_alpha", "tied",
 ]  # fmt: skip
 SOMETIMES_READ = ("regularizer", "eps", "lam", "mask_lr", "start", "alpha", "score")  # by methods; empty for others
 HYPERPARAMETERS = ["lam", "mask_lr", "start", "rounds", "rewind_epoch"]  # what a line is tuned in
 OVERRIDES = ["epochs", "lr", "batch_size"]  # of a protocol's recipe; empty in a run that follows it
 PLACE = ["protocol", "model", "dataset", "reduced"]
 SETTING = [*PLACE, "name", "density_asked"]
+COMPUTED = ["precision", "vectors", "threads"]  # what rounds sums otherwise, and makes another ticket in the end
+SMALL_ALPHA, FEW_TIES = 0.1, 0.05  # the most of a ticket that counts as the paper's
+TOP_K = ", top-k"
 LABELS = {
     "lenet-300-100": "LeNet-300-100", "resnet20": "ResNet-20", "conv-small": "small CNN", "resnet18": "ResNet-18",
     "vgg16": "VGG-16", "vgg19": "VGG-19", "wrn-28-2": "WRN-28-2", "mnist": "MNIST", "cifar10": "CIFAR-10",
@@ -48,6 +53,7 @@ def _runs(folder: Path, stamp: tuple) -> pd.DataFrame:
         made, config = record["provenance"], dict(record["config"])
         facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
         facts["precision"] = record["recipe"]["precision"]
+        facts |= {"vectors": vectors(made), "threads": made["threads"], **_cut(record)}
         rows.append(config | record | facts | {"device": made["device"], "commit": made["commit"]})
     found = pd.DataFrame(rows, columns=COLUMNS)
     if not METHODS.keys() >= {*found.method}:
@@ -56,6 +62,36 @@ def _runs(folder: Path, stamp: tuple) -> pd.DataFrame:
         among = [method for method, row in METHODS.items() if column in row.reads]
         found.loc[~found.method.isin(among), column] = None
     return found.sort_values(["protocol", "method", "regularizer", "density_asked", "seed", "run"], ignore_index=True)
+
+
+def _cut(record: dict) -> dict[str, float]:
+    """Where a concave mask's ticket cuts it, and the share of the ticket that a tie-break decided.
+
+    Keeping the k largest entries *is* a threshold, at the k-th largest. Records hold a histogram: it is known to a
+    hundredth, rounded down. Ties are entries at exactly 0, or 1, of which some are kept and others not.
+    """
+    config = record["config"]
+    if config["method"] != "concave":
+        return {}
+    if config["alpha"] is not None or config["lam"] is None:
+        return {"implied_alpha": record.get("calibration", {}).get("alpha") or config["alpha"], "tied": 0.0}
+    counts = records.read_run(record["run"])[1]["histogram"]
+    groups = counts if config["per_layer"] else counts.sum(0, keepdims=True)  # what is ranked together
+    cuts = [cut(group, record["density"]) for group in groups]
+    kept = [record["density"] * group.sum() for group in groups]
+    return {
+        "implied_alpha": max(alpha for alpha, _ in cuts),
+        "tied": np.average([tied for _, tied in cuts], weights=kept),
+    }
+
+
+def cut(counts: np.ndarray, density: float) -> tuple[float, float]:
+    """Of a histogram of m (``masks.histogram``): the α that keeps this share, and what share of it ties decide."""
+    kept = round(density * counts.sum())
+    above = counts[1:][::-1].cumsum()[::-1]  # entries > 0, then ≥ 0.01, ≥ 0.02, …, and = 1
+    if kept > above[0]:
+        return 0.0, (kept - above[0]) / kept
+    return float(np.flatnonzero(above >= kept)[-1] / (len(counts) - 2)), float(above[-1] > kept)
 
 
 def name(row: pd.Series) -> str:
@@ -104,6 +140,10 @@ def network(model: str) -> str:
     return LABELS.get(model, model)
 
 
+def dataset(name: str) -> str:
+    return LABELS.get(name, name)
+
+
 def label(protocol: str, model: str, dataset: str, reduced: bool) -> str:
     """As in ``ResNet-20 on CIFAR-10 (cifar-short, reduced)``."""
     shown = f"{network(model)} on {LABELS.get(dataset, dataset)}"
@@ -125,11 +165,22 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """The runs that count: of each line at each density, those with the hyper-parameters best on validation.
 
     Runs at a threshold α are left out, as their density is not the one asked for, and so are those that do not follow
-    their protocol. Adds the column ``name``; see ``best`` for the choice.
+    their protocol. Adds the column ``name``; see ``best`` for the choice, ``by_top_k`` for what is a line of its own.
     """
     runs = by_protocol(table)
     runs = runs[runs.alpha.isna()]
-    return best(runs.assign(name=[name(row) for _, row in runs.iterrows()]))
+    runs = runs.assign(name=[name(row) for _, row in runs.iterrows()])
+    return best(runs.assign(name=runs.name + by_top_k(runs).map({True: TOP_K, False: ""})))
+
+
+def by_top_k(runs: pd.DataFrame) -> pd.Series:
+    """Which runs have a ticket that no small threshold gives: it was cut above α = 0.1, or filled up among ties.
+
+    A learned mask counts as the paper's where its density comes with α ≤ 0.1, and a tie-break decides at most 5 % of
+    the ticket; with the same hyper-parameters on all seeds, or it does not count at all.
+    """
+    soft = (runs.implied_alpha.astype(float) > SMALL_ALPHA) | (runs.tied.astype(float) > FEW_TIES)
+    return soft.groupby([runs[column] for column in [*SETTING, *HYPERPARAMETERS]], dropna=False).transform("any")
 
 
 def best(runs: pd.DataFrame) -> pd.DataFrame:
@@ -137,11 +188,13 @@ def best(runs: pd.DataFrame) -> pd.DataFrame:
 
     Candidates are what the first seed tried. They are compared by their mean validation accuracy over the seeds that
     all of them have, the first among these; the test accuracy has no part in it. Of equals, the one on record for more
-    seeds counts. Where a seed ran in two precisions, fp32 counts.
+    seeds counts. Where a seed was computed in two ways (``COMPUTED``), the one counts by which most of its place was.
     """
     # one text for each setting of the hyper-parameters, as missing values never equal each other
     runs = runs.assign(tuned=runs[HYPERPARAMETERS].map(repr).agg(" ".join, axis=1) if len(runs) else "")
-    runs = runs.sort_values("precision", ascending=False, kind="stable").drop_duplicates([*SETTING, "tuned", "seed"])
+    usual = runs.groupby([*PLACE, *COMPUTED], dropna=False).run.transform("size") if len(runs) else 0
+    runs = runs.assign(usual=usual).sort_values("usual", ascending=False, kind="stable").drop(columns="usual")
+    runs = runs.drop_duplicates([*SETTING, "tuned", "seed"])
     first = runs[runs.seed == runs.groupby(SETTING).seed.transform("min")]
     tried = runs.merge(first[[*SETTING, "tuned"]], on=[*SETTING, "tuned"])
     candidates = tried.groupby(SETTING).tuned.transform("nunique")

@@ -78,8 +78,8 @@ def test_a_new_regulariser_is_trained_tabled_and_drawn(record, monkeypatch):
     monkeypatch.setitem(REGULARIZERS, "root", Root)
     record(Brief(density=0.2, regularizer="root", lam=1e-3))
     runs = tables.chosen(tables.runs())
-    assert runs.name.tolist() == ["mask, root"] and "mask, root" in tables.names()
-    assert drawn(ticket_figures.accuracy_against_density(comparisons.summary(runs))) == {"mask, root"}
+    assert runs.name.tolist() == ["mask, root, top-k"] and "mask, root" in tables.names()
+    assert drawn(ticket_figures.accuracy_against_density(comparisons.summary(runs))) == {"mask, root, top-k"}
 
 
 def test_runs_of_a_method_that_is_not_here_are_tabled_by_its_name(record, monkeypatch):

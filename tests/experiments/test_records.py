@@ -18,7 +18,9 @@ from lottery_lib.experiments.logistic import LogisticConfig
 from lottery_lib.experiments.protocols import LeNet
 from lottery_lib.provenance import provenance
 
-OTHER = LogisticConfig("digits", (0, 1), 0.02, 0.2, 0.5, 2.0, 0.0, 10, 1, 0.5)  # differs from the default in every field
+OTHER = LogisticConfig(
+    "digits", (0, 1), 0.02, 0.2, 0.5, 2.0, 0.0, 10, 1, 0.5
+)  # differs from the default in every field
 RECORD, ARRAYS = {"config": {"lam": 0.1}, "note": "λ"}, {"weights": np.arange(6.0).reshape(2, 3)}
 
 

@@ -8,7 +8,7 @@ from runs import line, runs
 from lottery_lib.errors import LotteryError
 from lottery_lib.figures import claims as claim_figures
 from lottery_lib.figures import lines
-from lottery_lib.findings import comparisons, tables
+from lottery_lib.findings import cells, tables
 
 RESNET = {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
 
@@ -19,22 +19,27 @@ def points(line_) -> list[list[float]]:
 
 def test_differences_draw_each_contrast_in_its_place():
     table = runs(
-        *line("mask, log", [98.0, 98.5]),
-        *line("IMP", [97.0, 97.1]),
+        *line("mask, log", [98.0, 98.5, 99.0]),
+        *line("IMP", [97.0, 97.1, 97.2]),
         *line("mask, log", [95.0], 0.1),
         *line("IMP", [96.0], 0.1),
-        *line("mask, log", [80.0], **RESNET),
-        *line("IMP", [70.0], **RESNET),
+        *line("mask, log", [80.0] * 3, **RESNET),
+        *line("IMP", [70.0] * 3, **RESNET),
+        *line("random", [90.0]),
+        *line("random", [60.0], **RESNET),
+        *line("dense", [99.0], 1.0),
+        *line("dense", [99.0], 1.0, **RESNET),
     )
-    cells = comparisons.compare(tables.chosen(table), {"one": ("mask, log", "IMP"), "two": ("IMP", "mask, log")})
-    resnet, lenet = claim_figures.differences(cells, "mask", "IMP").axes
+    contrasts = {"one": ("mask, log", "IMP"), "two": ("mask, log", "random")}
+    found = cells.cells(tables.chosen(table), contrasts)
+    resnet, lenet = claim_figures.differences(found, "mask", "IMP").axes
     assert resnet.get_title().startswith("ResNet-20") and lenet.get_title() == "LeNet-300-100 on MNIST (lenet)"
-    one, two = (container.lines[0] for container in lenet.containers)
-    assert points(one) == [[0.1, -1.0], [0.05, 1.2]] and [y for _, y in points(two)] == [1.0, -1.2]
+    (one,) = (container.lines[0] for container in lenet.containers)
+    assert points(one) == [[0.05, 1.4]]  # what a single seed says is not drawn
     assert points(resnet.containers[0].lines[0]) == [[0.05, 10.0]]
-    filled = [drawn for drawn in lenet.lines if drawn.get_marker() == "o" and drawn.get_ls() == "None"]
-    assert points(filled[0]) == [[0.05, 1.2]]  # a single seed stays hollow
-    assert one.get_color() == resnet.containers[0].lines[0].get_color() != two.get_color()
+    assert one.get_color() == resnet.containers[0].lines[0].get_color()
+    (band,) = lenet.collections[:1]
+    assert np.abs(band.get_paths()[0].vertices[:, 1]) == pytest.approx(0.9)  # M
 
 
 def test_alpha_sensitivity_averages_over_seeds():
@@ -55,7 +60,7 @@ def test_alpha_at_equal_density_draws_a_line_a_density():
         {"density_asked": 0.05},
         {"density_asked": 0.2},
         {"seed": 1},
-    ).assign(implied=[0.5, 0.0, 0.3, np.nan, 0.3, 0.3])
+    ).assign(implied_alpha=[0.5, 0.0, 0.3, 0.0, 0.3, 0.3], tied=[0.0, 0.0, 0.0, 0.9, 0.0, 0.0])
     figure = claim_figures.alpha_at_equal_density(table)
     drawn = [points(drawn) for drawn in figure.axes[0].lines if drawn.get_marker() == "o"]
     assert drawn == [[[0.0, 97.0], [0.5, 98.0]], [[0.3, 96.0]]]
@@ -65,14 +70,14 @@ def test_alpha_at_equal_density_draws_a_line_a_density():
 def test_modes_by_layer_draw_a_line_a_search():
     place = dict.fromkeys(tables.PLACE) | {"protocol": "lenet", "model": "m", "dataset": "mnist", "reduced": False}
     rows = [
-        ("a", "mask, log", 0, "x", 0.1, 2.0),
-        ("a", "mask, log", 1, "y", 0.2, 4.0),
+        ("a", "mask, log", 0, "x", 0.1, 0.8),
+        ("a", "mask, log", 1, "y", 0.2, 0.9),
         ("b", "mask, ℓ1", 0, "x", 0.3, 0.5),
     ]
-    layers = pd.DataFrame(rows, columns=["run", "name", "number", "layer", "between", "second"]).assign(**place)
+    layers = pd.DataFrame(rows, columns=["run", "name", "number", "layer", "between", "top"]).assign(**place)
     figure = claim_figures.modes_by_layer(layers)
-    between, second = ([points(drawn) for drawn in ax.lines] for ax in figure.axes)
-    assert between == [[[0, 0.1], [1, 0.2]], [[0, 0.3]]] and second == [[[0, 2.0], [1, 4.0]], [[0, 0.5]]]
+    between, top = ([points(drawn) for drawn in ax.lines] for ax in figure.axes)
+    assert between == [[[0, 0.1], [1, 0.2]], [[0, 0.3]]] and top == [[[0, 0.8], [1, 0.9]], [[0, 0.5]]]
     assert [drawn.get_color() for drawn in figure.axes[0].lines] == [
         lines.look(n)["color"] for n in ("mask, log", "mask, ℓ1")
     ]

@@ -1,10 +1,8 @@
 """relaxed_masks.py: what is said of α and of histograms is what the records hold."""
 
-import math
-
 import numpy as np
 import pytest
-from runs import put, runs
+from runs import line, put, runs
 
 from lottery_lib import paths
 from lottery_lib.findings import relaxed_masks
@@ -46,31 +44,37 @@ def test_sweeps_compare_the_masks_of_one_search(results):
     assert relaxed_masks.sweeps(table[:0]).empty and "changed" in relaxed_masks.sweeps(table[:0])
 
 
-def test_the_implied_threshold_keeps_as_many(results):
-    counts = histogram((0, 50), (0.005, 10), (0.07, 20), (0.33, 10), (1, 10))
-    asked = {"a": 0.05, "b": 0.10, "c": 0.2, "d": 0.4, "e": 0.5, "f": 0.6}
-    for run in asked:
-        put(results, run, {"one": counts // 2, "two": counts - counts // 2})
+def test_searches_at_equal_density_are_those_that_kept_the_largest():
     table = runs(
-        *({"run": run, "density_asked": density} for run, density in asked.items()),
+        {"run": "a"},
         {"run": "g", "rounds": 4},
         {"run": "h", "regularizer": "l1"},
         {"run": "i", "per_layer": True},
         {"run": "j", "method": "imp"},
         {"run": "k", "alpha": 0.1},
+        {"run": "l", "lam": None, "mask_lr": None},
     )
-    found = relaxed_masks.implied(table).set_index("run").implied
-    assert found.drop("f").to_dict() == {"a": 1.0, "b": 1.0, "c": 0.33, "d": 0.07, "e": 0.0} and math.isnan(found["f"])
+    assert relaxed_masks.at_equal_density(table).run.tolist() == ["a"]
+
+
+def test_sides_of_alpha_are_those_of_all_seeds():
+    def search(lam, *alphas, tied=0.0, rate=10.0):
+        return [
+            {"seed": seed, "lam": lam, "mask_lr": rate, "implied_alpha": alpha, "tied": tied, "run": f"{lam:g}"}
+            for seed, alpha in enumerate(alphas)
+        ]
+
+    rows = [*search(1.0, 0.1, 0.05), *search(2.0, 0.3, 0.11), *search(3.0, 0.05, 0.3), *search(4.0, 0.0, 0.0, tied=0.5)]
+    found = relaxed_masks.by_alpha(runs(*rows, *search(5.0, 0.2, rate=30.0), *line("random", [90.0])))
+    assert dict(zip(found.run.fillna(""), found.name)) == {
+        "1": "α ≤ 0.1, η_m = 10", "2": "α > 0.1, η_m = 10", "5": "α > 0.1, η_m = 30", "": "random",
+    }  # fmt: skip
 
 
 def test_shares_of_a_histogram():
-    shares = relaxed_masks.shares(
-        histogram((0, 60), (0.04, 5), (0.05, 5), (0.25, 4), (0.74, 6), (0.75, 8), (0.95, 2), (1, 10))
-    )
-    assert shares == {"zero": 0.6, "between": pytest.approx(0.23), "second": 2.0}
-    assert relaxed_masks.shares(histogram((0, 5)))["second"] == 0  # nothing above zero: no second mode
-    even = np.r_[0, np.ones(100, dtype=int), 0]
-    assert relaxed_masks.shares(even)["second"] == 0.5
+    shares = relaxed_masks.shares(histogram((0, 60), (0.04, 5), (0.05, 5), (0.74, 10), (0.94, 5), (0.95, 5), (1, 10)))
+    assert shares == {"zero": 0.6, "between": pytest.approx(0.2), "top": pytest.approx(15 / 35)}
+    assert relaxed_masks.shares(histogram((0, 5)))["top"] == 0  # nothing above zero: no second mode
 
 
 def test_bimodal_is_decided_and_has_a_second_mode(results):
@@ -78,6 +82,7 @@ def test_bimodal_is_decided_and_has_a_second_mode(results):
         "both": histogram((0, 950), (0.5, 10), (1, 40)),
         "spread": histogram((0, 1000), *((j / 100, 1) for j in range(100))),
         "undecided": histogram((0, 900), (0.8, 100)),
+        "nearly empty": histogram((0, 990), (0.5, 8), (1, 2)),
     }
     put(results, "a", layers)
     put(results, "b", layers)
@@ -86,10 +91,10 @@ def test_bimodal_is_decided_and_has_a_second_mode(results):
     assert searches.run.tolist() == ["a", "b"]  # one run a search, the harder later
     found = relaxed_masks.decided(searches)
     assert found[found.run == "a"].layer.tolist() == list(layers)
-    assert relaxed_masks.is_bimodal(found).tolist() == [True, False, False] * 2
+    assert relaxed_masks.is_bimodal(found).tolist() == [True, False, False, False] * 2
     shown = relaxed_masks.by_search(found)
-    assert shown["λ"].tolist() == ["1", "2"] and shown.bimodal.tolist() == [1, 1] and shown.layers.tolist() == [3, 3]
-    assert shown["second mode"].tolist() == [2, 2] and shown["between, in a layer"].iloc[0] == "1.0% to 10.0%"
+    assert shown["λ"].tolist() == ["1", "2"] and shown.bimodal.tolist() == [1, 1] and shown.layers.tolist() == [4, 4]
+    assert shown["at the top"].tolist() == [1, 1] and shown["between, in a layer"].iloc[0] == "0.8% to 10.0%"
 
 
 def test_samples_take_the_softest_a_middle_and_the_hardest_of_seed_0(results):

@@ -149,26 +149,57 @@ def test_rounds_and_the_rewind_epoch_are_tuned_within_their_line():
     assert sorted(tables.chosen(table).run) == ["a", "c", "e"]
 
 
-def test_a_seed_counts_once():
-    table = runs({"run": "a", "precision": "bf16", "val_accuracy": 99.0}, {"run": "b", "val_accuracy": 98.0})
-    assert list(tables.chosen(table).run) == ["b"]
-
-
-def test_paired_differences_take_the_seeds_that_both_have():
-    imp = {"method": "imp", "regularizer": None, "total_epochs": 140}
+def test_a_seed_counts_once_as_most_of_its_place_was_computed():
     table = runs(
-        {"seed": 0, "test_accuracy": 98.0},
-        {"seed": 1, "test_accuracy": 97.0},
-        {"seed": 2, "test_accuracy": 10.0},
-        {"seed": 0, "test_accuracy": 97.0, **imp},
-        {"seed": 1, "test_accuracy": 96.6, **imp},
-        {"seed": 0, "test_accuracy": 50.0, "model": "resnet20", **imp},
+        {"run": "a", "precision": "bf16", "val_accuracy": 99.0},
+        {"run": "b", "val_accuracy": 98.0},
+        {"run": "c", "seed": 1},
     )
-    contrasts = {"a": ("mask, log", "IMP"), "b": ("mask, log", "SNIP")}
-    (found,) = comparisons.paired(tables.chosen(table), contrasts).to_dict("records")
-    assert (found["contrast"], found["n"], found["epochs"], found["epochs_other"]) == ("a", 2, 20, 140)
-    assert found["mean"] == pytest.approx(0.7) and found["half_width"] == pytest.approx(12.706 * 0.3, rel=1e-3)
-    assert comparisons.paired(tables.chosen(table[:0]), contrasts).empty
+    assert list(tables.chosen(table).run) == ["b", "c"]
+    assert list(tables.chosen(table.assign(precision=["bf16", "fp32", "bf16"])).run) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    "density, alpha, tied",
+    [
+        (0.05, 1.0, 1.0),  # of ten entries at 1 a tie-break chose five
+        (0.10, 1.0, 0.0),
+        (0.2, 0.33, 0.0),
+        (0.4, 0.07, 0.0),
+        (0.5, 0.0, 0.0),
+        (0.625, 0.0, 12 / 62),  # a fifth of the ticket was zero
+    ],
+)
+def test_the_k_largest_are_a_threshold(density, alpha, tied):
+    counts = np.zeros(102, dtype=int)
+    counts[[0, 1, 8, 34, 101]] = 50, 10, 20, 10, 10
+    assert tables.cut(counts, density) == (alpha, pytest.approx(tied))
+
+
+def test_what_no_small_threshold_gives_is_a_line_of_its_own():
+    def names(*rows):
+        return tables.chosen(runs(*rows)).name.tolist()
+
+    assert names({"implied_alpha": 0.1, "tied": 0.05}) == ["mask, log"]
+    assert (
+        names({"implied_alpha": 0.11, "tied": 0.0})
+        == names({"implied_alpha": 0.0, "tied": 0.06})
+        == ["mask, log, top-k"]
+    )
+    seeds = [{"implied_alpha": alpha, "tied": 0.0, "seed": seed} for seed, alpha in enumerate((0.05, 0.2))]
+    assert names(*seeds) == ["mask, log, top-k"] * 2  # on all seeds, or not at all
+    both = [{"lam": lam, "implied_alpha": alpha, "tied": 0.0} for lam, alpha in ((1.0, 0.05), (2.0, 0.2))]
+    assert names(*both) == ["mask, log", "mask, log, top-k"]
+    assert names({"lam": None, "mask_lr": None, "implied_alpha": 0.1, "tied": 0.0}) == ["mask, log, calibrated"]
+
+
+def test_records_say_where_their_tickets_were_cut():
+    found = tables.runs()
+    masks = found[(found.method == "concave") & found.alpha.isna()]
+    assert masks.implied_alpha.between(0, 1).all() and masks.tied.between(0, 1).all()
+    assert masks[masks.lam.isna()].implied_alpha.eq(0.1).all()
+    assert found[found.method == "imp"].implied_alpha.isna().all()
+    assert set(found.vectors) <= {"AVX2", "AVX512", "CUDA"} and (found.threads > 0).all()
 
 
 def test_summary_and_pivot_keep_networks_apart():

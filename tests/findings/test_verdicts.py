@@ -1,224 +1,103 @@
-"""verdicts.py: each rule on made-up runs: every status, turned effects, one seed, nothing on record."""
+"""verdicts.py: what records come to, on each data set, with the numbers it rests on."""
+
+from dataclasses import asdict, replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from runs import line, put, runs
 
 from lottery_lib import paths
 from lottery_lib.experiments import grids
-from lottery_lib.findings import claims, verdicts
+from lottery_lib.experiments.logistic import METHODS, REFERS_TO, LogisticConfig
+from lottery_lib.findings import claims, relaxed_masks, verdicts
+from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED
 
-RESNET = {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
-RULES = [id for id in claims.VERDICTS if id != "C1"]
+CNN = {"model": "conv-small", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
 LOW, HIGH = [90.0, 90.1, 90.2], [91.0, 91.1, 91.3]
+SET, PLAIN = "mask, log, calibrated", "mask, log"
+SCALE = [*line("dense", [91.5], 1.0), *(row for d in (0.1, 0.05) for row in line("random", [85.0], d))]
 
 
-def both(*given: tuple, **fields) -> pd.DataFrame:
-    """The lines, (name, accuracies, densities) each, on two networks."""
-    return runs(
-        *(
-            row
-            for place in ({}, RESNET)
-            for name, seen, *at in given
-            for d in at
-            for row in line(name, seen, d, **place, **fields)
-        )
-    )
+def better(**fields) -> list[dict]:
+    """Two densities at which the mask is better than IMP and than one-shot magnitude."""
+    lines = ((SET, HIGH), ("IMP", LOW), ("one-shot magnitude", LOW))
+    rows = [row for d in (0.1, 0.05) for name, seen in lines for row in line(name, seen, d)]
+    return [row | fields for row in [*rows, *SCALE]]
 
 
-@pytest.mark.parametrize("id", RULES)
+@pytest.mark.parametrize("id", [id for id in claims.VERDICTS if id != "C1"])
 def test_nothing_on_record_is_no_verdict(id, monkeypatch):
     others = [*line("IMP", HIGH), *line("random", LOW)]
-    overridden = [*line("mask, log", HIGH, lr=0.4, run="gone"), *line("IMP", LOW), *line("mask, ℓ1", LOW, lr=0.4)]
+    overridden = [*line(SET, HIGH, lr=0.4, run="gone"), *line("IMP", LOW), *line("mask, ℓ1", LOW, lr=0.4)]
     for rows in ([], others, overridden):
         monkeypatch.setattr(verdicts.tables, "runs", lambda rows=rows: runs(*rows))
         assert claims.VERDICTS[id]() is None
 
 
-# C3.
+def test_each_data_set_has_its_answer_with_its_numbers():
+    verdict = verdicts.ruled("C5", runs(*better(), *(row | CNN for row in better())))
+    mnist, cifar = sorted(verdict.answers, key=lambda answer: answer.dataset, reverse=True)
+    assert (mnist.dataset, mnist.status, cifar.dataset, cifar.status) == ("MNIST", HOLDS, "CIFAR-10", UNDECIDED)
+    assert mnist.numbers == "better in 2 of 2 cells, +1.03 ±\xa00.14 points, n = 3"
+    assert cifar.numbers == "better in 2 of 6 cells, 4 undecided, +1.03 ±\xa00.14 points, n = 0 to 3, reduced"
+    assert verdict.status == HOLDS  # the worst that is decided
+    assert str(mnist) == f"holds on MNIST ({mnist.numbers})"
+    assert any("one search, better at 0.1 (+1.03 ±" in finding for finding in verdict.findings)
 
 
-def test_c3():
-    def status(*given):
-        return verdicts.threshold_or_percentage(both(*given)).status
-
-    magnitude = ("one-shot magnitude", LOW, 0.1, 0.02)
-    assert status(("mask, log", HIGH, 0.1, 0.02), magnitude) == "confirmed"
-    assert status(("mask, log", LOW, 0.1), ("mask, log", HIGH, 0.02), magnitude) == "confirmed with conditions"
-    assert status(("mask, log", LOW, 0.1, 0.02), magnitude) == "not confirmed"
-    assert status(("mask, log", [88.0, 88.1, 88.3], 0.1, 0.02), magnitude) == "not confirmed"
-    assert status(("mask, log", [90.0, 90.9, 92.0], 0.1), magnitude) == "open"  # above, but within its interval
-    assert (
-        status(("mask, log", LOW, 0.1), ("mask, log", HIGH, 0.4), ("one-shot magnitude", LOW, 0.1, 0.4))
-        == "not confirmed"
-    )
+def test_one_seed_says_nothing():
+    verdict = verdicts.ruled("C5", runs(*(row for row in better() if row["seed"] == 0)))
+    assert {answer.status for answer in verdict.answers} == {UNDECIDED} and verdict.status == UNDECIDED
+    assert "points" not in verdict.answers[0].numbers
 
 
-def test_c3_compares_alike_with_alike():
-    table = both(("mask, log", HIGH, 0.05), ("IMP", LOW, 0.05), ("mask, log, per layer", HIGH, 0.05))
-    assert verdicts.threshold_or_percentage(table) is None
-    table = both(
-        ("mask, log, in rounds", HIGH, 0.05),
-        ("IMP", LOW, 0.05),
-        ("mask, log", LOW, 0.05),
-        ("one-shot magnitude", HIGH, 0.05),
-    )
-    verdict = verdicts.threshold_or_percentage(table)
-    assert verdict.status == "confirmed with conditions"
-    assert "one shot, below at 0.05 (−1.03 ±\xa00.14); in rounds, above at 0.05 (+1.03 ±\xa00.14)" in verdict.finding
-
-
-# What a verdict rests on.
-
-
-def test_one_seed_is_preliminary_and_the_margin_decides():
-    given = line("mask, log", [90.4]), line("one-shot magnitude", [90.0])
-    verdict = verdicts.threshold_or_percentage(runs(*given[0], *given[1]))
-    assert (verdict.status, verdict.seeds) == ("confirmed with conditions", 1)  # conditions: one network alone
-    assert verdict.caveat == "preliminary, from one seed" and "one network alone" in verdict.finding
-    table = runs(*given[0], *given[1], *line("mask, log", HIGH, 0.02), *line("one-shot magnitude", LOW, 0.02))
-    assert verdicts.threshold_or_percentage(table).caveat == "preliminary, in part from one seed"
-    table = runs(*line("mask, log", HIGH), *line("one-shot magnitude", LOW))
-    assert verdicts.threshold_or_percentage(table).caveat == ""
+def test_a_ticket_by_top_k_decides_nothing():
+    soft = [row | ({"implied_alpha": 0.3} if "implied_alpha" not in row else {}) for row in line(PLAIN, HIGH, 0.1)]
+    table = runs(*better(), *soft)
+    beside = [finding for finding in verdicts.ruled("C5", table).findings if "top-k, better at 0.1" in finding]
+    assert len(beside) == 1 and beside[0].startswith("beside the claim, ")
 
 
 def test_a_verdict_names_protocols_devices_and_commands(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "GRIDS", tmp_path)
     (tmp_path / "some.yaml").write_text("{protocol: lenet}")
     (tmp_path / "other.yaml").write_text("{protocol: cifar}")
-    rows = [*line("mask, log", HIGH), *line("one-shot magnitude", LOW)]
-    verdict = verdicts.threshold_or_percentage(runs(*rows, *line("IMP", LOW, protocol="cifar", device="there")))
-    assert (verdict.protocol, verdict.device, verdict.command) == ("lenet", "here", "lottery sweep some")
-    verdict = verdicts.threshold_or_percentage(runs(*rows, *(row | RESNET | {"device": "a GPU"} for row in rows)))
-    assert (verdict.protocol, verdict.device, verdict.seeds) == ("cifar-short, lenet", "a GPU, here", 3)
-    place = "ResNet-20 on CIFAR-10 (cifar-short, reduced)"
-    assert f"{place}, n = 3: one shot, above at 0.05 (+1.03 ±\xa00.14)" in verdict.finding
+    verdict = verdicts.ruled("C3", runs(*better(), *line("IMP", LOW, protocol="cifar", device="there")))
+    assert (verdict.device, "some" in verdict.command, "other" in verdict.command) == ("here", True, False)
     (tmp_path / "some.yaml").unlink()
     assert grids.command(["lenet"]) == "lottery train lenet"
 
 
-def test_networks_that_disagree_are_a_condition():
-    table = runs(
-        *line("mask, log", HIGH),
-        *line("one-shot magnitude", LOW),
-        *line("mask, log", LOW, **RESNET),
-        *line("one-shot magnitude", HIGH, **RESNET),
-    )
-    assert verdicts.threshold_or_percentage(table).status == "confirmed with conditions"
+def test_c9_asks_for_half_of_imps_epochs():
+    def answer(epochs):
+        rows = better()
+        rows += [row for d in (0.02, 0.01) for row in (*line(SET, HIGH, d), *line("IMP", LOW, d))]
+        rows += [row for d in (0.02, 0.01) for row in line("random", [85.0], d)]
+        table = runs(*(row | ({"total_epochs": epochs} if row.get("lam", 0) is None else {}) for row in rows))
+        table = table[table.dataset == "mnist"]
+        return next(a for a in verdicts.ruled("C9", table).answers if a.dataset == "MNIST").status
+
+    assert (answer(25), answer(26)) == (HOLDS, UNDECIDED)
 
 
-# C4 and C5.
-
-WORSE = ("random", [85.0, 85.0, 85.1], 0.4, 0.2, 0.1, 0.05)
-
-
-def test_c4():
-    def status(*given):
-        return verdicts.comparable_to_imp(both(*given, WORSE)).status
-
-    imp, mask = ("IMP", HIGH, 0.4, 0.2), ("mask, log", HIGH, 0.4, 0.2)
-    assert status(imp, mask) == "confirmed"
-    assert status(imp, ("mask, log", [92.0, 92.1, 92.3], 0.4, 0.2)) == "confirmed"
-    assert status(imp, ("mask, log", [90.8, 90.9, 91.1], 0.4, 0.2)) == "confirmed"  # surely below, by 0.2 points
-    assert status(imp, ("mask, log", HIGH, 0.4), ("mask, log", LOW, 0.2)) == "confirmed with conditions"
-    assert status(imp, ("mask, log", LOW, 0.4, 0.2)) == "not confirmed"
-    assert status(imp, ("mask, log", [89.0, 91.0, 93.0], 0.4, 0.2)) == "open"
-    assert status(imp, mask, ("IMP, early rewinding", HIGH, 0.4)) == "confirmed"
-    assert status(imp, mask, ("IMP, early rewinding", [92.0, 92.1, 92.3], 0.4)) == "confirmed with conditions"
-
-
-def test_c4_rewinds_both_sides_early_where_it_can():
-    given = ("IMP", HIGH, 0.2), ("mask, log", HIGH, 0.2), ("IMP, early rewinding", [93.0, 93.1, 93.3], 0.2), WORSE
-    verdict = verdicts.comparable_to_imp(both(*given, ("mask, log, early rewinding", [93.0, 93.1, 93.3], 0.2)))
-    assert verdict.status == "confirmed" and "against IMP, early rewinding, level at 0.2 (+0.00" in verdict.finding
-
-
-@pytest.mark.parametrize("function, density", [(verdicts.comparable_to_imp, 0.2), (verdicts.better_than_imp, 0.05)])
-def test_where_a_random_mask_comes_near_nothing_is_tested(function, density):
-    near = ("random", [accuracy - 0.2 for accuracy in LOW], density)
-    verdict = function(both(("mask, log", HIGH, density), ("IMP", LOW, density), near))
-    assert verdict.status == "open" and "not counted, a random mask against IMP" in verdict.finding
-    assert function(both(("mask, log", HIGH, density), ("IMP", LOW, density), WORSE)).status == "confirmed"
-
-
-def test_c5():
-    def verdict(*given):
-        return verdicts.better_than_imp(both(*given, WORSE))
-
-    def status(*given):
-        return verdict(*given).status
-
-    imp, mask = ("IMP", LOW, 0.1, 0.05, 0.02), ("mask, log", HIGH, 0.1, 0.05)
-    assert status(imp, mask) == "confirmed"
-    assert status(imp, mask, ("mask, log, in rounds", LOW, 0.05)) == "confirmed with conditions"
-    assert status(imp, ("mask, log", LOW, 0.1, 0.05)) == "not confirmed"  # level is not better
-    assert status(imp, ("mask, log", [88.0, 88.1, 88.3], 0.1, 0.05)) == "not confirmed"
-    assert status(imp, ("mask, log", [90.0, 90.9, 92.0], 0.1, 0.05)) == "open"
-    assert status(imp, mask, ("gradual magnitude", HIGH, 0.05)) == "confirmed"
-    assert status(imp, mask, ("gradual magnitude", [92.0, 92.1, 92.3], 0.05)) == "confirmed with conditions"
-    fewer = verdict(imp, ("mask, log", LOW, 0.1, 0.05), ("mask, log", HIGH, 0.02))
-    assert fewer.status == "not confirmed" and "beside the claim" in fewer.finding  # 0.02 decides nothing
-
-
-def test_c5_counts_no_mask_that_cost_more_epochs_than_imp():
-    rows = [*line("mask, log", HIGH, total_epochs=60), *line("IMP", LOW, total_epochs=50)]
-    assert verdicts.better_than_imp(runs(*rows)) is None
-    assert verdicts.better_than_imp(runs(*(row | {"total_epochs": 50} for row in rows))).status.startswith("confirmed")
-
-
-# C6.
-
-
-def test_c6():
-    def verdict(log, l1=LOW):
-        return verdicts.log_against_l1(
-            both(("mask, log", log, 0.4), ("mask, log", LOW, 0.05), ("mask, ℓ1", l1, 0.4, 0.05))
-        )
-
-    conditions = verdict(HIGH)
-    assert conditions.status == "confirmed with conditions"
-    assert conditions.finding.startswith("above ℓ1 in 2 and below it in 0 of 4 comparisons")
-    assert "one search, above at 0.4 (+1.03 ±\xa00.14), level at 0.05 (+0.00 ±\xa00.00)" in conditions.finding
-    assert verdict(HIGH, [89.0, 89.1, 89.2]).status == "confirmed"
-    assert verdict(LOW).status == verdict(LOW, HIGH).status == "not confirmed"
-    assert verdict([90.0, 90.9, 92.0]).status == "open"
-
-
-# C9.
-
-
-def test_c9_asks_for_accuracy_at_half_the_epochs():
-    def status(*given):
-        return verdicts.cheaper(both(*given)).status
-
-    imp, spends = ("IMP", HIGH, 0.1, 0.02), {"total_epochs": 26}
-    assert status(("mask, log", HIGH, 0.1, 0.02), imp) == "confirmed"
-    assert status(("mask, log", HIGH, 0.1), ("mask, log", LOW, 0.02), imp) == "confirmed with conditions"
-    assert status(("mask, log", LOW, 0.1, 0.02), imp) == "not confirmed"
-    rows = [{**row, **spends} for row in line("mask, log", HIGH)] + line("IMP", LOW)
-    assert verdicts.cheaper(runs(*rows)).status == "not confirmed"  # better, but at more than half of IMP's 50 epochs
-
-
-def test_c9_names_the_epochs_of_each_protocol():
-    def given(protocol, dear):
-        imp = [*line("IMP", LOW), *line("IMP", LOW, 0.1, total_epochs=dear)]
-        return [
-            {**row, "protocol": protocol} for row in (*line("mask, log", HIGH), *line("mask, log", HIGH, 0.1), *imp)
-        ]
-
-    finding = verdicts.cheaper(runs(*given("lenet", 30), *given("lenet-half", 40))).finding
-    assert "(lenet): one search and its retraining 20, IMP 30 to 50" in finding
-    assert "(lenet-half): one search and its retraining 20, IMP 40 to 50" in finding
-
-
-# C7 and C8, which read the records' arrays.
+# C7 and C8.
 
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     return tmp_path
+
+
+def test_c7_compares_at_the_same_step_size(monkeypatch):
+    def table(rate):
+        small = line(PLAIN, HIGH, 0.01, lam=2.0, implied_alpha=0.05, tied=0.0)
+        large = line(PLAIN, LOW, 0.01, lam=1.0, implied_alpha=0.5, tied=0.0, mask_lr=rate)
+        return runs(*small, *large, *line("random", [85.0], 0.01), *line("dense", [91.5], 1.0))
+
+    cells = verdicts.rules.judged(verdicts.rules.rule("C7"), relaxed_masks.by_alpha(table(10.0)))
+    assert cells[cells.n > 0][["contrast", "judgement"]].to_numpy().tolist() == [["η_m = 10", "better"]]
+    assert verdicts.ruled("C7", table(30.0), relaxed_masks.by_alpha(table(30.0))) is None  # untested
 
 
 def counts(m: float, kept: int = 10) -> np.ndarray:
@@ -228,74 +107,82 @@ def counts(m: float, kept: int = 10) -> np.ndarray:
     return found
 
 
-def alphas(results, small: float, large: float, **fields) -> list[dict]:
-    """Two searches that reach density 0.1 at α = 0.05 and at α = 0.5, with these accuracies of their tickets."""
-    found = []
-    for m, accuracy, lam in ((0.05, small, 2.0), (0.5, large, 1.0)):
-        run = f"{fields.get('model', 'lenet')}-{m}-{accuracy}"
-        put(results, run, {"layer": counts(m)})
-        found.append({"run": run, "lam": lam, "density_asked": 0.1, "test_accuracy": accuracy, **fields})
-    return found
-
-
-def test_c7(results):
-    assert (
-        verdicts.small_alpha(runs(*alphas(results, 91.0, 90.0), *alphas(results, 91.0, 90.0, **RESNET))).status
-        == "confirmed"
-    )
-    assert (
-        verdicts.small_alpha(runs(*alphas(results, 90.1, 90.05), *alphas(results, 90.0, 91.1, **RESNET))).status
-        == "not confirmed"
-    )
-    mixed = verdicts.small_alpha(runs(*alphas(results, 91.2, 90.2), *alphas(results, 90.2, 91.2, **RESNET)))
-    assert mixed.status == "confirmed with conditions" and mixed.caveat == "preliminary, from one seed"
-    assert "LeNet-300-100 on MNIST (lenet), n = 1: above at 0.1 (+1.00)" in mixed.finding
-
-
-def test_c7_is_open_where_only_one_search_was_cut(results):
-    for run, kept in (("a", [1, 1, 1, 1]), ("b", [1, 0, 0, 0])):
-        put(results, run, {"layer": counts(0.5)}, np.array(kept, dtype=bool))
-    swept = [
-        {"run": "a", "alpha": 0.01, "density": 0.04, "test_accuracy": 90.0},
-        {"run": "b", "alpha": 0.1, "density": 0.01, "test_accuracy": 91.0},
-    ]
-    verdict = verdicts.small_alpha(runs(*swept))
-    assert verdict.status == "open" and verdict.seeds == 1
-    assert "from α = 0.01 to 0.1 the density goes from 0.04 to 0.01, 75 % of the weights kept change" in verdict.finding
-    assert "between 90.00 and 91.00 %" in verdict.finding
-
-
 def test_c8(results):
-    def status(*masks):
-        for place, layers in enumerate(masks):
-            for seed in range(2):
-                if not (results / f"{layers}-{place}-{seed}").exists():
-                    put(
-                        results,
-                        f"{layers}-{place}-{seed}",
-                        {str(number): counts(*layer) for number, layer in enumerate(layers)},
-                    )
-        return verdicts.bimodal(
-            runs(
-                *(
-                    {"run": f"{layers}-{place}-{seed}", "seed": seed, **fields}
-                    for (place, layers), fields in zip(enumerate(masks), ({}, RESNET))
-                    for seed in range(2)
-                )
-            )
-        )
+    def answer(*layers, seeds=3):
+        rows = []
+        for seed in range(seeds):
+            run = f"{layers}-{seed}"
+            if not (results / run).exists():
+                put(results, run, {str(number): counts(*layer) for number, layer in enumerate(layers)})
+            rows.append({"run": run, "seed": seed})
+        return verdicts.bimodal(runs(*rows)).answers[0]
 
-    good, undecided, single = (0.99, 4), (0.8, 10), (0.3, 4)
-    assert status((good, good), (good,)).status == "confirmed"
-    assert status((good, good)).status == "confirmed with conditions"  # one network
-    assert status((good, undecided), (good,)).status == "confirmed with conditions"
-    assert status((single, single), (undecided,)).status == "not confirmed"
-    found = status((good, undecided), (single,))
-    assert found.seeds == 2 and "mask, log, 2 of 4 layers bimodal (4 have a second mode; 0 to 10 %" in found.finding
+    good, undecided, low, empty = (0.99, 4), (0.8, 10), (0.06, 4), (0.03, 4)
+    assert answer(good, good).status == HOLDS and "6 of 6 layers bimodal, n = 3" in answer(good, good).numbers
+    assert answer(good, undecided).status == "mixed, 3 of 6"
+    assert answer(low, empty, undecided).status == FAILS  # nearly empty is not bimodal
+    assert answer(good, good, seeds=2).status == UNDECIDED
 
 
-def test_c8_is_about_the_searches_that_validation_chose(results):
+def test_c8_is_about_the_plain_searches_that_validation_chose(results):
     put(results, "best", {"layer": counts(0.99, 4)})
     put(results, "other", {"layer": counts(0.3)})
-    table = runs({"run": "best", "lam": 1.0, "val_accuracy": 99.0}, {"run": "other", "lam": 2.0, "val_accuracy": 90.0})
-    assert "1 of 1 layers bimodal" in verdicts.bimodal(table).finding
+    put(results, "set", {"layer": counts(0.3)})
+    rows = [{"run": "best", "lam": 1.0, "val_accuracy": 99.0}, {"run": "other", "lam": 2.0, "val_accuracy": 90.0}]
+    rows += [{"run": "set", "lam": None, "mask_lr": None}]
+    assert "1 of 1 layers bimodal" in " ".join(verdicts.bimodal(runs(*rows)).findings)
+    assert verdicts.bimodal(runs(rows[-1])) is None
+
+
+# C1.
+
+SUBGRADIENTS, MASKS = list(METHODS)[:2], list(METHODS)[3:]
+
+
+def records(seeds: int = 3) -> list[dict]:
+    """Records in which the claim holds, of all variants."""
+    settled = {"zeros": 0.3, "late_flips": 0, "late_flips_per_iteration": 0.0}
+    restless = {"zeros": 0.0, "late_flips": 1, "late_flips_per_iteration": 0.005}
+    return [
+        {
+            "protocol": "mnist-logistic",
+            "config": asdict(replace(variant, seed=seed)),
+            "methods": {name: dict(settled if name in MASKS else restless) for name in METHODS},
+            "provenance": {"device": "an abacus"},
+        }
+        for variant in verdicts.VARIANTS.values()
+        for seed in range(seeds)
+    ]
+
+
+def test_c1_holds_at_its_bounds():
+    verdict = verdicts.oscillation(records())
+    assert (verdict.status, verdict.device) == (HOLDS, "an abacus")
+    assert verdict.answers[0].numbers == "9 of 9 runs, n = 3" and len(verdict.findings) == 3
+    assert verdicts.oscillation(records(2)).status == verdicts.oscillation([]).status == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    "name, change",
+    [(name, change) for name in MASKS for change in ({"zeros": 0.29}, {"late_flips": 1})]
+    + [(name, change) for name in SUBGRADIENTS for change in ({"zeros": 0.001}, {"late_flips": 0})],
+)
+def test_c1_needs_every_method(name, change):
+    found = records()
+    found[4]["methods"][name] |= change
+    assert verdicts.oscillation(found).status == "mixed, 8 of 9"
+    for run in found:
+        run["methods"][name] |= change
+    assert verdicts.oscillation(found).status == FAILS
+
+
+def test_c1_says_what_proximal_gradient_does():
+    found = records()
+    found[0]["methods"][REFERS_TO] |= {"zeros": 0.945}
+    assert "proximal gradient on the weights with 0 to 94.5 % exact zeros" in verdicts.oscillation(found).findings[0]
+
+
+def test_c1_reads_its_variants_alone(results, monkeypatch):
+    other = records(1) + [{"protocol": "mnist-logistic", "config": asdict(LogisticConfig(lam=0.5))}]
+    monkeypatch.setattr(verdicts.records, "read_all", lambda: other + [{"protocol": "lenet"}])
+    assert verdicts.logistic_runs() == other[:3]

@@ -1,0 +1,107 @@
+"""What ``book/claims.yml`` lays down of each claim before its runs are read, and what cells come to by it.
+
+A claim names its *primary cells*: contrasts at places and densities. They alone decide it, for each data set apart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+
+from lottery_lib import paths
+from lottery_lib.experiments import protocols
+from lottery_lib.findings import cells as measured
+from lottery_lib.findings.cells import BETTER, EQUAL, JUDGED, WORSE, Contrasts
+from lottery_lib.findings.tables import PLACE
+
+HOLDS, MIXED, FAILS, UNDECIDED = "holds", "mixed", "does not hold", "not enough evidence"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What decides a claim; see the head of ``book/claims.yml`` for what its fields mean there."""
+
+    asks: Literal["better", "not worse"]
+    contrasts: Contrasts
+    primary: tuple[Mapping[str, Any], ...]
+    conditions: Mapping[str, list[str]] = field(default_factory=dict)  # text -> the contrasts that it leaves
+    epochs: float = 1.0  # the first line's, at most so many times those of the second
+    beside: Contrasts = field(default_factory=dict)
+
+    def cells(self) -> pd.DataFrame:
+        """The primary cells: ``PLACE``, ``density_asked`` and ``contrast``."""
+        rows = []
+        for entry in self.primary:
+            protocol = protocols.config_class(entry["protocol"])
+            place = (entry["protocol"], entry["model"], protocol.dataset, protocol.reduced)
+            of = entry.get("contrasts", list(self.contrasts))
+            rows += [(*place, density, contrast) for contrast in of for density in entry["densities"]]
+        return pd.DataFrame(rows, columns=[*PLACE, "density_asked", "contrast"])
+
+
+def read() -> dict[str, dict]:
+    """The claims as they are written, by their ids, in order."""
+    return {row["id"]: row for row in yaml.safe_load(paths.CLAIMS.read_text("utf-8"))}
+
+
+def rule(id: str) -> Rule:
+    """The rule of a claim that has one."""
+    row = read()[id]
+    given = {key: row[key] for key in ("conditions", "epochs") if key in row}
+    pairs = {key: {how: tuple(lines) for how, lines in row.get(key, {}).items()} for key in ("contrasts", "beside")}
+    return Rule(row["asks"], primary=tuple(row["primary"]), **given, **pairs)
+
+
+def judged(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
+    """The primary cells as ``cells`` gives them, with those that are not on record, and what they say of the claim:
+    ``good``, ``bad``, or neither, which is undecided."""
+    found = measured.cells(runs, rule.contrasts, share=rule.epochs, only=rule.cells())
+    seen = found.judgement.isin(JUDGED)
+    if rule.asks == "better":
+        return found.assign(good=found.judgement == BETTER, bad=found.judgement.isin([WORSE, EQUAL]))
+    told = seen & (found.random < -found.margin)  # where a random mask is not worse either, nothing is tested
+    near = found.low > -found.margin
+    return found.assign(good=told & near, bad=told & ~near & (found.judgement == WORSE))
+
+
+def beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
+    """What else is on record of the claim's contrasts, and of those beside it; it decides nothing."""
+    found = measured.cells(runs, {**rule.contrasts, **rule.beside}, share=rule.epochs)
+    on = [*PLACE, "density_asked", "contrast"]
+    known = pd.MultiIndex.from_frame(rule.cells()[on])
+    return found[~pd.MultiIndex.from_frame(found[on]).isin(known)].reset_index(drop=True)
+
+
+def shown(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
+    """The primary cells, and after them what stands ``beside``; the column ``decides`` tells them apart."""
+    primary, others = judged(rule, runs), beside(rule, runs)
+    others = others.assign(good=False, bad=False)
+    return pd.concat([primary.assign(decides=True), others.assign(decides=False)], ignore_index=True)
+
+
+def status(cells: pd.DataFrame, conditions: Mapping[str, list[str]] | None = None) -> str:
+    """What the primary cells of a data set come to, by those that are ``good`` and ``bad``.
+
+    *Not enough evidence* if fewer than half are decided. Else *holds* if all that are decided are good, *does not hold*
+    if none is, and *mixed* with how many. Before a claim is called mixed or refuted: if under a condition that was
+    written down it holds at two places at least, it *holds* under that.
+    """
+    decided = cells.good | cells.bad
+    if len(cells) and 2 * decided.sum() >= len(cells):
+        if cells.good[decided].all():
+            return HOLDS
+        for text, contrasts in (conditions or {}).items():
+            within = cells[cells.contrast.isin(contrasts)]
+            if status(within) == HOLDS and within[within.good].groupby(PLACE).ngroups >= 2:
+                return f"{HOLDS} {text}"
+        return f"{MIXED}, {cells.good.sum()} of {decided.sum()}" if cells.good.any() else FAILS
+    return UNDECIDED
+
+
+def worst(statuses: list[str]) -> str:
+    """Of several data sets the worst that is decided."""
+    order = [FAILS, MIXED, f"{HOLDS} ", HOLDS]
+    decided = [text for text in statuses if text != UNDECIDED]
+    return min(decided, key=lambda text: [text.startswith(known) for known in order].index(True), default=UNDECIDED)

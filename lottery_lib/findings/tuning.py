@@ -1,0 +1,46 @@
+"""How much each method was tuned: the candidates that were tried, and whether the best lies at the edge of them."""
+
+import pandas as pd
+
+from lottery_lib.findings import tables
+from lottery_lib.findings.tables import PLACE, SETTING
+
+AXES = {"pressure": "λ·η_m", "mask_lr": "η_m", "start": "s₀"}  # pressure: how far the penalty moves an entry in a step
+
+
+def candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """A row each line, place and density that was tuned: how many ``candidates``, and at which of its ``edges``.
+
+    An edge is an axis of ``AXES`` along which the best candidate is the least or the largest of several values. All
+    candidates of a line count, whether their tickets are cut at a small α or not.
+    """
+    runs = tables.by_protocol(table)
+    runs = runs[runs.alpha.isna() & runs.lam.notna()]
+    runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()], pressure=runs.lam * runs.mask_lr)
+    best = tables.best(runs).drop_duplicates(SETTING).set_index(SETTING)
+    rows = []
+    for setting, tried in runs.groupby(SETTING, sort=False):
+        tried = tried.drop_duplicates(tables.HYPERPARAMETERS)
+        if len(tried) > 1:
+            rows.append(
+                (*setting, len(tried), [axis for axis in AXES if _at_an_edge(tried[axis], best.loc[setting, axis])])
+            )
+    return pd.DataFrame(rows, columns=[*SETTING, "candidates", "edges"])
+
+
+def _at_an_edge(tried: pd.Series, value: float) -> bool:
+    values = sorted(tried.astype(float).dropna().round(12).unique())
+    return len(values) > 1 and round(float(value), 12) in (values[0], values[-1])
+
+
+def readable(found: pd.DataFrame) -> pd.DataFrame:
+    """``candidates`` as a table to read: a row a line; at which densities the best is the least or largest tried."""
+    rows = []
+    for (*place, name), of in found.groupby([*PLACE, "name"]):
+        at = of.explode("edges").groupby("edges", sort=False).density_asked
+        edges = [f"{AXES[axis]} at {', '.join(map('{:g}'.format, densities))}" for axis, densities in at]
+        least, most = of.candidates.min(), of.candidates.max()
+        tried = f"{least}" if least == most else f"{least} to {most}"
+        rows.append((f"{tables.network(place[1])}, {place[0]}", name, tried, "; ".join(edges) or "–"))
+    columns = ["network", "method", "candidates a density", "best at the edge in"]
+    return pd.DataFrame(rows, columns=columns).set_index("network").rename_axis(None)

@@ -1,0 +1,222 @@
+"""rules.py: what made-up accuracies come to, in which nothing is true, or one thing is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from runs import runs
+
+from lottery_lib.findings import rules, tables
+from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED, Rule
+
+RULED = ["C3", "C4", "C5", "C6", "C9"]
+TABLES = 200
+DENSE, RANDOM, NOISE = 90.0, 87.0, 0.15  # so that M = 0.3
+
+
+def repeated(rule: Rule, count: int) -> Rule:
+    """A rule on as many tables, each a place of its own: ``0 resnet20``, ``1 resnet20``, …"""
+    primary = [entry | {"model": f"{number} {entry['model']}"} for number in range(count) for entry in rule.primary]
+    return replace(rule, primary=tuple(primary))
+
+
+def made_up(rule: Rule, shift: float, seeds: int = 5, seed: int = 0) -> pd.DataFrame:
+    """Runs of all primary cells: every line alike but for noise, the claim's own higher by ``shift`` points."""
+    rng = np.random.default_rng(seed)
+    ours = {line for line, _ in rule.contrasts.values()}
+    lines = pd.DataFrame({"name": sorted({line for pair in rule.contrasts.values() for line in pair})})
+    at = rule.cells()[[*tables.PLACE, "density_asked"]].drop_duplicates()
+    at = at.merge(pd.DataFrame({"seed": range(seeds)}), how="cross")
+    at["common"] = DENSE - 1 + 0.2 * rng.standard_normal(len(at))
+    found = at.merge(lines, how="cross")
+    found["test_accuracy"] = found.common + shift * found.name.isin(ours) + NOISE * rng.standard_normal(len(found))
+    fixed = [at.assign(name="random", test_accuracy=RANDOM), at.assign(name="dense", test_accuracy=DENSE)]
+    found = pd.concat([found, *fixed], ignore_index=True).drop(columns="common")
+    found["total_epochs"] = found.name.map({"IMP": 50, "random": 10, "dense": 10}).fillna(20)
+    return found.merge(runs({})[["implied_alpha", "tied", "precision", "vectors", "threads"]], how="cross")
+
+
+def held(rule: Rule, shift: float, **given) -> float:
+    """The share of made-up tables in which a claim is said to hold, if only under a condition."""
+    of = repeated(rule, TABLES)
+    cells = rules.judged(of, made_up(of, shift, **given))
+    found = [
+        rules.worst([rules.status(rows, rule.conditions) for _, rows in table.groupby("dataset")])
+        for _, table in cells.groupby(cells.model.str.split().str[0])
+    ]
+    assert len(found) == TABLES
+    return sum(status.startswith(HOLDS) for status in found) / TABLES
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("id", [id for id in RULED if rules.rule(id).asks == "better"])
+def test_where_nothing_is_true_a_claim_rarely_holds(id, seeds):
+    assert held(rules.rule(id), 0.0, seeds=seeds) <= 0.05
+
+
+@pytest.mark.parametrize("id", RULED)
+def test_where_the_mask_is_worse_by_what_matters_a_claim_all_but_never_holds(id):
+    assert held(rules.rule(id), -0.3) <= 0.01
+
+
+@pytest.mark.parametrize("id", RULED)
+def test_where_the_mask_is_better_by_what_matters_a_claim_mostly_holds(id):
+    assert held(rules.rule(id), 0.6) >= 0.9
+
+
+# One table, changed by hand: eleven densities of one contrast, five seeds.
+
+ELEVEN = Rule(
+    "better",
+    {"one": ("mask, log, calibrated", "IMP")},
+    ({"protocol": "lenet", "model": "lenet-300-100", "densities": [round(0.9 - 0.08 * i, 2) for i in range(11)]},),
+)
+DENSITIES = ELEVEN.primary[0]["densities"]
+MASK = "mask, log, calibrated"
+
+
+@pytest.fixture
+def table():
+    return made_up(ELEVEN, 0.0)
+
+
+def raised(table, points, densities=DENSITIES, line=MASK):
+    """The table with a line's accuracies changed at some densities."""
+    return table.assign(
+        test_accuracy=table.test_accuracy + points * ((table.name == line) & table.density_asked.isin(densities))
+    )
+
+
+def said(table, rule=ELEVEN):
+    return rules.status(rules.judged(rule, table), rule.conditions)
+
+
+def levelled(table):
+    """All lines the same on every seed, so that every cell is surely equal."""
+    same = table.groupby(["density_asked", "seed"]).test_accuracy.transform("max")
+    return table.assign(test_accuracy=table.test_accuracy.where(table.name.isin(["dense", "random"]), same - 1))
+
+
+def test_one_lucky_cell_proves_nothing(table):
+    lucky = raised(table, 1.0, DENSITIES[:1])
+    assert said(lucky) == UNDECIDED  # the others are open
+    assert said(raised(levelled(table), 1.0, DENSITIES[:1])) == "mixed, 1 of 11"
+    assert said(levelled(table)) == FAILS  # level is not better
+
+
+def test_three_of_eleven_below(table):
+    assert said(raised(raised(table, 1.0), -2.0, DENSITIES[:3])) == "mixed, 8 of 11"
+
+
+def test_all_above_or_all_below(table):
+    assert said(raised(table, 1.0)) == HOLDS
+    assert said(raised(table, -1.0)) == FAILS
+
+
+def test_most_cells_undecided_is_no_status(table):
+    assert said(raised(table, 1.0, DENSITIES[:6])) == HOLDS
+    assert said(raised(table, 1.0, DENSITIES[:5])) == UNDECIDED
+
+
+def test_two_seeds_are_no_result(table):
+    few = raised(table, 5.0)
+    cells = rules.judged(ELEVEN, few[few.seed < 2])
+    assert set(cells.judgement) == {"not enough seeds"} and said(few[few.seed < 2]) == UNDECIDED
+    assert cells.half_width.isna().all()
+
+
+@pytest.mark.parametrize("column, other", [("precision", "bf16"), ("vectors", "AVX512"), ("threads", 2)])
+def test_other_arithmetic_is_not_compared(table, column, other):
+    better = raised(table, 1.0)
+    changed = better.assign(**{column: better[column].where(better.name != MASK, other)})
+    assert said(changed) == UNDECIDED and not rules.judged(ELEVEN, changed).n.any()
+
+
+def test_a_dearer_mask_is_not_judged(table):
+    better = raised(table, 1.0)
+    dear = better.assign(total_epochs=better.total_epochs.where(better.name != MASK, 51))
+    assert set(rules.judged(ELEVEN, dear).judgement) == {"costs more epochs"} and said(dear) == UNDECIDED
+    at_half = replace(ELEVEN, epochs=0.5)
+    assert said(better, at_half) == HOLDS
+    assert said(better.assign(total_epochs=better.total_epochs.where(better.name != MASK, 26)), at_half) == UNDECIDED
+
+
+def test_without_a_random_mask_there_is_no_scale(table):
+    better = raised(table, 1.0)
+    cells = rules.judged(ELEVEN, better[better.name != "random"])
+    assert set(cells.judgement) == {"no random mask on record"}
+    assert rules.status(cells) == UNDECIDED
+
+
+def test_cells_that_are_not_on_record_count_as_undecided(table):
+    better = raised(table, 1.0)
+    cells = rules.judged(ELEVEN, better[better.density_asked >= DENSITIES[4]])
+    assert len(cells) == 11 and cells.good.sum() == 5 and rules.status(cells) == UNDECIDED
+    assert cells.reduced.eq(False).all() and set(cells.dataset) == {"mnist"}
+
+
+# Not worse.
+
+COMPARABLE = replace(ELEVEN, asks="not worse")
+
+
+def test_not_worse_is_an_interval_above_minus_m(table):
+    level = levelled(table)
+    assert said(level, COMPARABLE) == HOLDS
+    assert said(raised(level, -0.2), COMPARABLE) == HOLDS  # surely below, by less than matters
+    assert said(raised(level, -0.4), COMPARABLE) == FAILS
+    assert said(raised(level, 1.0), COMPARABLE) == HOLDS
+
+
+def test_where_a_random_mask_is_as_good_nothing_is_tested(table):
+    level = levelled(table)
+    near = level.assign(test_accuracy=level.test_accuracy.where(level.name != "random", level.test_accuracy.max()))
+    assert said(near, COMPARABLE) == UNDECIDED
+
+
+# Conditions, and several data sets.
+
+
+def test_a_condition_must_be_seen_at_two_places():
+    entries = [{"protocol": "cifar-short", "model": model, "densities": [0.2, 0.1]} for model in ("a", "b")]
+    contrasts = {"one": (MASK, "IMP"), "rounds": (f"{MASK}, in rounds", "IMP")}
+    rule = Rule("better", contrasts, tuple(entries), {"in rounds": ["rounds"]})
+    table = raised(made_up(rule, 0.0), -1.0, [0.2, 0.1])
+    table = raised(table, 1.0, [0.2, 0.1], f"{MASK}, in rounds")
+    assert said(table, rule) == "holds in rounds"
+    assert said(table, replace(rule, conditions={})) == "mixed, 4 of 8"
+    alone = replace(rule, primary=tuple(entries[:1]))
+    assert said(table, alone) == "mixed, 2 of 4"
+
+
+def test_over_all_data_sets_the_worst_that_is_decided_counts():
+    assert rules.worst([HOLDS, UNDECIDED]) == HOLDS
+    assert rules.worst([HOLDS, "holds in rounds"]) == "holds in rounds"
+    assert rules.worst(["mixed, 1 of 3", "holds in rounds", HOLDS]) == "mixed, 1 of 3"
+    assert rules.worst([HOLDS, FAILS, UNDECIDED]) == FAILS
+    assert rules.worst([UNDECIDED]) == rules.worst([]) == UNDECIDED
+
+
+def test_what_stands_beside_decides_nothing(table):
+    rule = replace(ELEVEN, beside={"other": ("gradual magnitude", "IMP")})
+    gradual = table[table.name == MASK].assign(name="gradual magnitude")
+    gradual["test_accuracy"] -= 5.0
+    shown = rules.shown(rule, pd.concat([raised(table, 1.0), gradual]))
+    assert shown.decides.sum() == 11 and rules.status(shown[shown.decides]) == HOLDS
+    assert set(shown[~shown.decides].contrast) == {"other"} and set(shown[~shown.decides].judgement) == {"worse"}
+
+
+# What is written down.
+
+
+@pytest.mark.parametrize("id", RULED + ["C7", "O1"])
+def test_the_rules_of_the_book_can_be_asked(id):
+    rule = rules.rule(id)
+    assert rule.asks in ("better", "not worse") and len(rule.cells()) == len(rule.cells().drop_duplicates())
+    for contrasts in rule.conditions.values():
+        assert set(contrasts) <= set(rule.contrasts)
+    for entry in rule.primary:
+        assert set(entry) <= {"protocol", "model", "densities", "contrasts"}
+        assert set(entry.get("contrasts", [])) <= set(rule.contrasts)
+    assert not set(rule.beside) & set(rule.contrasts)
