@@ -253,7 +253,7 @@ def test_claims_are_listed_and_renewed_in_the_readme(tmp_path, lottery, monkeypa
     assert readme.read_text() == "# Title\n"
     readme.write_text("# Title\n<!-- claims -->\n<!-- end of claims -->\n")
     assert lottery("claims", "--write") == (0, listed, "")
-    assert "| C1 | " in readme.read_text("utf-8") and "| O3 | " in readme.read_text("utf-8")
+    assert "| [C1](" in readme.read_text("utf-8") and "| O3 | " in readme.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

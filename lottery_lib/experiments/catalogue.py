@@ -38,6 +38,7 @@ class Method:
     retraining: Literal["its own", "the next round", "none"] = "its own"  # none: the search leaves a trained ticket
     moves_a_mask: bool = False  # in its search, which costs more than training under a fixed mask
     control: Callable[[Ticket, nn.Module, int], Ticket] | None = None  # of the ticket found, with the run's seed
+    version: int = 1  # raised when the same settings would give another ticket
 
     def name(self, regularizer: str, score: str) -> str:
         """What tables and figures call it with this penalty and this score."""
@@ -87,8 +88,8 @@ METHODS = {  # in the order of tables and legends
         lambda lam: {"lam": 1e-8, "mask_lr": 1.0}, decided_by=lambda config, done: done, moves_a_mask=True,
     ),
     "one-shot": _by_size("one-shot {score}", ("score",)),
-    "snip": Method(saliency, "SNIP", given={"criterion": "snip"}),
-    "grasp": Method(saliency, "GraSP", given={"criterion": "grasp"}),
+    "snip": Method(saliency, "SNIP", given={"criterion": "snip"}, version=2),
+    "grasp": Method(saliency, "GraSP", given={"criterion": "grasp"}, version=2),
     "synflow": Method(saliency, "SynFlow", given={"criterion": "synflow"}),
     "random": Method(controls, "random"),
     "shuffled": _mask("mask, {regularizer}: shuffled", control=lambda t, model, seed: controls.shuffled(t, seed)),

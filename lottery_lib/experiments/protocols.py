@@ -3,6 +3,7 @@
 A package that brings protocols of its own (``catalogue.load_plugins``) calls ``register``.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.experiments import logistic, records, ticket_run
+from lottery_lib.experiments import arithmetic, logistic, records, ticket_run
 from lottery_lib.experiments.catalogue import load_plugins
 from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.training import distributed
@@ -44,10 +45,17 @@ def config_class(protocol: str) -> type:
 
 
 def train(config: Any, progress: bool = False) -> Path:
-    """The folder of this run's record; it is made first unless it is there."""
-    if not records.exists(config):
-        run = PROTOCOLS[config.protocol][1]
-        found = run(config, progress)
+    """The folder of this run's record; it is made first unless it is there.
+
+    Where the protocol holds its runs to other ``arithmetic`` than this process computes with, another one makes it.
+    """
+    if records.exists(config):
+        return records.folder(config)
+    if variables := arithmetic.needed(config):
+        arithmetic.lottery(shlex.split(records.command(config))[1:], variables)
+        return records.folder(config)
+    with arithmetic.held(config):
+        found = PROTOCOLS[config.protocol][1](config, progress)
         if distributed.first():
             records.write(config, *found)
         distributed.barrier()
@@ -59,6 +67,7 @@ class LeNet(TicketRun):
 
     protocol = "lenet"
     version = 1
+    vectors = "AVX2"
     reduced = False
     dataset = "mnist"
     model = "lenet-300-100"

@@ -22,7 +22,7 @@ import torch
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import protocols, records
+from lottery_lib.experiments import arithmetic, protocols, records
 from lottery_lib.experiments.catalogue import METHODS
 from lottery_lib.experiments.grids import grid, groups_of
 from lottery_lib.experiments.ticket_run import TicketRun
@@ -115,18 +115,23 @@ def run(name: str, part: str | None = None, budget: str | None = None, dry_run: 
         print(progress(configs, left, Costs(set(configs) - set(left))))
         print(*map(records.command, left), sep="\n", end="\n" if left else "", flush=True)
         return {}
+    words = [name, *(["--budget", budget] if budget else [])]
+    variables = next(filter(None, map(arithmetic.needed, left)), {})
+    if variables and (part or "OMP_NUM_THREADS" in os.environ):
+        arithmetic.lottery(["sweep", *words, *(["--part", part] if part else [])], variables)
+        return {}
     busy = sum(not all(map(records.exists, group)) for group in groups)
     processes = min(busy, os.cpu_count() or 1, MOST_PROCESSES)
     if part or processes < 2 or "OMP_NUM_THREADS" in os.environ or torch.cuda.is_available():
         return loop(configs, limit)
-    _side_by_side([name, *(["--budget", budget] if budget else [])], processes)
+    _side_by_side(words, processes, variables)
     return {}
 
 
-def _side_by_side(words: list[str], processes: int) -> None:
+def _side_by_side(words: list[str], processes: int, variables: dict[str, str]) -> None:
     """``lottery sweep`` with these words by so many processes, each with its part and its share of the cores."""
     command = [sys.executable, "-c", "from lottery_lib.cli import app; app()", "sweep", *words, "--part"]
-    environment = os.environ | {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // processes)}
+    environment = os.environ | {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // processes)} | variables
     parts = [f"{i}/{processes}" for i in range(1, processes + 1)]
     children = [subprocess.Popen([*command, part], env=environment) for part in parts]
     if any([child.wait() for child in children]):  # a list, as all are waited for

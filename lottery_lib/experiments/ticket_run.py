@@ -37,6 +37,7 @@ class TicketRun:
 
     protocol: ClassVar[str]
     version: ClassVar[int]  # raised when the same fields would give other numbers
+    vectors: ClassVar[str] = ""  # and one thread, that its runs are held to on a CPU (``arithmetic``)
     reduced: ClassVar[bool]  # smaller than the full protocol of this data set and network
     dataset: ClassVar[str]
     model: ClassVar[str]
@@ -99,7 +100,8 @@ class TicketRun:
     @property
     def edition(self) -> int | list[int]:
         """What a run's name holds of versions, raised when the same fields would give other numbers."""
-        return [self.version, calibration.VERSION] if self.calibrated else self.version
+        version = calibration.VERSION if self.calibrated else METHODS[self.method].version
+        return [self.version, version] if self.calibrated or version > 1 else self.version
 
     @property
     def training(self) -> Recipe:

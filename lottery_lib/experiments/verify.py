@@ -19,10 +19,9 @@ import torch
 
 from lottery_lib import masks, paths
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.experiments import protocols, records
+from lottery_lib.experiments import arithmetic, protocols, records
 from lottery_lib.provenance import provenance, vectors
 
-VECTORS = ("DEFAULT", "AVX2", "AVX512")  # what ATen may use of an x86-64, the least first
 PASSING = {"run", "protocol", "config", "provenance", "seconds"}  # not a result
 
 
@@ -56,11 +55,10 @@ def verify(run: str) -> Outcome:
     """
     record, arrays = _stored(run)
     made = record["provenance"]
-    asked = vectors(made)
-    here = torch.backends.cpu.get_cpu_capability()
-    if asked in VECTORS and here in VECTORS and VECTORS.index(asked) > VECTORS.index(here):
+    asked, here = vectors(made), arithmetic.here()
+    if arithmetic.more(asked, here):
         raise LotteryError(f"{run} was made with {asked}, and this machine has {here} only; verify it where there is")
-    given = {"ATEN_CPU_CAPABILITY": asked.lower(), "OMP_NUM_THREADS": str(made["threads"])}
+    given = arithmetic.environment(asked, made["threads"])
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", __name__, str(paths.RESULTS), run, folder]
         done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True)

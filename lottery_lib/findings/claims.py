@@ -74,11 +74,9 @@ def table(claims: list[Claim]) -> str:
     rows = ["| | claim, or open question | what we find |", "| --- | --- | --- |"]
     for claim in claims:
         answers = claim.verdict.answers if claim.verdict else ()
-        found = (
-            "; ".join(f"**{answer.status}** on {answer.dataset} ({answer.numbers})" for answer in answers) or NOT_RUN
-        )
-        linked = f"[{found}]({claim.chapter}.ipynb)" if claim.chapter else found
-        rows.append(f"| {claim.id} | {claim.text} | {linked} |")
+        told = [f"**{answer.status}** on {answer.dataset} ({answer.numbers})" for answer in answers]
+        linked = f"[{claim.id}]({claim.chapter}.ipynb)" if claim.chapter else claim.id
+        rows.append(f"| {linked} | {claim.text} | {'<br>'.join(told) or NOT_RUN} |")
     return "\n".join(rows)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from scipy import stats
 
 from lottery_lib.findings import tables
-from lottery_lib.findings.cells import JUDGED
+from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, TOO_FEW
 from lottery_lib.findings.tables import SETTING, network, rank
 
 
@@ -36,10 +36,37 @@ def span(values: pd.Series) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def readable(cells: pd.DataFrame) -> pd.DataFrame:
-    """Cells as a table to read: differences in points with the intervals they are judged by, and what they rest on.
+def compact(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells as a table to read at a glance: comparisons down, densities across; ● marks those that decide a claim.
 
-    A difference that is not judged is not shown. ``α`` is the largest of the tickets of the first line.
+    Differences are in points, with the intervals they are judged by. What is not judged says why in short; a comparison
+    of which nothing is judged, nor decides, is left out.
+    """
+    telling = cells.judgement.isin(JUDGED) | cells.get("decides", False)
+    cells = cells[telling.groupby([cells[key] for key in (*tables.PLACE, "contrast")]).transform("any")]
+    short = {TOO_FEW: "n < 3", DEARER: "dearer", NO_SCALE: "no M"}
+    shown = cells.assign(
+        network=cells.model.map(network) + ", " + cells.protocol,
+        text=[
+            number(row.mean, row.half_width, "+") + f", {row.judgement}"
+            if row.judgement in JUDGED
+            else short[row.judgement]
+            for row in cells[["mean", "half_width", "judgement"]].itertuples()
+        ],
+    )
+    if "decides" in cells:
+        shown["text"] += cells.decides.map({True: " ●", False: ""})
+    index = ["network", "contrast"]
+    table = shown.pivot(index=index, columns="density_asked", values="text")
+    table = table.loc[shown.set_index(index).index.drop_duplicates(), sorted(table.columns, reverse=True)].fillna("")
+    return table.rename(columns="{:g}".format).rename_axis([None, None]).rename_axis("density", axis="columns")
+
+
+def readable(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells in full, a row each: differences in points with the intervals they are judged by, and what they rest on.
+
+    A difference that is not judged is not shown. α is the largest of the tickets of the first line, and so is what ties
+    decided of them.
     """
     judged = cells.judgement.isin(JUDGED)
     columns = {
@@ -56,8 +83,8 @@ def readable(cells: pd.DataFrame) -> pd.DataFrame:
             f"{first:g} against {second:g}" if n else "–"
             for first, second, n in zip(cells.epochs, cells.epochs_other, cells.n)
         ],
-        "decides": cells.get("decides", pd.Series(False, cells.index)).map({True: "yes", False: ""}),
         "α": ["–" if pd.isna(alpha) else f"{alpha:.2g}" for alpha in cells.alpha],
+        "by ties": ["–" if pd.isna(tied) else f"{tied:.0%}" for tied in cells.tied],
     }
     return pd.DataFrame(columns).set_index("network").rename_axis(None)
 

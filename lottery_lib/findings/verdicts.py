@@ -73,9 +73,13 @@ def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Ver
 
 def _numbers(rule: rules.Rule, runs: pd.DataFrame, cells: pd.DataFrame) -> str:
     """``3 of 5 cells, +0.21 ± 0.10 points, n = 5, reduced``: the mean is over all cells that are judged."""
-    asked = f"{rule.asks} in {cells.good.sum()} of {len(cells)} cells"
-    undecided = len(cells) - (cells.good | cells.bad).sum()
-    parts = [asked, f"{undecided} undecided" if undecided else "", effect(rule, runs, cells), seeds(cells.n)]
+    decided = (cells.good | cells.bad).sum()
+    if rules.status(cells) == UNDECIDED:
+        parts = [f"{decided} of {len(cells)} cells decided", seeds(cells.n)]
+    else:
+        undecided = f"{len(cells) - decided} undecided" if decided < len(cells) else ""
+        asked = f"{rule.asks} in {cells.good.sum()} of {len(cells)} cells"
+        parts = [asked, undecided, effect(rule, runs, cells), seeds(cells.n)]
     return ", ".join(filter(None, [*parts, "reduced" if cells.reduced.any() else ""]))
 
 

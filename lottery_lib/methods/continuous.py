@@ -2,6 +2,10 @@
 
 Each round ends with a nearly binary σ(βs). The next starts from min(βs, s₀), so that what was kept starts alive and
 what was not stays down, with θ rewound. The paper keeps s > 0; we keep the top k of s, to compare at equal density.
+
+Two things are otherwise than in its authors' code: that divides the mask by σ(s₀), so that a training begins at the
+initial weights themselves, and its optimiser has momentum on s too. Here the mask begins at σ(s₀), and s moves by plain
+gradient steps, as the concave mask does.
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ SYNFLOW_ROUNDS = 100
 @dataclass(frozen=True)
 class Config(SearchConfig):
     criterion: str = "snip"
-    batches: int = 8  # of training data that SNIP and GraSP see; SynFlow sees none
+    batches: int = 50  # of training data that SNIP and GraSP see, as few make noisy scores; SynFlow sees none
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,17 +55,18 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
 
 def snip(trainer: Trainer) -> masks.Mask:
     """Keep the largest ``|θ ∂L/∂θ|`` (Lee, Ajanthan & Torr 2019)."""
-    gradients = _gradients(trainer)
+    gradients = _gradients(trainer, list(_batches(trainer)))
     return _keep(trainer, {name: (w * gradients[name]).abs() for name, w in trainer.weights().items()})
 
 
 def grasp(trainer: Trainer) -> masks.Mask:
     """Keep the largest θ⊙Hg: what, removed, would lower the norm of the gradient most (Wang, Zhang & Grosse 2020)."""
     weights = [trainer.model.get_parameter(name) for name in trainer.names]
-    first = [gradient.detach() for gradient in _gradients(trainer, TEMPERATURE).values()]
+    batches = list(_batches(trainer))  # the same ones twice, whatever the loader would give the next time
+    first = [gradient.detach() for gradient in _gradients(trainer, batches, TEMPERATURE).values()]
     products = [torch.zeros_like(w) for w in weights]
     trainer.model.train()
-    for inputs, labels in _batches(trainer):
+    for inputs, labels in batches:
         with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
             value = trainer.loss(trainer.model(inputs) / TEMPERATURE, labels)
         second = torch.autograd.grad(value, weights, create_graph=True)
@@ -107,12 +108,12 @@ def _batches(trainer: Trainer) -> Iterator[Pair]:
     return islice(split.batches(config.recipe.batch_size, epoch=0, seed=config.seed), config.batches)
 
 
-def _gradients(trainer: Trainer, temperature: float = 1.0) -> dict[str, Tensor]:
+def _gradients(trainer: Trainer, batches: list[Pair], temperature: float = 1.0) -> dict[str, Tensor]:
     """∂L/∂θ summed over the batches, without moving a weight."""
     weights = [trainer.model.get_parameter(name) for name in trainer.names]
     total = [torch.zeros_like(w) for w in weights]
     trainer.model.train()
-    for inputs, labels in _batches(trainer):
+    for inputs, labels in batches:
         value = trainer.loss(trainer.model(inputs) / temperature, labels)
         for sum_, gradient in zip(total, torch.autograd.grad(value, weights)):
             sum_ += gradient

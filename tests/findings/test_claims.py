@@ -58,8 +58,8 @@ def test_table():
     rows = [Claim("C1", "It holds", "a", VERDICT), Claim("C2", "And this", "notebooks/02", None)]
     rows += [Claim("O1", "What then?", None, None)]
     assert claims.table(rows).splitlines()[2:] == [
-        "| C1 | It holds | [**holds** on MNIST (3 of 3); **not enough evidence** on CIFAR-10 (n = 1)](a.ipynb) |",
-        "| C2 | And this | [not yet run](notebooks/02.ipynb) |",
+        "| [C1](a.ipynb) | It holds | **holds** on MNIST (3 of 3)<br>**not enough evidence** on CIFAR-10 (n = 1) |",
+        "| [C2](notebooks/02.ipynb) | And this | not yet run |",
         "| O1 | What then? | not yet run |",
     ]
 

@@ -1,0 +1,59 @@
+"""What a sum is rounded by on a CPU: the vectors of the instruction set, and the threads that share the work.
+
+After some thousand steps another rounding is another ticket. So a protocol may hold its runs to vectors that any x86-64
+of the last ten years has, and to one thread: then their records have the same bits on all of these. PyTorch reads which
+vectors it may use when it starts, so a process that has started with more has such runs made by another.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from lottery_lib.errors import LotteryError
+
+VECTORS = ("DEFAULT", "AVX2", "AVX512")  # what PyTorch may use of an x86-64, the least first
+
+
+def here() -> str:
+    """What this process computes with; other processors have other names."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def more(first: str, second: str) -> bool:
+    """Whether the first are more of ``VECTORS`` than the second."""
+    return first in VECTORS and second in VECTORS and VECTORS.index(first) > VECTORS.index(second)
+
+
+def environment(vectors: str, threads: int) -> dict[str, str]:
+    """The variables of a process that computes with these."""
+    return {"ATEN_CPU_CAPABILITY": vectors.lower(), "OMP_NUM_THREADS": str(threads)}
+
+
+def needed(config: Any) -> dict[str, str]:
+    """The variables of a process that may make this run, if this one may not: it computes with more vectors."""
+    held = getattr(config, "vectors", "")
+    on_cpu = not torch.cuda.is_available()
+    return environment(held, 1) if on_cpu and more(here(), held) else {}
+
+
+@contextlib.contextmanager
+def held(config: Any) -> Iterator[None]:
+    """On one thread within, if the run's protocol says so."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if getattr(config, "vectors", "") else before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def lottery(words: list[str], variables: dict[str, str]) -> None:
+    """The command line with these words, in a process with these variables; LotteryError if it fails."""
+    command = [sys.executable, "-c", "from lottery_lib.cli import app; app()", *words]
+    if subprocess.run(command, env=os.environ | variables).returncode:
+        raise LotteryError("not all runs were made; the reasons stand above")

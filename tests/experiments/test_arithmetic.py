@@ -1,0 +1,81 @@
+"""arithmetic.py: runs of a protocol that is held to certain vectors are made with them, whatever this process has."""
+
+import subprocess
+
+import pytest
+import torch
+from runs import Tiny
+
+from lottery_lib import paths
+from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import arithmetic, protocols, records, sweeps
+from lottery_lib.experiments.protocols import DigitsLeNet, LeNet, LeNetHalf
+from lottery_lib.provenance import vectors
+
+
+class Held(Tiny):
+    protocol = "held"
+    vectors = "DEFAULT"  # what every machine has
+
+
+@pytest.fixture
+def called(monkeypatch, tmp_path):
+    """The commands and variables of processes that were started to make runs; none is."""
+    found = []
+
+    def run(command, env):
+        found.append((command[3:], {key: env.get(key) for key in ("ATEN_CPU_CAPABILITY", "OMP_NUM_THREADS")}))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(arithmetic.subprocess, "run", run)
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(arithmetic.torch.cuda, "is_available", lambda: False)
+    return found
+
+
+@pytest.mark.parametrize("has, elsewhere", [("AVX512", True), ("AVX2", False), ("DEFAULT", False), ("SVE256", False)])
+def test_a_process_with_more_vectors_has_the_run_made_by_another(called, monkeypatch, has, elsewhere):
+    monkeypatch.setattr(arithmetic, "here", lambda: has)
+    assert bool(arithmetic.needed(LeNet("random", 0.2))) == elsewhere
+    assert arithmetic.needed(LeNetHalf("random", 0.2)) == arithmetic.needed(LeNet("random", 0.2))
+    assert arithmetic.needed(DigitsLeNet("random", 0.2)) == {}
+    if elsewhere:
+        protocols.train(LeNet("random", 0.2))
+        words = ["train", "lenet", "-p", "method=random", "-p", "density=0.2"]
+        assert called == [(words, {"ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "1"})]
+
+
+def test_a_sweep_starts_its_process_once(called, monkeypatch):
+    monkeypatch.setattr(arithmetic, "here", lambda: "AVX512")
+    assert sweeps.run("lenet", part="1/2", budget="9m") == {}
+    assert called[0][0] == ["sweep", "lenet", "--budget", "9m", "--part", "1/2"] and len(called) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert sweeps.run("lenet") == {} and called[1][0] == ["sweep", "lenet"]
+
+
+def test_on_a_gpu_nothing_is_held(called, monkeypatch):
+    monkeypatch.setattr(arithmetic, "here", lambda: "AVX512")
+    monkeypatch.setattr(arithmetic.torch.cuda, "is_available", lambda: True)
+    assert arithmetic.needed(LeNet("random", 0.2)) == {}
+
+
+def test_a_run_that_fails_elsewhere_fails_here(monkeypatch):
+    monkeypatch.setattr(arithmetic.subprocess, "run", lambda command, env: subprocess.CompletedProcess(command, 1))
+    with pytest.raises(LotteryError, match="not all runs were made; the reasons stand above"):
+        arithmetic.lottery(["train", "lenet"], {})
+
+
+def test_a_held_run_is_made_on_one_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(paths, "WORK", tmp_path / "work")
+    monkeypatch.setattr(arithmetic, "here", lambda: "DEFAULT")
+    monkeypatch.setitem(protocols.PROTOCOLS, "held", (Held, protocols.PROTOCOLS["digits"][1]))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        protocols.train(Held("random", 0.2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    made = records.read(Held("random", 0.2))[0]["provenance"]
+    assert made["threads"] == 1 and vectors(made) == made["vectors"]
