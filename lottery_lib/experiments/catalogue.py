@@ -32,7 +32,7 @@ class Method:
     reads: tuple[str, ...] = TRAINED
     defaults: Callable[[float | None], Mapping[str, float]] = lambda lam: {}  # of fields left out, for a λ or none
     given: Mapping[str, Any] = field(default_factory=dict)  # to the module's Config, beside the run's fields
-    ladder: bool = False  # its rounds are the protocol's densities; else as many as a run asks for
+    ladder: bool = False  # its rounds are the protocol's densities, unless a run asks for so many
     # What, beside all settings but the density, decides the training of the n-th round; None: it trains in no rounds.
     decided_by: Callable[[Any, int], Hashable] | None = None
     retraining: Literal["its own", "the next round", "none"] = "its own"  # none: the search leaves a trained ticket
@@ -80,9 +80,9 @@ METHODS = {  # in the order of tables and legends
     "feedback-multiplicative": _by_feedback("multiplicative", "multiplicative"),
     "feedback-pi": _by_feedback("pi", "PI"),
     "feedback-dual": _by_feedback("dual", "dual"),
-    "imp": _by_size("IMP", ladder=True),
+    "imp": _by_size("IMP", ("rounds",), ladder=True),
     "lr-rewinding": _by_size("IMP, LR rewinding", ladder=True, given={"rewind_weights": False}),
-    "gradual": Method(gradual, "gradual magnitude", ("per_layer",), retraining="none"),
+    "gradual": Method(gradual, "gradual magnitude", ("per_layer", "length"), retraining="none"),
     "continuous": Method(
         continuous, "Continuous Sparsification", ("lam", "mask_lr", "start", "rounds", *TRAINED),
         lambda lam: {"lam": 1e-8, "mask_lr": 1.0}, decided_by=lambda config, done: done, moves_a_mask=True,

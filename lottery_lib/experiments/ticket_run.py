@@ -54,7 +54,8 @@ class TicketRun:
     start: Annotated[float, "s₀ of Continuous Sparsification"] = 0.0
     alpha: Annotated[float | None, "keep m ≥ α instead of the density's share"] = None
     score: Annotated[Literal["magnitude", "increase"], "of one-shot pruning"] = "magnitude"
-    rounds: Annotated[int, "of searching, thresholding and rewinding"] = 1
+    rounds: Annotated[int, "of searching, thresholding and rewinding; IMP's: 1 is the protocol's ladder"] = 1
+    length: Annotated[int, "of gradual pruning's one training, in recipes"] = 2
     rewind_epoch: Annotated[int, "rewind to the weights after so many epochs; 0 is θ₀"] = 0
     per_layer: Annotated[bool, "the same density in every layer"] = False
     precision: Annotated[Literal["fp32", "bf16", "auto"], "auto: bf16 where the machine computes in it"] = "fp32"
@@ -77,7 +78,7 @@ class TicketRun:
             raise LotteryError(f"density = {self.density!r}: must be {right}")
         if self.rounds < 1 or self.seed < 0:
             raise LotteryError(f"rounds = {self.rounds}, seed = {self.seed}: must be ≥ 1 and ≥ 0")
-        if row.ladder and self.density not in self.ladder:
+        if row.ladder and self.rounds == 1 and self.density not in self.ladder:
             raise LotteryError(f"density = {self.density!r}: {self.method} reaches {', '.join(map(str, self.ladder))}")
         if self.precision not in (known := (*PRECISIONS, "auto")):
             raise LotteryError(f"unknown precision {self.precision!r}{hint(self.precision, known)}")
@@ -120,7 +121,8 @@ class TicketRun:
     def round_densities(self) -> tuple[float, ...]:
         """After each round of search, the ladder's where magnitude pruning takes as many, else of equal ratio."""
         ladder = tuple(density for density in self.ladder if density >= self.density)
-        if METHODS[self.method].ladder or (self.rounds == len(ladder) and self.density in ladder):
+        by_ladder = METHODS[self.method].ladder and self.rounds == 1
+        if by_ladder or (self.rounds == len(ladder) and self.density in ladder):
             return ladder
         return methods.geometric(self.density, self.rounds)
 

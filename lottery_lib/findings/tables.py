@@ -21,7 +21,7 @@ COLUMNS = [
     "run", "protocol", "reduced", "dataset", "model", "method", "regularizer", "eps", "lam", "mask_lr", "alpha",
     "density_asked", "density", "seed", "rewind_epoch", "rounds", "search_epochs", "total_epochs", "val_accuracy",
     "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
-    "commit", "fast", "epochs", "lr", "batch_size", "vectors", "threads", "implied_alpha", "tied",
+    "commit", "fast", "epochs", "lr", "batch_size", "vectors", "threads", "implied_alpha", "tied", "length",
 ]  # fmt: skip
 SOMETIMES_READ = ("regularizer", "eps", "lam", "mask_lr", "start", "alpha", "score")  # by methods; empty for others
 HYPERPARAMETERS = ["lam", "mask_lr", "start", "rounds", "rewind_epoch"]  # what a line is tuned in
@@ -98,7 +98,7 @@ def name(row: pd.Series) -> str:
     """What a run's line is called: its method, and what sets it apart from the method's plain form.
 
     A calibrated search and rounds set apart a method that may do without; so do an ε other than the default, rewinding
-    to an early epoch, and one density for all layers.
+    to an early epoch, one density for all layers, and a longer training. How many rounds IMP takes is tuned.
     """
     method = METHODS.get(row.method, Method(None, row.method))  # of a package that is not here
     called = method.name(row.regularizer, row.score)
@@ -106,7 +106,9 @@ def name(row: pd.Series) -> str:
         called += f", ε = {row.eps:g}"
     if "lam" in method.reads and pd.isna(row.lam):
         called += ", calibrated"
-    if "rounds" in method.reads and _given(row["rounds"]) > 1:
+    if "length" in method.reads and _given(row["length"]) not in (0, 2):
+        called += f", {row['length']:g} recipes long"
+    if "rounds" in method.reads and not method.ladder and _given(row["rounds"]) > 1:
         called += ", in rounds"
     if _given(row.rewind_epoch):
         called += ", early rewinding"

@@ -268,6 +268,10 @@ def test_the_search_is_told_what_the_run_says():
     assert tiny("lr-rewinding").search_config() == methods.magnitude.Config(
         density=0.2, recipe=Tiny.recipe, rounds=(0.5, 0.2), rewind_weights=False
     )
+    assert tiny("imp").search_config().rounds == Tiny.ladder
+    by_a_fifth = tiny("imp", density=0.3, rounds=5).search_config()  # a density that is not on the ladder
+    assert by_a_fifth.rounds == methods.geometric(0.3, 5)
+    assert tiny("gradual").search_config().length == 2 and tiny("gradual", length=5).search_config().length == 5
     increase = tiny("one-shot", score="increase").search_config()
     assert (increase.score, increase.rewind_weights, increase.rounds) == ("increase", True, ())
     assert tiny("continuous", start=-0.1, lam=1e-8).search_config().start == -0.1
@@ -318,8 +322,8 @@ def test_a_record_says_what_a_calibrated_search_has_set(made):
 def test_every_field_that_a_method_reads_changes_the_name():
     other = {
         "method": "shuffled", "density": 0.1, "seed": 1, "regularizer": "l1", "eps": 0.2, "lam": 1.0, "mask_lr": 2.0,
-        "start": 1.0, "alpha": 0.5, "score": "increase", "rounds": 2, "rewind_epoch": 1, "per_layer": True,
-        "precision": "bf16", "fast": False,
+        "start": 1.0, "alpha": 0.5, "score": "increase", "rounds": 2, "length": 5, "rewind_epoch": 1,
+        "per_layer": True, "precision": "bf16", "fast": False,
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(LeNet)}
     for method, row in METHODS.items():
