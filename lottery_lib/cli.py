@@ -115,6 +115,10 @@ def sweep(
     profile: Annotated[str | None, typer.Option(help="snakemake: one of workflow/profiles/.  [default: local]")] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="snakemake: how many to use.  [default: all]")] = None,
     target: Annotated[str | None, typer.Option(help="snakemake: runs, table, figures, book.  [default: table]")] = None,
+    clone: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Run in a clone of this checkout, which may be edited meanwhile."),
+    ] = None,
 ):
     """Put a grid on record, in order; what is there already is passed over, and a run that fails stops no other."""
     from lottery_lib import errors
@@ -129,12 +133,36 @@ def sweep(
     for other, (_, options) in engines.items():
         if other != engine and (given := [key for key, value in options.items() if value is not None]):
             raise LotteryError(f"--{given[0]} is for --engine {other}, not for {engine}")
+    if clone:
+        from lottery_lib.experiments import clones
+
+        if engine != "loop" or dry_run:
+            raise LotteryError("--clone runs the plain loop; leave out --engine and --dry-run")
+        given = [("--part", part), ("--budget", budget)]
+        _collected(clones.sweep(clone, [name, *(word for pair in given if pair[1] for word in pair)]))
+        return
     run, options = engines[engine]
     failed = run(name, dry_run=dry_run, **{key: value for key, value in options.items() if value is not None})
     for config, reason in failed.items():
         typer.echo(f"failed: {records.command(config)}: {reason}", err=True)
     if failed:
         raise LotteryError(f"{len(failed)} runs failed; the reasons stand above")
+
+
+@app.command()
+def collect(clone: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another checkout of this project.")]):
+    """Bring the records of another checkout here, if they are what they say; nothing is overwritten."""
+    from lottery_lib.experiments import clones
+
+    _collected(clones.collect(clone))
+
+
+def _collected(found):
+    typer.echo(f"{len(found.brought)} records brought, {found.known} were here already")
+    for run, reason in found.refused.items():
+        typer.echo(f"refused: {run}: {reason}", err=True)
+    if found.refused:
+        raise LotteryError(f"{len(found.refused)} records were refused; the reasons stand above")
 
 
 @app.command()

@@ -5,9 +5,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import Tensor
+
+from lottery_lib.errors import LotteryError
 
 
 @contextmanager
@@ -22,6 +25,24 @@ def whole(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def lock(path: Path, taken: str) -> IO:
+    """A file that one process has open at a time; the system closes it however that process ends.
+
+    Raises:
+        LotteryError: another process has it open: ``taken``.
+    """
+    import fcntl  # not on Windows
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = path.open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        raise LotteryError(taken) from None
+    return held
 
 
 def bits(tensor: Tensor) -> bytes:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from lottery_lib import paths
+from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import grids, records, sweeps
 
@@ -71,21 +71,9 @@ def folder(name: str) -> Path:
 
 
 def lock() -> IO:
-    """A file that one process has open at a time; the system closes it however that process ends.
-
-    Raises:
-        LotteryError: another process has it open.
-    """
-    import fcntl  # not on Windows
-
-    paths.WORK.mkdir(parents=True, exist_ok=True)
-    held = (paths.WORK / "snakemake.lock").open("w")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        held.close()
-        raise LotteryError("Snakemake is at work in this checkout already; wait until it ends, or stop it") from None
-    return held
+    """What one Snakemake holds in a checkout; LotteryError while another one does."""
+    taken = "Snakemake is at work in this checkout already; wait until it ends, or stop it"
+    return files.lock(paths.WORK / "snakemake.lock", taken)
 
 
 def _failures(name: str, left: dict[str, list[Any]], started: float) -> dict[Any, str]:

@@ -37,10 +37,10 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
     """``candidates`` as a table to read: a row a line; at which densities the best is the least or largest tried."""
     rows = []
     for (*place, name), of in found.groupby([*PLACE, "name"]):
-        at = of.explode("edges").groupby("edges", sort=False).density_asked
-        edges = [f"{AXES[axis]} at {', '.join(map('{:g}'.format, densities))}" for axis, densities in at]
         least, most = of.candidates.min(), of.candidates.max()
-        tried = f"{least}" if least == most else f"{least} to {most}"
-        rows.append((f"{tables.network(place[1])}, {place[0]}", name, tried, "; ".join(edges) or "–"))
-    columns = ["network", "method", "candidates a density", "best at the edge in"]
-    return pd.DataFrame(rows, columns=columns).set_index("network").rename_axis(None)
+        at = of.explode("edges").groupby("edges").density_asked
+        edges = {AXES[axis]: ", ".join(map("{:g}".format, densities)) for axis, densities in at}
+        row = {"network": f"{tables.network(place[1])}, {place[0]}", "method": name}
+        row["candidates"] = f"{least}" if least == most else f"{least} to {most}"
+        rows.append(row | {f"at an edge in {axis}": edges.get(axis, "–") for axis in AXES.values()})
+    return pd.DataFrame(rows).set_index("network").rename_axis(None) if rows else pd.DataFrame()
