@@ -176,9 +176,10 @@ def verify(
 
     if bool(runs) == bool(sample):
         raise LotteryError("name the runs to verify, or say how many to draw with --sample")
-    found = [verify.verify(run) for run in runs or verify.sample(sample, protocol)]
-    for outcome in found:
-        typer.echo(f"{outcome.run}  {outcome.said}")
+    found = []
+    for run in runs or verify.sample(sample, protocol):
+        found.append(verify.verify(run))
+        typer.echo(f"{run}  {found[-1].said}")
     if other := sum(not outcome.same for outcome in found):
         raise LotteryError(f"{other} of {len(found)} records came out otherwise; what differs stands above")
 

@@ -135,7 +135,8 @@ def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.n
     """Find the ticket, retrain it and measure it; the test split is read once, after the last epoch.
 
     Returns the record and the arrays beside it: ``histogram`` (layers, bins) of the relaxed mask where there is one,
-    and, for seed 0, the ticket's ``mask`` packed to a bit a weight.
+    and, for seed 0, the ticket's ``mask`` packed to a bit a weight. In the record, ``history`` is the retraining and
+    ``search`` the search, epoch by epoch.
     """
     data, model = prepare(config)
     options = {"work": paths.WORK, "progress": progress}
@@ -190,6 +191,7 @@ def _described(ticket: Ticket) -> dict:
     described = {
         "layers": layers.assign(shape=layers["shape"].map(list)).to_dict("records"),
         "mask_sha256": masks.digest(ticket.mask),
+        "search": ticket.info["history"],
     }
     if ticket.relaxed:
         described["bimodality"] = masks.bimodality(ticket.relaxed)

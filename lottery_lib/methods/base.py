@@ -56,13 +56,13 @@ def geometric(density: float, rounds: int) -> tuple[float, ...]:
 
 @dataclass
 class Trainer:
-    """A model, its data and how to train it: what a method's search passes around. Counts the seconds it spends."""
+    """A model, its data and how to train it: what a method's search passes around. Keeps what its epochs came to."""
 
     model: nn.Module
     data: TrainingData
     config: SearchConfig
     options: dict  # loss, work, progress, as ``train`` takes them
-    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
@@ -71,7 +71,7 @@ class Trainer:
         history = train(
             self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **within, **self.options
         )
-        self.seconds += history.seconds
+        self.history += history.epochs
         return history
 
     @property
@@ -116,7 +116,12 @@ class Trainer:
             architecture=architecture(self.model),
             search_epochs=search_epochs,
             seed=self.config.seed,
-            info={"seconds": self.seconds, "trained": trained, **(info or {})},
+            info={
+                "seconds": History(self.history).seconds,
+                "trained": trained,
+                "history": self.history,
+                **(info or {}),
+            },
             **more,
         )
         found.apply(self.model)

@@ -93,11 +93,11 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
-    mask, history = masks.ones(model, trainer.names), []
+    mask = masks.ones(model, trainer.names)
     for density in config.densities:
         model.load_state_dict(rewind)
         rule = config.rule(trainer, density, mask)
-        history += trainer.train(rule).epochs
+        trainer.train(rule)
         values = dict(zip(rule.names, rule.m))
         last = density == config.densities[-1]
         if isinstance(rule, CalibratedMask):
@@ -113,7 +113,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         alpha = rule.calibration.alpha
         edges = gap(values, alpha)
         info = {"asked": config.density, "alpha": alpha, "gap": edges, "lam": rule.lam, "mask_lr": rule.mask_lr}
-        info["epochs"] = [{key: epoch[key] for key in ("density", "lam", "mask_lr")} for epoch in history]
+        epochs_set = (epoch for epoch in trainer.history if "lam" in epoch)  # not those before the rewind epoch
+        info["epochs"] = [{key: epoch[key] for key in ("density", "lam", "mask_lr")} for epoch in epochs_set]
         _say_if_missed(rule, masks.density(mask), config.density, edges)
     return trainer.ticket(mask, rewind, epochs, relaxed=values, info=info)
 
