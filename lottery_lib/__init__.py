@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lottery_lib.data.datasets import load
     from lottery_lib.errors import LotteryError
     from lottery_lib.methods import concave, continuous, controls, gradual, magnitude, saliency
+    from lottery_lib.methods.attached import attach
     from lottery_lib.methods.base import retrain
     from lottery_lib.tickets import Ticket, to_csr, to_prune, to_state_dict
     from lottery_lib.training.loop import evaluate, train
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [  # in reading order
-    "load", "own", "Recipe", "train", "evaluate", "retrain",
+    "load", "own", "Recipe", "train", "evaluate", "retrain", "attach",
     "concave", "magnitude", "gradual", "continuous", "saliency", "controls", "regularizers", "masks", "models",
     "Ticket", "to_state_dict", "to_prune", "to_csr", "LotteryError",
 ]  # fmt: skip
 _HOMES = {
     "load": "data.datasets", "own": "data.batches", "Recipe": "training.recipes", "train": "training.loop",
-    "evaluate": "training.loop", "retrain": "methods.base", "Ticket": "tickets", "to_state_dict": "tickets",
-    "to_prune": "tickets", "to_csr": "tickets", "LotteryError": "errors",
+    "evaluate": "training.loop", "retrain": "methods.base", "attach": "methods.attached", "Ticket": "tickets",
+    "to_state_dict": "tickets", "to_prune": "tickets", "to_csr": "tickets", "LotteryError": "errors",
 }  # fmt: skip
 _MODULES = ("concave", "magnitude", "gradual", "continuous", "saliency", "controls")
 

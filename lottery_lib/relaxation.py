@@ -91,7 +91,8 @@ class RelaxedMask(Parameterization):
     ):  # fmt: skip
         super().__init__(model, names)
         self.regularizer, self.lam, self.mask_lr = regularizer, lam, mask_lr
-        self.m = [_like(w, torch.ones(()) if within is None else within[n]) for n, w in zip(self.names, self.weights)]
+        ones = torch.ones(())
+        self.m = [_like(w, ones if within is None else within[n], wide=True) for n, w in zip(self.names, self.weights)]
         self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
         self.leaves = self.theta
         # On a CPU one tensor after the other, which then stays in its cache; on a GPU together, by few kernels.
@@ -103,7 +104,8 @@ class RelaxedMask(Parameterization):
     def pull_back(self) -> None:
         for part in self._parts:
             thetas, masks = self.theta[part], self.m[part]
-            gradients: list[Any] = [w.grad for w in self.weights[part]]
+            pairs: Any = zip(self.weights[part], masks)  # whose gradients are not None: the loop has asked
+            gradients: list[Any] = [w.grad if w.dtype == m.dtype else w.grad.to(m.dtype) for w, m in pairs]
             mask_gradients = torch._foreach_mul(thetas, gradients)
             torch._foreach_mul_(gradients, masks)  # in place: now ∂L/∂θ, before m moves
             for theta, gradient in zip(thetas, gradients):
@@ -134,6 +136,10 @@ class RelaxedMask(Parameterization):
         return {"density": alive / sum(m.numel() for m in self.m), "penalty": self.lam * penalty}
 
 
-def _like(weight: Tensor, values: Tensor) -> Tensor:
-    """A copy of ``values`` with the weight's type, device and layout in memory, which elementwise steps need."""
-    return torch.empty_like(weight, requires_grad=False).copy_(values)
+def _like(weight: Tensor, values: Tensor, wide: bool = False) -> Tensor:
+    """A copy of ``values`` with the weight's type, device and layout in memory, which elementwise steps need.
+
+    ``wide``: in fp32 at least. In half precision the small steps of a mask would round away.
+    """
+    kind = torch.promote_types(weight.dtype, torch.float32) if wide else weight.dtype
+    return torch.empty_like(weight, dtype=kind, requires_grad=False).copy_(values)

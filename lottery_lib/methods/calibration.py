@@ -90,7 +90,8 @@ class CalibratedMask(RelaxedMask):
 
     def _heed(self) -> float:
         """How much of what the data want moves the mask: all, until entries settle."""
-        return min(1.0, (self.steps - self.step + 1) / ((1 - self.calibration.settling) * self.steps)) ** 2
+        left = max(0, self.steps - self.step + 1)  # a loop of one's own may take more steps than it said
+        return min(1.0, left / ((1 - self.calibration.settling) * self.steps)) ** 2
 
     def _set_price(self, every: int) -> None:
         """λ, and before that what it depends on: η in the beginning; in the end steepness and level about α."""

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lottery_lib import masks, regularizers
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
+from lottery_lib.methods import attached
+from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap
 from lottery_lib.relaxation import RelaxedMask
 from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
 
 TOLERANCE = 0.02  # how far from the density asked for, relatively, a calibrated search may end unsaid
 
@@ -59,14 +63,18 @@ class Config(SearchConfig):
         """Whether λ and η_m are set on the way."""
         return self.lam is None
 
-    def rule(self, trainer: Trainer, density: float, mask: Mask) -> RelaxedMask:
-        """What moves the mask in the round that is to end at a density, within the ``mask`` that earlier ones left."""
+    def rule(self, trainer: Trainer, density: float, mask: Mask, steps: int | None = None) -> RelaxedMask:
+        """What moves the mask in the round that is to end at a density, within the ``mask`` that earlier ones left.
+
+        ``steps``: of the round; None: as many as the trainer takes.
+        """
         penalty = regularizers.create(self.regularizer, self.shape)
         if self.lam is not None:
             mask_lr = 10.0 if self.mask_lr is None else self.mask_lr
             return RelaxedMask(trainer.model, trainer.names, penalty, self.lam, mask_lr, within=mask)
         kept = masks.count(density, sum(m.numel() for m in mask.values()))
-        steps = trainer.round_epochs * trainer.data.train.steps(self.recipe.batch_size)
+        if steps is None:
+            steps = trainer.round_epochs * trainer.data.train.steps(self.recipe.batch_size)
         plan = Calibration() if self.alpha is None else Calibration(alpha=self.alpha)
         return self._kind()(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=plan)
 
@@ -98,24 +106,71 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         model.load_state_dict(rewind)
         rule = config.rule(trainer, density, mask)
         trainer.train(rule)
-        values = dict(zip(rule.names, rule.m))
-        last = density == config.densities[-1]
-        if isinstance(rule, CalibratedMask):
-            kept = masks.threshold(values, rule.calibration.alpha)
-            mask = {name: kept[name] & mask[name] for name in mask}
-        elif last and config.alpha is not None:
-            mask = masks.threshold(values, config.alpha)
-        else:
-            mask = masks.top_k(rank(values, dict(zip(rule.names, rule.theta))), density, mask, config.per_layer)
+        mask = _kept(rule, config, mask, density)
     epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
-    info: dict[str, Any] = {}
+    return _ticket(trainer, rule, mask, rewind, epochs)
+
+
+def attach(
+    model: nn.Module, optimizer: Optimizer, *, steps: int, density: float = 0.05, **options: Any
+) -> AttachedSearch:
+    """A search in a training loop of one's own, which ends with ``ticket()``.
+
+    ``steps`` are the optimiser's, of the whole training, or an estimate; where λ is given they play no part. The
+    ``options`` are those of ``Config``, but for what a loop of one's own decides (recipe, rounds, rewinding, seed).
+    The weights the model has now are those the ticket rewinds to.
+
+    >>> import torch
+    >>> from lottery_lib import concave, load, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> search = concave.attach(model, optimizer, steps=10 * data.train.steps(64), density=0.2)
+    >>> for epoch in range(10):
+    ...     for images, labels in data.train.batches(64, epoch=epoch, seed=0):
+    ...         optimizer.zero_grad()
+    ...         torch.nn.functional.cross_entropy(model(images), labels).backward()
+    ...         optimizer.step()
+    >>> round(search.ticket().density, 2)
+    0.2
+
+    Raises:
+        LotteryError: an option is unknown or out of range, or the optimiser will not do.
+    """
+    config = attached.config(Config, density=density, **options)
+    trainer = Trainer(model, attached.NO_DATA, config, {})
+    rewind, whole = snapshot(model), masks.ones(model, trainer.names)
+    rule = config.rule(trainer, density, whole, steps)
+
+    def finish(search: AttachedSearch) -> Ticket:
+        return _ticket(trainer, rule, _kept(rule, config, whole, density), rewind, 0, {"steps": search.step})
+
+    return AttachedSearch(model, optimizer, rule, steps, finish=finish)
+
+
+def _kept(rule: RelaxedMask, config: Config, mask: Mask, density: float) -> Mask:
+    """What a round keeps, within what earlier ones have left."""
+    values = dict(zip(rule.names, rule.m))
     if isinstance(rule, CalibratedMask):
-        alpha = rule.calibration.alpha
+        kept = masks.threshold(values, rule.calibration.alpha)
+        return {name: kept[name] & mask[name] for name in mask}
+    if density == config.density and config.alpha is not None:
+        return masks.threshold(values, config.alpha)
+    return masks.top_k(rank(values, dict(zip(rule.names, rule.theta))), density, mask, config.per_layer)
+
+
+def _ticket(
+    trainer: Trainer, rule: RelaxedMask, mask: Mask, rewind: dict[str, Tensor], epochs: float,
+    info: dict[str, Any] | None = None,
+) -> Ticket:  # fmt: skip
+    values, info = dict(zip(rule.names, rule.m)), dict(info or {})
+    if isinstance(rule, CalibratedMask):
+        alpha, asked = rule.calibration.alpha, trainer.config.density
         edges = gap(values, alpha)
-        info = {"asked": config.density, "alpha": alpha, "gap": edges, "lam": rule.lam, "mask_lr": rule.mask_lr}
+        info |= {"asked": asked, "alpha": alpha, "gap": edges, "lam": rule.lam, "mask_lr": rule.mask_lr}
         epochs_set = (epoch for epoch in trainer.history if "lam" in epoch)  # not those before the rewind epoch
         info["epochs"] = [{key: epoch[key] for key in ("density", "lam", "mask_lr")} for epoch in epochs_set]
-        _say_if_missed(rule, masks.density(mask), config.density, edges)
+        _say_if_missed(rule, masks.density(mask), asked, edges)
     return trainer.ticket(mask, rewind, epochs, relaxed=values, info=info)
 
 
@@ -125,7 +180,9 @@ def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tu
         return
     edge = edges[1] if reached > asked else edges[0]  # of the entries that ended on the wrong side
     alike = sum(int((m == edge).sum()) for m in rule.m)
-    if 0 < edge < 1 and alike > max(1, missed / 2):
+    if rule.step < rule.steps:
+        why = f"only {rule.step} of the {rule.steps} steps it was told of were taken"
+    elif 0 < edge < 1 and alike > max(1, missed / 2):
         why = f"{alike} entries have the same support, as those of dead units or constant inputs have, and end alike"
     elif rule.steps < 300:
         why = f"{rule.steps} steps are few for a mask to decide in; train longer, or in smaller batches"

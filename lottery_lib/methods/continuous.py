@@ -13,13 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lottery_lib import masks
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
+from lottery_lib.methods import attached
+from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import snapshot
 
 HOTTEST = 200.0  # β at the end of a round
 
@@ -96,6 +100,32 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         values = dict(zip(rule.names, rule.s))
         mask = masks.top_k(values, density, mask, config.per_layer)
         s = {name: (HOTTEST * value).clamp(max=config.start) for name, value in values.items()}
-    epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
-    gates = {name: torch.sigmoid(HOTTEST * value) for name, value in values.items()}
-    return trainer.ticket(mask, rewind, epochs, relaxed=gates)
+    return _ticket(trainer, rule, mask, rewind, config.rewind_epoch + len(config.densities) * trainer.round_epochs)
+
+
+def attach(
+    model: nn.Module, optimizer: Optimizer, *, steps: int, density: float = 0.05, **options: Any
+) -> AttachedSearch:
+    """One round of it in a training loop of one's own, as ``concave.attach``; β rises over so many steps.
+
+    Raises:
+        LotteryError: an option is unknown or out of range, or the optimiser will not do.
+    """
+    config = attached.config(Config, density=density, **options)
+    trainer = Trainer(model, attached.NO_DATA, config, {})
+    rewind = snapshot(model)
+    s = {name: torch.full_like(model.get_parameter(name), config.start).detach() for name in trainer.names}
+    rule = SigmoidMask(model, s, config.lam, config.mask_lr)
+
+    def finish(search: AttachedSearch) -> Ticket:
+        mask = masks.top_k(dict(zip(rule.names, rule.s)), density, per_layer=config.per_layer)
+        return _ticket(trainer, rule, mask, rewind, 0, steps=search.step)
+
+    return AttachedSearch(model, optimizer, rule, steps, finish=finish)
+
+
+def _ticket(
+    trainer: Trainer, rule: SigmoidMask, mask: masks.Mask, rewind: dict[str, Tensor], epochs: float, **info: Any
+) -> Ticket:
+    gates = {name: torch.sigmoid(HOTTEST * value) for name, value in zip(rule.names, rule.s)}
+    return trainer.ticket(mask, rewind, epochs, relaxed=gates, info=info)

@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lottery_lib import masks
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
+from lottery_lib.methods import attached
+from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.relaxation import FixedMask
 from lottery_lib.tickets import Ticket
@@ -67,6 +70,26 @@ class GradualMask(FixedMask):
     def metrics(self) -> dict[str, Tensor]:
         kept: Any = sum(m.sum() for m in self.mask)
         return {"density": kept / sum(m.numel() for m in self.mask)}
+
+
+def attach(
+    model: nn.Module, optimizer: Optimizer, *, steps: int, density: float = 0.05, **options: Any
+) -> AttachedSearch:
+    """The same in a training loop of one's own, as ``concave.attach``; its ticket is the trained, pruned network.
+
+    Raises:
+        LotteryError: an option is unknown or out of range, or the optimiser will not do.
+    """
+    config = attached.config(Config, density=density, **options)
+    trainer = Trainer(model, attached.NO_DATA, config, {})
+    rule = GradualMask(model, trainer.names, config)
+
+    def finish(search: AttachedSearch) -> Ticket:
+        rule.advance(1)
+        rule.push_forward()
+        return trainer.ticket(rule.boolean, snapshot(model), 0, trained=True, info={"steps": search.step})
+
+    return AttachedSearch(model, optimizer, rule, steps, finish=finish)
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:

@@ -1,0 +1,293 @@
+"""methods/attached.py: a search in somebody else's loop is the library's own, whatever steps the optimiser."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import lottery_lib as lottery
+from lottery_lib import masks
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods import attached, concave, continuous, controls, gradual
+from lottery_lib.training.recipes import Recipe
+
+RECIPE = Recipe(epochs=3, batch_size=64, weight_decay=1e-4, fast=False)
+DATA = lottery.load("digits")
+STEPS = RECIPE.epochs * DATA.train.steps(RECIPE.batch_size)
+
+
+def network(seed=0):
+    return lottery.models.create("lenet-300-100", DATA.classes, DATA.shape, seed=seed, width=0.3)
+
+
+def loop(model, optimizer, first=0, last=STEPS, step=None, clip=None):
+    """A loop that knows nothing of masks, over the batches of our own, from one step to another."""
+    done = 0
+    for epoch in range(RECIPE.epochs):
+        for index, (images, labels) in enumerate(DATA.train.batches(RECIPE.batch_size, epoch=epoch, seed=0)):
+            if first <= done < last:
+                fraction = (epoch + index / DATA.train.steps(RECIPE.batch_size)) / RECIPE.epochs
+                for group in optimizer.param_groups:
+                    group["lr"] = RECIPE.lr_at(fraction)
+                model.train()
+                optimizer.zero_grad()
+                cross_entropy(model(images), labels).backward()
+                if clip:
+                    nn.utils.clip_grad_norm_(model.parameters(), clip)
+                (step or optimizer.step)()
+            done += 1
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), RECIPE.lr, RECIPE.momentum, weight_decay=RECIPE.weight_decay)
+
+
+def same(one, other):
+    assert all(torch.equal(one.mask[name], other.mask[name]) for name in one.mask)
+    assert all(torch.equal(one.relaxed[name], other.relaxed[name]) for name in one.mask)
+    assert all(torch.equal(one.state()[name], other.state()[name]) for name in one.state())
+
+
+SETTINGS = [{"density": 0.2}, {"density": 0.2, "lam": 1e-3}, {"lam": 3e-3, "alpha": 0.1}, {"regularizer": "l1"}]
+
+
+@pytest.mark.filterwarnings("ignore:asked for a density")  # three epochs are few
+@pytest.mark.parametrize("given", SETTINGS)
+def test_it_has_the_same_bits_as_our_own_loop(given):
+    ours = concave.search(network(), DATA, concave.Config(recipe=RECIPE, **given))
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=STEPS, **given)
+    loop(model, optimizer)
+    theirs = search.ticket()
+    same(ours, theirs)
+    assert theirs.info["steps"] == STEPS
+    assert all(
+        torch.equal(model.get_parameter(n) != 0, m & (model.get_parameter(n) != 0)) for n, m in theirs.mask.items()
+    )
+
+
+OPTIMIZERS = {
+    "adam": lambda model: torch.optim.Adam(model.parameters(), 1e-3),
+    "adamw, groups": lambda model: torch.optim.AdamW(
+        [
+            {"params": [p for n, p in model.named_parameters() if "bias" in n], "weight_decay": 0.0},
+            {"params": [p for n, p in model.named_parameters() if "bias" not in n], "lr": 2e-3},
+        ],
+        1e-3,
+    ),
+    "rmsprop": lambda model: torch.optim.RMSprop(model.parameters(), 1e-3),
+    "nesterov": lambda model: torch.optim.SGD(model.parameters(), 0.05, 0.9, nesterov=True),
+}
+
+
+def plain(model, optimizer, epochs=10, clip=None, accumulate=1):
+    for epoch in range(epochs):
+        for index, (images, labels) in enumerate(DATA.train.batches(32, epoch=epoch, seed=0)):
+            (cross_entropy(model(images), labels) / accumulate).backward()
+            if (index + 1) % accumulate == 0:
+                if clip:
+                    nn.utils.clip_grad_norm_(model.parameters(), clip)
+                optimizer.step()
+                optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("more", [{}, {"clip": 1.0, "accumulate": 2}])
+def test_any_first_order_optimiser_reaches_the_density(name, more):
+    model = network()
+    optimizer = OPTIMIZERS[name](model)
+    steps = 10 * (DATA.train.steps(32) // more.get("accumulate", 1))
+    search = concave.attach(model, optimizer, steps=steps, density=0.2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain(model, optimizer, **more)
+        ticket = search.ticket()
+    assert search.step == steps and ticket.density == pytest.approx(0.2, rel=0.02)
+    again = OPTIMIZERS[name](model)
+    lottery.attach(model, again, ticket)
+    plain(model, again)
+    assert lottery.evaluate(model, DATA.val)["accuracy"] > 80
+    for tensor, kept in ((model.get_parameter(name), kept) for name, kept in ticket.mask.items()):
+        assert not tensor[~kept].any() and tensor[kept].all()
+
+
+def test_a_closure_makes_its_gradients_within_the_step():
+    def run(closed):
+        model = network()
+        optimizer = sgd(model)
+        search = concave.attach(model, optimizer, steps=STEPS, density=0.2, lam=1e-3)
+        for epoch in range(RECIPE.epochs):
+            for images, labels in DATA.train.batches(RECIPE.batch_size, epoch=epoch, seed=0):
+
+                def closure(images=images, labels=labels):
+                    optimizer.zero_grad()
+                    value = cross_entropy(model(images), labels)
+                    value.backward()
+                    return value
+
+                if closed:
+                    assert optimizer.step(closure) is not None
+                else:
+                    closure()
+                    optimizer.step()
+        return search.ticket()
+
+    same(run(True), run(False))
+
+
+def test_a_gradient_scaler_changes_nothing():
+    def run(scale):
+        model = network()
+        optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=2.0**scale, enabled=bool(scale))
+        search = concave.attach(model, optimizer, steps=STEPS, density=0.2, lam=1e-3)
+        for images, labels in DATA.train.batches(RECIPE.batch_size, epoch=0, seed=0):
+            optimizer.zero_grad()
+            scaler.scale(cross_entropy(model(images), labels)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return search.ticket()
+
+    same(run(10), run(0))
+
+
+def test_it_goes_on_from_a_checkpoint_with_the_same_bits():
+    half = STEPS // 2
+
+    def begun():
+        model = network()
+        optimizer = sgd(model)
+        return model, optimizer, concave.attach(model, optimizer, steps=STEPS, density=0.2)
+
+    model, optimizer, search = begun()
+    loop(model, optimizer, last=half)
+    saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "search": search.state_dict()}
+    saved = torch.load(_written(saved), weights_only=True)
+    loop(model, optimizer, first=half)
+    other, again, resumed = begun()
+    other.load_state_dict(saved["model"])
+    again.load_state_dict(saved["optimizer"])
+    resumed.load_state_dict(saved["search"])
+    loop(other, again, first=half)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        same(search.ticket(), resumed.ticket())
+
+
+def _written(state):
+    import io
+
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return file
+
+
+def test_between_steps_the_network_is_what_it_is():
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=STEPS, lam=3e-2)
+    loop(model, optimizer, last=10)
+    for weight, m, theta in zip(search.rule.weights, search.rule.m, search.rule.theta):
+        assert torch.equal(weight, m * theta) and (m == 0).any()
+
+
+def test_a_weight_without_a_gradient_counts_as_one_of_zero():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    search = concave.attach(model, optimizer, steps=5, lam=1e-3, mask_lr=1.0)
+    before = [theta.clone() for theta in search.rule.theta]
+    images, labels = next(DATA.train.batches(64, epoch=0, seed=0))
+    cross_entropy(model[:-1](images)[:, :10], labels).backward()  # without its last layer
+    optimizer.step()
+    last = len(before) - 1
+    assert torch.equal(search.rule.theta[last], before[last]) and not torch.equal(search.rule.theta[0], before[0])
+    assert (search.rule.m[last] < 1).all()  # nobody spoke for them
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32])
+def test_a_mask_moves_in_half_precision_too(kind):
+    model = nn.Sequential(nn.Linear(4, 4, bias=False)).to(kind)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    search = concave.attach(model, optimizer, steps=500, regularizer="l1", lam=1e-3, mask_lr=1.0)
+    for _ in range(500):
+        model.zero_grad()
+        (model(torch.zeros(1, 4, dtype=kind)) ** 2).sum().backward()  # nothing but the penalty moves the mask
+        optimizer.step()
+    assert search.rule.m[0].dtype == torch.float32
+    torch.testing.assert_close(search.rule.m[0], torch.full((4, 4), 0.5), atol=1e-4, rtol=0)
+    assert model[0].weight.dtype == kind
+
+
+def test_fewer_steps_than_said_are_named():
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=10 * STEPS, density=0.2)
+    loop(model, optimizer)
+    with pytest.warns(UserWarning, match=f"only {STEPS} of the {10 * STEPS} steps it was told of were taken"):
+        search.ticket()
+
+
+@pytest.mark.filterwarnings("ignore:asked for a density")
+def test_more_steps_than_said_move_nothing_any_more():
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=STEPS // 2, density=0.2)
+    loop(model, optimizer, last=STEPS // 2 + 1)
+    counted = [int((m >= 0.1).sum()) for m in search.rule.m]
+    loop(model, optimizer, first=STEPS // 2 + 1)
+    assert sum(counted) == pytest.approx(sum(int((m >= 0.1).sum()) for m in search.rule.m), rel=0.02)
+
+
+def test_a_step_that_is_none_and_what_will_not_do():
+    model, other = network(), network(1)
+    search = concave.attach(model, sgd(model), steps=5)
+    with pytest.raises(LotteryError, match="no step was taken since the search was attached"):
+        search.ticket()
+    for optimizer, given, sentence in (
+        (torch.optim.LBFGS(model.parameters()), {}, "L-BFGS evaluates the loss several times a step"),
+        (sgd(other), {}, "the optimiser does not step 'fc1.weight'; build it over the model's parameters first"),
+        (sgd(model), {"recipe": RECIPE}, "recipe: a loop of your own decides that; known here: allow_empty_layers, "),
+        (sgd(model), {"density": 2.0}, "density = 2.0: must lie in"),
+        (sgd(model), {"steps": 0}, "steps = 0: must be ≥ 1"),
+    ):
+        with pytest.raises(LotteryError, match=f"^{sentence}"):
+            concave.attach(model, optimizer, **{"steps": 5} | given)
+
+
+def test_after_detaching_the_optimiser_is_as_before():
+    model, twin = network(), network()
+    optimizer, alone = sgd(model), sgd(twin)
+    concave.attach(model, optimizer, steps=STEPS).detach()
+    loop(model, optimizer, last=5)
+    loop(twin, alone, last=5)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), twin.state_dict().values()))
+
+
+@pytest.mark.parametrize("method, given", [(gradual, {}), (continuous, {"start": -0.05})])
+def test_other_methods_attach_too(method, given):
+    ours = method.search(network(), DATA, method.Config(density=0.2, recipe=RECIPE, **given))
+    model = network()
+    optimizer = sgd(model)
+    length = getattr(ours.config, "length", ours.config.get("length", 1))
+    search = method.attach(model, optimizer, steps=STEPS * length, density=0.2, **given)
+    for _ in range(length):
+        loop(model, optimizer)
+    ticket = search.ticket()
+    assert ticket.density == pytest.approx(ours.density, abs=1e-4) and ticket.info["trained"] == ours.info["trained"]
+    kept = {name: model.get_parameter(name) != 0 for name in ticket.mask}
+    assert masks.density(kept) == pytest.approx(0.2, abs=1e-3)
+    if method is continuous:
+        assert masks.overlap(ours.mask, ticket.mask) > 0.95  # but for the rounding of how much is done
+
+
+def test_a_ticket_is_kept_in_any_loop():
+    model = network()
+    ticket = controls.search(model, DATA, controls.Config(density=0.1))
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.1)
+    attached.attach(model, optimizer, ticket)
+    plain(model, optimizer, epochs=2)
+    assert masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask}) == pytest.approx(0.1, abs=1e-3)
+    assert model.get_parameter("fc1.bias").any()
