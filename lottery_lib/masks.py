@@ -183,7 +183,8 @@ def check_no_empty_layer(mask: Mask) -> None:
         if not m.any():
             raise LotteryError(
                 f"layer {name!r} keeps none of its {m.numel()} weights at density {density(mask):.3g}; "
-                "ask for a higher density, or allow it where the network can do without: allow_empty_layers=True"
+                "ask for a higher density, or allow it where the network can do without: allow_empty_layers=True. "
+                "What was found is the error's ticket"
             )
 
 

@@ -103,11 +103,8 @@ class Trainer:
     ) -> Ticket:  # fmt: skip
         """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``.
 
-        If a layer is empty, it is left rewound, to be searched again.
+        If a layer is empty, it is left rewound, to be searched again, and the error holds the ticket.
         """
-        if not self.config.allow_empty_layers:
-            self.model.load_state_dict(rewind)
-            masks.check_no_empty_layer(mask)
         found = Ticket(
             mask=mask,
             rewind=rewind,
@@ -124,6 +121,13 @@ class Trainer:
             },
             **more,
         )
+        if not self.config.allow_empty_layers:
+            self.model.load_state_dict(rewind)
+            try:
+                masks.check_no_empty_layer(mask)
+            except LotteryError as error:
+                error.ticket = found
+                raise
         found.apply(self.model)
         return found
 

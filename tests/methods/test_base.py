@@ -125,8 +125,9 @@ def test_an_empty_layer_is_named_unless_it_is_allowed(monkeypatch):
     full = masks.ones(lenet())
     full["fc2.weight"][:] = False
     monkeypatch.setattr(masks, "random", lambda *args: full)
-    with pytest.raises(LotteryError, match="layer 'fc2.weight' keeps none of its 300 weights"):
+    with pytest.raises(LotteryError, match="layer 'fc2.weight' keeps none of its 300 weights") as error:
         find("random")
+    assert same_bits(error.value.ticket.mask, full)  # is not lost
     assert not find("random", allow_empty_layers=True).mask["fc2.weight"].any()
 
 
