@@ -19,7 +19,8 @@ def relaxed(model, regularizer="log", lam=0.1, mask_lr=1.0, within=None):
 
 
 def backward(model, rows=slice(None)):
-    inputs, labels = noise(dtype=next(model.parameters()).dtype).train.sample()
+    split = noise(dtype=next(model.parameters()).dtype).train
+    inputs, labels = split.inputs, split.labels
     model.zero_grad(set_to_none=True)
     cross_entropy(model(inputs[rows]), labels[rows]).backward()
 
@@ -35,7 +36,8 @@ def test_steps_are_those_of_autograd_on_the_relaxed_objective(regularizer, lam, 
         m.uniform_(generator=generator)
     rule.push_forward()
     optimizer = torch.optim.SGD(rule.leaves, LR, MOMENTUM, weight_decay=DECAY)
-    inputs, labels = noise(dtype=torch.float64).train.sample()
+    split = noise(dtype=torch.float64).train
+    inputs, labels = split.inputs, split.labels
 
     m = {name: value.clone().requires_grad_() for name, value in zip(rule.names, rule.m)}
     theta = {name: value.detach().clone().requires_grad_() for name, value in zip(rule.names, rule.theta)}

@@ -35,10 +35,6 @@ class TensorSplit:
     def in_order(self, batch_size: int = 1000) -> Iterator[Pair]:
         yield from zip(self.inputs.split(batch_size), self.labels.split(batch_size))
 
-    def sample(self) -> Pair:
-        """What tells this data from other data: here all of it."""
-        return self.inputs, self.labels
-
 
 @dataclass(frozen=True, eq=False)
 class IterableSplit:
@@ -67,11 +63,6 @@ class IterableSplit:
         for inputs, labels in self.source:
             yield inputs.to(self.device), labels.to(self.device)
 
-    def sample(self) -> Pair:
-        """What tells this data from other data: here the first batch."""
-        self.steps(1)
-        return next(self.in_order())
-
 
 @dataclass(frozen=True, eq=False)
 class Batches:
@@ -79,21 +70,30 @@ class Batches:
 
     train: TensorSplit | IterableSplit
     val: TensorSplit | IterableSplit | None = None
+    key: str | None = None
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the tensors, or of the first batch and the number of batches, to tell data apart."""
+        """A hash of the ``key`` if there is one, else of all samples, to tell data apart."""
+        if self.key is not None:
+            return hashlib.sha256(self.key.encode()).hexdigest()[:16]
         digest = hashlib.sha256()
         splits: Iterable[TensorSplit | IterableSplit] = filter(None, (self.train, self.val))
         for split in splits:
-            digest.update(f"{split.steps(1)} ".encode())
-            for part in split.sample():
-                digest.update(bits(part))
+            digest.update(f"{type(split).__name__} {split.steps(1)} ".encode())
+            for pair in split.in_order():
+                for part in pair:
+                    digest.update(f"{tuple(part.shape)} {part.dtype} ".encode() + bits(part))
         return digest.hexdigest()[:16]
 
 
-def own(train: Pair | Pairs, val: Pair | Pairs | None = None, device: str | torch.device = "cpu") -> Batches:
+def own(
+    train: Pair | Pairs, val: Pair | Pairs | None = None, device: str | torch.device = "cpu", key: str | None = None
+) -> Batches:
     """A reader's data: each of ``train`` and ``val`` a pair of tensors (inputs, labels) or an iterable of such batches.
+
+    A training with a ``work`` folder is told from others by all of its samples, read once; where that takes too long,
+    give a ``key`` that no other data have.
 
     Raises:
         LotteryError: a generator, which can be gone through only once, or tensors of different lengths.
@@ -106,7 +106,7 @@ def own(train: Pair | Pairs, val: Pair | Pairs | None = None, device: str | torc
     >>> data.train.steps(batch_size=32), [len(labels) for _, labels in data.val.in_order()]
     (3, [40, 40, 20])
     """
-    return Batches(_split(train, device), None if val is None else _split(val, device))
+    return Batches(_split(train, device), None if val is None else _split(val, device), key)
 
 
 def _split(source: Any, device: str | torch.device) -> TensorSplit | IterableSplit:

@@ -102,15 +102,19 @@ def _load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) ->
 
 @torch.no_grad()
 def _probe(model: nn.Module, data: TrainingData, loss: Loss) -> str:
-    """The loss of the first batch, and of its first row, before training.
+    """The loss of the first batch before training, as it is trained and as it is evaluated, and of its first row.
 
-    It tells losses and forward passes apart that go by the same name, or by none.
+    It tells losses and forward passes apart that go by the same name, or by none. The model is left as it was.
     """
-    training = model.training
-    model.eval()
+    training, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
     inputs, labels = next(iter(data.train.in_order()))
-    values = [loss(model(inputs[:rows]), labels[:rows]).item() for rows in (len(inputs), 1)]
+    values = []
+    for mode, rows in ((True, len(inputs)), (False, len(inputs)), (False, 1)):
+        model.train(mode)
+        values.append(loss(model(inputs[:rows]), labels[:rows]).item())
     model.train(training)
+    for buffer, before in zip(model.buffers(), buffers):  # statistics of normalisation
+        buffer.copy_(before)
     return " ".join(f"{value:.5g}" for value in values)
 
 

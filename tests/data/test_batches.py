@@ -94,9 +94,12 @@ def test_fingerprints_tell_data_apart():
         batches.own((X, Y)), batches.own((X + 1, Y)), batches.own((X, other)), batches.own((X[:9], Y[:9])),
         batches.own((X, Y), (X, Y)), batches.own((X, Y), (X, other)), batches.own((X.double(), Y)),
         batches.own(loader), batches.own([next(iter(loader))]), batches.own(loader, [(X, Y)]),
+        batches.own(DataLoader(TensorDataset(X, other), batch_size=4)),  # another label, in the last batch
+        batches.own((X, Y), key="one"), batches.own((X, Y), key="two"),
     ]  # fmt: skip
     assert len({d.fingerprint for d in data}) == len(data)
     assert batches.own((X.clone(), Y)).fingerprint == data[0].fingerprint
+    assert batches.own(loader, key="one").fingerprint == batches.own((X, Y), key="one").fingerprint
 
 
 # A reader's own network

@@ -24,7 +24,8 @@ def test_steps_are_those_of_autograd_on_the_gated_objective(fraction, lam, mask_
     start = {n: torch.randn(model.get_parameter(n).shape, generator=generator, dtype=torch.float64) / 9 for n in names}
     rule = continuous.SigmoidMask(model, start, lam, mask_lr)
     optimizer = torch.optim.SGD(rule.leaves, LR)
-    inputs, labels = noise(dtype=torch.float64).train.sample()
+    split = noise(dtype=torch.float64).train
+    inputs, labels = split.inputs, split.labels
     s = {name: value.clone().requires_grad_() for name, value in start.items()}
     free = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     for step in range(2):

@@ -404,12 +404,14 @@ def nearly():
 
 
 def with_last_label(data, label):
-    inputs, labels = data.train.sample()
+    split = data.train
+    inputs, labels = split.inputs, split.labels
     return batches.own((inputs, torch.cat([labels[:-1], torch.tensor([label])])))
 
 
 def with_val(data, count):
-    inputs, labels = data.train.sample()
+    split = data.train
+    inputs, labels = split.inputs, split.labels
     return batches.own((inputs, labels), (inputs[:count], labels[:count]))
 
 
@@ -480,7 +482,8 @@ def test_what_is_not_float32_can_be_checkpointed(tmp_path):
 
 
 def noise_of(dtype):
-    inputs, labels = DATA.train.sample()
+    split = DATA.train
+    inputs, labels = split.inputs, split.labels
     return batches.own((inputs.to(dtype), labels))
 
 
@@ -489,3 +492,59 @@ def test_how_weights_lie_in_memory_is_part_of_a_trainings_identity(tmp_path):
     for layout in (torch.contiguous_format, torch.channels_last):
         train(convnet().to(memory_format=layout), digits(), RECIPE, work=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+class Forgetful(nn.Module):
+    """Alike in evaluation, whatever p is."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.fc, self.p = nn.Linear(64, 10), p
+
+    def forward(self, inputs):
+        return self.fc(nn.functional.dropout(inputs.flatten(1), self.p, self.training))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": lambda: Forgetful(0.9)},
+        {"data": lambda: own_digits(flipped=-1)},  # one label, in the last batch
+        {"data": lambda: own_digits(rows=640)},
+        {"recipe": replace(RECIPE, lr=0.01)},
+        {"seed": 1},
+    ],
+)
+def test_a_work_folder_never_answers_for_another_training(change, tmp_path):
+    given = {"model": lambda: Forgetful(0.0), "data": own_digits, "recipe": RECIPE, "seed": 0}
+
+    def run(model, data, recipe, seed):
+        torch.manual_seed(0)
+        train(network := model(), data(), recipe, seed=seed, work=tmp_path)
+        return network
+
+    run(**given)
+    one = len(list(tmp_path.iterdir()))
+    run(**given)
+    assert len(list(tmp_path.iterdir())) == one == 1  # the same again is not trained again
+    run(**(given | change))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def own_digits(flipped=None, rows=704):
+    inputs, labels = digits().train.images.float()[:rows], digits().train.labels.clone().long()[:rows]
+    if flipped is not None:
+        labels[flipped] = (labels[flipped] + 1) % 10
+    pairs = torch.utils.data.TensorDataset(inputs, labels)
+    return batches.own(torch.utils.data.DataLoader(pairs, batch_size=64, shuffle=True))
+
+
+def test_probing_leaves_normalisation_as_it_was(tmp_path):
+    def trained(work):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+        train(model, own_digits(), RECIPE, work=work)
+        return model.state_dict()
+
+    with_work, without = trained(tmp_path), trained(None)
+    assert all(torch.equal(with_work[name], without[name]) for name in without)
