@@ -8,9 +8,11 @@ import hashlib
 import json
 import shutil
 import tempfile
+import zlib
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -74,10 +76,12 @@ def read(config: Any) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def read_run(run: str) -> tuple[dict, dict[str, np.ndarray]]:
-    """The record of the run of that name, as the table of runs gives it, and its arrays."""
-    record = json.loads((paths.RESULTS / run / "record.json").read_text("utf-8"))
-    with np.load(paths.RESULTS / run / "arrays.npz") as stored:
-        return record, dict(stored)
+    """The record of the run of that name, as the table of runs gives it, and its arrays.
+
+    Raises:
+        LotteryError: one of the two files is damaged.
+    """
+    return _record(paths.RESULTS / run / "record.json"), _arrays(paths.RESULTS / run / "arrays.npz")
 
 
 def finished() -> list[Path]:
@@ -86,8 +90,28 @@ def finished() -> list[Path]:
 
 
 def read_all() -> list[dict]:
-    """Every record there is, without its arrays, in the order of the runs' names."""
-    return [json.loads(path.read_text("utf-8")) for path in finished()]
+    """Every record there is, without its arrays, in the order of the runs' names; LotteryError if one is damaged."""
+    return [_record(path) for path in finished()]
+
+
+def _record(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as reason:
+        raise _damaged(path, reason) from reason
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (ValueError, EOFError, KeyError, BadZipFile, zlib.error) as reason:
+        raise _damaged(path, reason) from reason
+
+
+def _damaged(path: Path, reason: Exception) -> LotteryError:
+    why = " ".join(str(reason).split()) or type(reason).__name__
+    return LotteryError(f"{path} is damaged ({why}); delete the folder {path.parent.name}, and make the run again")
 
 
 def command(config: Any) -> str:

@@ -204,3 +204,30 @@ def test_every_committed_record_has_the_name_of_its_config():
 def test_the_command_makes_this_very_run(config):
     words = shlex.split(records.command(config))
     assert params.from_pairs(protocols.config_class(words[2]), words[4::2]) == config
+
+
+DAMAGES = {"record.json": (b"", b"{", b"\xff\xfe"), "arrays.npz": (b"", b"PK", b"no archive")}
+
+
+@pytest.mark.parametrize("name, content", [(name, content) for name, all_ in DAMAGES.items() for content in all_])
+def test_a_damaged_file_is_named_with_what_to_do(results, name, content):
+    folder = records.write(LogisticConfig(), RECORD, ARRAYS)
+    (folder / name).write_bytes(content)
+    asked = [lambda: records.read(LogisticConfig()), lambda: protocols.train(LogisticConfig())]
+    if name == "record.json":
+        asked.append(records.read_all)
+    for ask in asked:
+        with pytest.raises(LotteryError) as error:
+            ask()
+        said = str(error.value)
+        assert said.startswith(f"{folder / name} is damaged (")
+        assert said.endswith(f"); delete the folder {folder.name}, and make the run again")
+
+
+def test_an_archive_cut_short_is_damaged(results):
+    folder = records.write(LogisticConfig(), RECORD, {"weights": np.random.default_rng(0).normal(size=4000)})
+    whole = (folder / "arrays.npz").read_bytes()
+    for cut in (10, len(whole) // 2, len(whole) - 4):
+        (folder / "arrays.npz").write_bytes(whole[:cut])
+        with pytest.raises(LotteryError, match="arrays.npz is damaged"):
+            records.read(LogisticConfig())
