@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,13 @@ class History:
 
     @property
     def val_accuracy(self) -> float:
-        """Percent, after the last epoch."""
+        """Percent, after the last epoch.
+
+        Raises:
+            LotteryError: there is none, as there was nothing to validate on, or its labels are no classes.
+        """
+        if "val_accuracy" not in self.epochs[-1]:
+            raise LotteryError("there is no accuracy: it needs a validation split whose labels are classes; see epochs")
         return self.epochs[-1]["val_accuracy"]
 
 
@@ -130,7 +137,10 @@ def train(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: TrainingSplit, loss: Loss = cross_entropy) -> dict[str, float]:
-    """Mean loss over a split, and accuracy in percent for classes (labels that lack dimension 1 of the outputs).
+    """Mean loss over a split, and accuracy in percent where labels are classes: whole numbers, those below 0 left out.
+
+    The scores of classes lie along the dimension that the labels lack: the second, as of PyTorch's own losses, or the
+    last, as of sequences (N, T, V). A single score a label says yes where it is above 0.
 
     >>> import torch
     >>> import lottery_lib as lottery
@@ -142,17 +152,30 @@ def evaluate(model: nn.Module, split: TrainingSplit, loss: Loss = cross_entropy)
     model.eval()
     losses: Tensor | float = 0.0
     hits: Tensor | int = 0
-    images, labelled = 0, 0
+    labelled: Tensor | int = 0
+    images = 0
     for inputs, labels in split.in_order():
         outputs = model(inputs)
         losses = losses + loss(outputs, labels) * len(inputs)
         images += len(inputs)
-        if outputs.ndim == labels.ndim + 1:
-            hits = hits + (outputs.argmax(1) == labels).sum()
-            labelled += labels.numel()
+        answers = _answers(outputs, labels)
+        if answers is not None:
+            hits = hits + ((answers == labels) & (labels >= 0)).sum()
+            labelled = labelled + (labels >= 0).sum()
     model.train(training)
     metrics = {"loss": float(losses) / images}
-    return metrics | {"accuracy": 100 * int(hits) / labelled} if labelled else metrics
+    return metrics | {"accuracy": 100 * int(hits) / int(labelled)} if int(labelled) else metrics
+
+
+def _answers(outputs: Any, labels: Any) -> Tensor | None:
+    """The class that each label is compared with; None where labels are no classes."""
+    if not (isinstance(outputs, Tensor) and isinstance(labels, Tensor)) or labels.is_floating_point():
+        return None
+    if outputs.shape[:1] == labels.shape[:1] and outputs.shape[2:] == labels.shape[1:] and outputs.ndim > labels.ndim:
+        return outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).to(labels.dtype)
+    if outputs.shape[:-1] == labels.shape and outputs.ndim > 1:
+        return outputs.argmax(-1)
+    return (outputs > 0).to(labels.dtype) if outputs.shape == labels.shape else None
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:

@@ -548,3 +548,33 @@ def test_probing_leaves_normalisation_as_it_was(tmp_path):
 
     with_work, without = trained(tmp_path), trained(None)
     assert all(torch.equal(with_work[name], without[name]) for name in without)
+
+
+@pytest.mark.parametrize(
+    "outputs, labels, accuracy",
+    [
+        (torch.eye(4), torch.tensor([0, 1, 2, 2]), 75.0),
+        (torch.eye(4), torch.tensor([0, 1, -100, 2]), 200 / 3),  # what is to be ignored does not count
+        (torch.tensor([[1.0], [-1.0], [2.0]]), torch.tensor([1, 0, 0]), 200 / 3),  # a single logit, by its sign
+        (torch.tensor([1.0, -1.0, 2.0]), torch.tensor([1, 0, 0]), 200 / 3),
+        (torch.eye(3).repeat(2, 2, 1), torch.tensor([[0, 1, 2, 0, 1, 1]] * 2), 500 / 6),  # sequences (N, T, V)
+        (torch.eye(3).repeat(2, 1, 2), torch.tensor([[0, 1, 2, 0, 1, 1]] * 2), 500 / 6),  # images (N, V, T)
+        (torch.tensor([[1.0, -1.0], [1.0, 1.0]]), torch.tensor([[1, 0], [0, 1]]), 75.0),  # several labels each
+        (torch.ones(3, 1), torch.ones(3, 1), None),  # a regression
+        (torch.ones(3, 1), torch.ones(3), None),
+        (torch.eye(3), torch.eye(3), None),
+    ],
+)
+def test_accuracy_is_told_where_labels_are_classes(outputs, labels, accuracy):
+    found = evaluate(nn.Identity(), batches.own((outputs, labels)).train, loss=lambda outputs, labels: outputs.mean())
+    assert found.get("accuracy") == (None if accuracy is None else pytest.approx(accuracy))
+
+
+def test_a_regression_has_no_accuracy_and_says_so():
+    pair = torch.randn(64, 3), torch.randn(64, 1)
+    history = train(nn.Linear(3, 1), batches.own(pair, pair), Recipe(epochs=1, batch_size=16), loss=mse_loss)
+    assert "val_loss" in history.epochs[-1] and "val_accuracy" not in history.epochs[-1]
+    with pytest.raises(
+        LotteryError, match="there is no accuracy: it needs a validation split whose labels are classes"
+    ):
+        history.val_accuracy  # noqa: B018
