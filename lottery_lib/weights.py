@@ -33,9 +33,9 @@ def initialize(model: nn.Module, seed: int) -> None:
 def prunable(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
     """Names of the parameters that a mask covers, in the model's order; biases and normalisation never are.
 
-    By default these are the weights of convolutions and linear layers; a network with convolutions keeps its last
-    linear layer, the classifier, dense. For any other choice give ``names``. LotteryError if one is unknown or if
-    nothing is left to mask.
+    By default these are the weights of convolutions, linear and recurrent layers and of attention, but for frozen ones;
+    a network with convolutions keeps its last linear layer, the classifier, dense. For any other choice, as for
+    embeddings, give ``names``. LotteryError if one is unknown or if nothing is left to mask.
 
     >>> from torch import nn
     >>> from lottery_lib import weights
@@ -47,15 +47,40 @@ def prunable(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
     """
     parameters = [name for name, _ in model.named_parameters()]  # a shared parameter has one name here
     if names is None:
-        layers = [(f"{name}.weight".lstrip("."), module) for name, module in model.named_modules()]
-        linear = [name for name, module in layers if isinstance(module, nn.Linear)]
-        convolutions = [name for name, module in layers if isinstance(module, _ConvNd)]
+        layers = list(model.named_modules())
+        linear = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, nn.Linear)]
+        convolutions = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, _ConvNd)]
         chosen = {*convolutions, *(linear[:-1] if convolutions else linear)}
+        for name, module in layers:
+            chosen |= {f"{name}.{own}".lstrip(".") for own in _more(module)}
+        chosen -= {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     else:
         chosen = set(names)
         for name in sorted(chosen.difference(parameters)):
             raise LotteryError(f"the model has no parameter {name!r}{hint(name, parameters)}")
     covered = [name for name in parameters if name in chosen]
     if not covered:
-        raise LotteryError("nothing to mask: the model needs convolutions or linear layers, or names must be given")
+        raise LotteryError(
+            "nothing to mask: the model needs convolutions, linear or recurrent layers that are trained; or give names"
+        )
     return covered
+
+
+def _more(module: nn.Module) -> list[str]:
+    """The weights of a layer that has its own names for them."""
+    own = [name for name, parameter in module.named_parameters(recurse=False) if parameter.ndim >= 2]
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        return own
+    if isinstance(module, nn.MultiheadAttention):
+        return [name for name in own if name.endswith("_proj_weight")]
+    return own if type(module).__name__ == "Conv1D" else []  # a linear layer of Hugging Face's
+
+
+def left_dense(model: nn.Module, covered: Iterable[str]) -> tuple[float, list[str]]:
+    """The share of all a model's parameters that lie in weights which no mask covers, and their names, largest first.
+
+    Vectors, as biases and normalisation have, are no weights here.
+    """
+    known, sizes = set(covered), {name: parameter.numel() for name, parameter in model.named_parameters()}
+    others = [name for name, parameter in model.named_parameters() if parameter.ndim >= 2 and name not in known]
+    return sum(sizes[name] for name in others) / sum(sizes.values()), sorted(others, key=lambda name: -sizes[name])

@@ -98,7 +98,7 @@ class Checkout:
             folder = self.root / "results" / run
             assert sorted(path.name for path in folder.iterdir()) == ["arrays.npz", "record.json"]
             record = json.loads((folder / "record.json").read_text("utf-8"))
-            for timed in (record, *record["history"]):
+            for timed in (record, *record["history"], *record.get("search", [])):
                 timed.pop("seconds")
             record.pop("provenance")
             with np.load(folder / "arrays.npz") as stored:

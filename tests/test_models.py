@@ -10,7 +10,7 @@ from torch import nn
 
 from lottery_lib import models
 from lottery_lib.errors import LotteryError
-from lottery_lib.weights import initialize, prunable
+from lottery_lib.weights import initialize, left_dense, prunable
 
 CIFAR, MNIST, TINY = (3, 32, 32), (1, 28, 28), (3, 64, 64)
 PINNED = [-0.00329215, 0.0154582, -0.0335905, 6.71125]  # seed 3: the first weights, and the sum of the last layer's
@@ -188,12 +188,29 @@ def test_a_module_that_is_not_ours():
     alexnet = torchvision.models.alexnet(num_classes=10)
     assert prunable(alexnet)[-2:] == ["classifier.1.weight", "classifier.4.weight"]  # not classifier.6
     encoder = nn.TransformerEncoderLayer(8, 2, 16)
-    assert prunable(encoder) == ["self_attn.out_proj.weight", "linear1.weight", "linear2.weight"]
+    attention = ["self_attn.in_proj_weight", "self_attn.out_proj.weight"]
+    assert prunable(encoder) == [*attention, "linear1.weight", "linear2.weight"]
     assert prunable(nn.Linear(3, 2)) == ["weight"]
 
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     tied[1].weight = tied[0].weight
     assert prunable(tied) == ["0.weight"]
+
+
+def test_recurrent_layers_are_covered_and_what_is_frozen_is_not():
+    lstm = nn.Sequential(nn.Embedding(9, 8), nn.LSTM(8, 4, 2, bidirectional=True, proj_size=2), nn.Linear(4, 9))
+    covered = prunable(lstm)
+    assert len(covered) == 2 * 2 * 3 + 1 and all(lstm.get_parameter(name).ndim == 2 for name in covered)
+    assert not any("bias" in name for name in covered) and covered[-1] == "2.weight"
+    assert prunable(nn.GRUCell(3, 4)) == ["weight_ih", "weight_hh"]
+    assert prunable(nn.MultiheadAttention(8, 2, kdim=4)) == [
+        "q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight",
+    ]  # fmt: skip
+    share, names = left_dense(lstm, covered)
+    assert names == ["0.weight"] and share == 72 / sum(p.numel() for p in lstm.parameters())
+    lstm[2].weight.requires_grad_(False)
+    assert prunable(lstm) == covered[:-1]
+    assert prunable(lstm, ["2.weight"]) == ["2.weight"]  # unless it is named
 
 
 def test_names_may_be_chosen():

@@ -105,7 +105,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as stored:
             return dict(stored)
-    except (ValueError, EOFError, KeyError, BadZipFile, zlib.error) as reason:
+    except (ValueError, EOFError, KeyError, FileNotFoundError, BadZipFile, zlib.error) as reason:
         raise _damaged(path, reason) from reason
 
 

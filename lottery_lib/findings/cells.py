@@ -14,7 +14,9 @@ from lottery_lib.findings.tables import COMPUTED, PLACE
 
 Contrasts = Mapping[str, tuple[str, str]]  # what to call one -> the names of its two lines
 LEVEL = 0.05
+NEAR = 0.02  # how far a ticket's density may be from the one asked for, relatively
 SEEDS = 3  # fewer tell nothing, whatever the value
+DEVIATION = 0.02  # the least, in points: two images of ten thousand
 MARGIN, LEAST, MOST = 0.1, 0.2, 1.0  # M: a share of the distance from dense to random, and its bounds in points
 
 BETTER, WORSE, EQUAL, NOT_WORSE, OPEN = "better", "worse", "equal", "not worse", "open"
@@ -25,9 +27,10 @@ JUDGED = (BETTER, WORSE, EQUAL, NOT_WORSE, OPEN)
 def pairs(runs: pd.DataFrame, contrasts: Contrasts) -> pd.DataFrame:
     """First line minus second in test accuracy, a row a seed, at equal density, place and arithmetic (``COMPUTED``).
 
-    ``runs`` of ``tables.chosen``. ``difference`` is in points; ``epochs``, ``alpha`` and ``tied`` are the first line's,
-    ``epochs_other`` the second's.
+    Tickets that miss their density by more than 2 % are left out. ``runs`` of ``tables.chosen``. ``difference`` is in
+    points; ``epochs``, ``alpha`` and ``tied`` are the first line's, ``epochs_other`` the second's.
     """
+    runs = runs[(runs.density / runs.density_asked - 1).abs() <= NEAR]
     keep = [*PLACE, "density_asked", "seed", *COMPUTED, "test_accuracy", "total_epochs", "implied_alpha", "tied"]
     found = []
     for contrast, lines in contrasts.items():
@@ -43,15 +46,16 @@ def pairs(runs: pd.DataFrame, contrasts: Contrasts) -> pd.DataFrame:
 
 
 def cells(
-    runs: pd.DataFrame, contrasts: Contrasts, share: float = 1.0, only: pd.DataFrame | None = None
-) -> pd.DataFrame:
+    runs: pd.DataFrame, contrasts: Contrasts, share: float = 1.0, only: pd.DataFrame | None = None,
+    stepwise: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """A row each contrast, place and density on record, or each of ``only``: the difference, and its ``judgement``.
 
     ``mean`` is the difference in points; ``low`` to ``high`` its interval, ``half_width`` to either side, NaN where it
     is not judged; ``n`` seeds; ``margin`` is M; ``random`` the mean of the random mask minus that of the second
     line; ``epochs`` and ``epochs_other`` are training epochs in all; ``alpha`` and ``tied`` the largest of the tickets.
     The first line may cost ``share`` of the epochs of the second. Those of ``only`` are judged together at each place,
-    others with those of their contrast alone.
+    others with those of their contrast alone; ``stepwise`` as in ``widths``.
     """
     found = summed(pairs(runs, contrasts))
     if only is not None:
@@ -63,7 +67,7 @@ def cells(
     found["judgement"] = np.select([few, dear, found.margin.isna()], [TOO_FEW, DEARER, NO_SCALE], default=OPEN)
     found = found.assign(low=np.nan, high=np.nan)
     for _, rows in found[found.judgement == OPEN].groupby(family):
-        width = widths(rows["mean"].to_numpy(), rows.error.to_numpy(), rows.freedom.to_numpy())
+        width = widths(rows["mean"].to_numpy(), rows.error.to_numpy(), rows.freedom.to_numpy(), stepwise)
         found.loc[rows.index, ["low", "high"]] = np.stack([rows["mean"] - width, rows["mean"] + width], 1)
     found["half_width"] = (found.high - found.low) / 2
     judged = found.judgement == OPEN
@@ -73,7 +77,10 @@ def cells(
 
 
 def summed(both: pd.DataFrame) -> pd.DataFrame:
-    """``pairs`` over seeds: ``mean``, ``n``, and the ``error`` of the mean with its degrees of ``freedom``."""
+    """``pairs`` over seeds: ``mean``, ``n``, and the ``error`` of the mean with its degrees of ``freedom``.
+
+    The deviation behind it is the one pooled over the densities, or the cell's own where that is larger.
+    """
     groups = both.groupby(["contrast", *PLACE, "density_asked"], sort=False)
     found = groups.agg(
         mean=("difference", "mean"), n=("difference", "count"), deviation=("difference", "std"),
@@ -83,7 +90,8 @@ def summed(both: pd.DataFrame) -> pd.DataFrame:
     free = (found.n - 1).clip(lower=0)
     squares = (found.deviation.fillna(0) ** 2 * free).groupby([found.contrast, *(found[key] for key in PLACE)])
     found["freedom"] = free.groupby([found.contrast, *(found[key] for key in PLACE)]).transform("sum")
-    found["error"] = (squares.transform("sum") / found.freedom.clip(lower=1) / found.n) ** 0.5
+    pooled = (squares.transform("sum") / found.freedom.clip(lower=1)) ** 0.5
+    found["error"] = np.fmax(pooled, found.deviation).clip(lower=DEVIATION) / found.n**0.5
     return found.drop(columns="deviation")
 
 
@@ -96,13 +104,15 @@ def scale(runs: pd.DataFrame) -> pd.DataFrame:
     return found.assign(margin=(MARGIN * (found.dense - found.random)).clip(LEAST, MOST)).drop(columns="dense")
 
 
-def widths(means: np.ndarray, errors: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+def widths(means: np.ndarray, errors: np.ndarray, freedom: np.ndarray, stepwise: bool = True) -> np.ndarray:
     """Half the widths of intervals such that, by Holm's step-down procedure, 5 % of such families err anywhere.
 
     The smallest p-value is held to 5 % over their number, the next to 5 % over one less, and so on; from the first that
-    fails, all are held to its level. An interval excludes zero exactly if its cell passes.
+    fails, all are held to its level. An interval excludes zero exactly if its cell passes. That order is by zero: where
+    another bound is asked about, not ``stepwise``, all are held to 5 % over their number.
     """
-    errors = np.maximum(errors, 1e-9)  # of differences that are all alike
+    if not stepwise:
+        return stats.t.isf(LEVEL / (2 * len(means)), freedom) * errors
     p = 2 * stats.t.sf(np.abs(means) / errors, freedom)
     levels, passing = np.empty(len(p)), True
     for rank, cell in enumerate(np.argsort(p, kind="stable")):

@@ -40,7 +40,7 @@ class Claim:
 
     @property
     def status(self) -> str:
-        return self.verdict.status if self.verdict else NOT_RUN
+        return str(self.verdict) if self.verdict else NOT_RUN
 
 
 def load(*ids: str) -> list[Claim]:
@@ -59,7 +59,7 @@ def answer(*ids: str) -> str:
 
 
 def _answer(claim: Claim) -> str:
-    text, verdict = f"**{claim.id}, {claim.status}.** *{claim.text}*", claim.verdict
+    text, verdict = f"**{claim.id}: {claim.status}.** *{claim.text}*", claim.verdict
     if verdict is None:
         return text
     answers = "\n".join(f"- **{answer.status}** on {answer.dataset}: {answer.numbers}" for answer in verdict.answers)

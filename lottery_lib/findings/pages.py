@@ -28,7 +28,8 @@ class Selection:
             raise LotteryError(f"protocol = {self.protocol!r}: no run of it is on record{hint(self.protocol, known)}")
         densities = sorted(self.table.density_asked.unique(), reverse=True)
         if self.density is not None and self.density not in densities:
-            raise LotteryError(f"density = {self.density!r}: on record are {', '.join(map('{:g}'.format, densities))}")
+            known = ", ".join(map("{:g}".format, densities)) or "none"
+            raise LotteryError(f"density = {self.density!r}: on record are {known}")
 
     @property
     def table(self) -> pd.DataFrame:
@@ -41,7 +42,11 @@ class Selection:
         A cell that decides one claim and stands beside another comes once, as the one that decides.
         """
         runs = tables.chosen(tables.runs()) if runs is None else runs
-        found = pd.concat([rules.shown(rules.rule(claim), runs) for claim in claims], ignore_index=True)
+        asked = [rules.rule(claim) for claim in claims]
+        meant = {(how, pair) for rule in asked for how, pair in {**rule.contrasts, **rule.beside}.items()}
+        if len(meant) > len({how for how, _ in meant}):
+            raise LotteryError(f"{' and '.join(claims)} call different comparisons by the same name; ask for one")
+        found = pd.concat([rules.shown(rule, runs) for rule in asked], ignore_index=True)
         found = found.sort_values("decides", ascending=False, kind="stable")
         found = found.drop_duplicates([*tables.PLACE, "density_asked", "contrast"])
         return found[found.protocol.isin([self.protocol]) | (self.protocol == "all")].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""What ``book/claims.yml`` lays down of each claim before its runs are read, and what cells come to by it.
+"""What ``book/claims.yml`` lays down of each claim, and what cells come to by it.
 
 A claim names its *primary cells*: contrasts at places and densities. They alone decide it, for each data set apart.
 """
@@ -10,12 +10,15 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
-from lottery_lib import paths
+from lottery_lib import models, paths
+from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import protocols
 from lottery_lib.findings import cells as measured
-from lottery_lib.findings.cells import BETTER, EQUAL, JUDGED, WORSE, Contrasts
+from lottery_lib.findings import tables
+from lottery_lib.findings.cells import BETTER, DEARER, EQUAL, JUDGED, WORSE, Contrasts
 from lottery_lib.findings.tables import PLACE
 
+FEWEST = 2  # cells that must be decided: one alone may be luck
 HOLDS, MIXED, FAILS, UNDECIDED = "holds", "mixed", "does not hold", "not enough evidence"
 
 
@@ -47,23 +50,47 @@ def read() -> dict[str, dict]:
 
 
 def rule(id: str) -> Rule:
-    """The rule of a claim that has one."""
-    row = read()[id]
+    """The rule of a claim that has one; LotteryError if it is not written as the head of the file says."""
+    row = read().get(id, {})
+    if missing := {"asks", "contrasts", "primary"} - row.keys():
+        raise LotteryError(f"{paths.CLAIMS}: {id} has no {min(missing)}")
     given = {key: row[key] for key in ("conditions", "epochs") if key in row}
     pairs = {key: {how: tuple(lines) for how, lines in row.get(key, {}).items()} for key in ("contrasts", "beside")}
-    return Rule(row["asks"], primary=tuple(row["primary"]), **given, **pairs)
+    found = Rule(row["asks"], primary=tuple(row["primary"]), **given, **pairs)
+    if wrong := _wrong(found):
+        raise LotteryError(f"{paths.CLAIMS}: {id}: {wrong}")
+    return found
+
+
+def _wrong(rule: Rule) -> str | None:
+    """What a rule says that nobody could have meant, as it would decide a claim without a word."""
+    if rule.asks not in ("better", "not worse"):
+        return f"asks: {rule.asks}; it must be better, or not worse"
+    for how in [how for entry in rule.primary for how in entry.get("contrasts", ())] + sum(
+        rule.conditions.values(), []
+    ):
+        if how not in rule.contrasts:
+            return f"unknown contrast {how!r}{hint(how, rule.contrasts)}"
+    for line in {line for pair in {**rule.contrasts, **rule.beside}.values() for line in pair}:
+        if tables.rank(line)[0] == len(tables.names()) and not line.startswith("α "):  # of relaxed_masks.by_alpha
+            return f"unknown line {line!r}{hint(line, tables.names())}"
+    for entry in rule.primary:
+        if entry["model"] not in models.NAMES:
+            return f"unknown model {entry['model']!r}{hint(entry['model'], models.NAMES)}"
+    return None
 
 
 def judged(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     """The primary cells as ``cells`` gives them, with those that are not on record, and what they say of the claim:
     ``good``, ``bad``, or neither, which is undecided."""
-    found = measured.cells(runs, rule.contrasts, share=rule.epochs, only=rule.cells())
-    seen = found.judgement.isin(JUDGED)
-    if rule.asks == "better":
-        return found.assign(good=found.judgement == BETTER, bad=found.judgement.isin([WORSE, EQUAL]))
-    told = seen & (found.random < -found.margin)  # where a random mask is not worse either, nothing is tested
-    near = found.low > -found.margin
-    return found.assign(good=told & near, bad=told & ~near & (found.judgement == WORSE))
+    better = rule.asks == "better"
+    found = measured.cells(runs, rule.contrasts, rule.epochs, rule.cells(), stepwise=better)
+    dear = (found.judgement == DEARER) & (rule.epochs < 1)  # of a claim about cost
+    if better:
+        return found.assign(good=found.judgement == BETTER, bad=found.judgement.isin([WORSE, EQUAL]) | dear)
+    # Where a random mask is on average not worse either, nothing is tested.
+    told = found.judgement.isin(JUDGED) & (found.random < -found.margin)
+    return found.assign(good=told & (found.low > -found.margin), bad=told & (found.high < -found.margin) | dear)
 
 
 def beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
@@ -84,12 +111,12 @@ def shown(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
 def status(cells: pd.DataFrame, conditions: Mapping[str, list[str]] | None = None) -> str:
     """What the primary cells of a data set come to, by those that are ``good`` and ``bad``.
 
-    *Not enough evidence* if fewer than half are decided. Else *holds* if all that are decided are good, *does not hold*
-    if none is, and *mixed* with how many. Before a claim is called mixed or refuted: if under a condition that was
-    written down it holds at two places at least, it *holds* under that.
+    *Not enough evidence* if fewer than half are decided, or fewer than two. Else *holds* if all that are decided are
+    good, *does not hold* if none is, and *mixed* with how many. Before a claim is called mixed or refuted: if under a
+    condition that was written down it holds at two places at least, it *holds* under that.
     """
     decided = cells.good | cells.bad
-    if len(cells) and 2 * decided.sum() >= len(cells):
+    if decided.sum() >= max(FEWEST, len(cells) / 2):
         if cells.good[decided].all():
             return HOLDS
         for text, contrasts in (conditions or {}).items():

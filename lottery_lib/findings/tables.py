@@ -22,6 +22,7 @@ COLUMNS = [
     "density_asked", "density", "seed", "rewind_epoch", "rounds", "search_epochs", "total_epochs", "val_accuracy",
     "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
     "commit", "fast", "epochs", "lr", "batch_size", "vectors", "threads", "implied_alpha", "tied", "length",
+    "asked_rounds",
 ]  # fmt: skip
 SOMETIMES_READ = ("regularizer", "eps", "lam", "mask_lr", "start", "alpha", "score")  # by methods; empty for others
 HYPERPARAMETERS = ["lam", "mask_lr", "start", "rounds", "rewind_epoch"]  # what a line is tuned in
@@ -52,6 +53,7 @@ def _runs(folder: Path, stamp: tuple) -> pd.DataFrame:
             continue
         made, config = record["provenance"], dict(record["config"])
         facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
+        facts["asked_rounds"] = config["rounds"]
         facts["precision"] = record["recipe"]["precision"]
         facts |= {"vectors": vectors(made), "threads": made["threads"], **_cut(record)}
         rows.append(config | record | facts | {"device": made["device"], "commit": made["commit"]})
@@ -98,7 +100,7 @@ def name(row: pd.Series) -> str:
     """What a run's line is called: its method, and what sets it apart from the method's plain form.
 
     A calibrated search and rounds set apart a method that may do without; so do an ε other than the default, rewinding
-    to an early epoch, one density for all layers, and a longer training. How many rounds IMP takes is tuned.
+    to an early epoch, one density for all layers, a longer training, and for IMP other rounds than the protocol's.
     """
     method = METHODS.get(row.method, Method(None, row.method))  # of a package that is not here
     called = method.name(row.regularizer, row.score)
@@ -108,7 +110,9 @@ def name(row: pd.Series) -> str:
         called += ", calibrated"
     if "length" in method.reads and _given(row["length"]) not in (0, 2):
         called += f", {row['length']:g} recipes long"
-    if "rounds" in method.reads and not method.ladder and _given(row["rounds"]) > 1:
+    if method.ladder and _given(row.asked_rounds) > 1:
+        called += f", {row.asked_rounds:g} rounds"
+    elif "rounds" in method.reads and not method.ladder and _given(row["rounds"]) > 1:
         called += ", in rounds"
     if _given(row.rewind_epoch):
         called += ", early rewinding"
@@ -166,13 +170,21 @@ def by_protocol(table: pd.DataFrame) -> pd.DataFrame:
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """The runs that count: of each line at each density, those with the hyper-parameters best on validation.
 
+    See ``named`` for which may count, and ``best`` for the choice.
+    """
+    return best(named(table))
+
+
+def named(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs that may count, with the ``name`` of their line; ``by_top_k`` says what is a line of its own.
+
     Runs at a threshold α are left out, as their density is not the one asked for, and so are those that do not follow
-    their protocol. Adds the column ``name``; see ``best`` for the choice, ``by_top_k`` for what is a line of its own.
+    their protocol.
     """
     runs = by_protocol(table)
     runs = runs[runs.alpha.isna()]
     runs = runs.assign(name=[name(row) for _, row in runs.iterrows()])
-    return best(runs.assign(name=runs.name + by_top_k(runs).map({True: TOP_K, False: ""})))
+    return runs.assign(name=runs.name + by_top_k(runs).map({True: TOP_K, False: ""}))
 
 
 def by_top_k(runs: pd.DataFrame) -> pd.Series:

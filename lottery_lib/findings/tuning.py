@@ -11,12 +11,12 @@ AXES = {"pressure": "λ·η_m", "mask_lr": "η_m", "start": "s₀"}  # pressure:
 def candidates(table: pd.DataFrame) -> pd.DataFrame:
     """A row each line, place and density that was tuned: how many ``candidates``, and at which of its ``edges``.
 
-    An edge is an axis of ``AXES`` along which the best candidate is the least or the largest of several values. All
-    candidates of a line count, whether their tickets are cut at a small α or not.
+    An edge is an axis of ``AXES`` along which the best candidate is the least or the largest of several values. Lines
+    are those that are judged: candidates whose tickets need a larger α are of the line *top-k*.
     """
-    runs = tables.by_protocol(table)
-    runs = runs[runs.alpha.isna() & runs.lam.notna()]
-    runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()], pressure=runs.lam * runs.mask_lr)
+    runs = tables.named(table)
+    runs = runs[runs.lam.notna()]
+    runs = runs.assign(pressure=runs.lam * runs.mask_lr)
     best = tables.best(runs).drop_duplicates(SETTING).set_index(SETTING)
     rows = []
     for setting, tried in runs.groupby(SETTING, sort=False):

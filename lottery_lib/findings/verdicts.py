@@ -52,6 +52,11 @@ class Verdict:
         """Over all data sets the worst that is decided."""
         return rules.worst([answer.status for answer in self.answers])
 
+    def __str__(self) -> str:
+        """The status, and where."""
+        where = [answer.dataset for answer in self.answers if answer.status == self.status != UNDECIDED]
+        return " on ".join(filter(None, [self.status, ", ".join(where)]))
+
 
 def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Verdict | None:
     """The verdict on a claim that has a rule in ``book/claims.yml``; None if no primary cell is on record.
@@ -115,7 +120,8 @@ def bimodal(table: pd.DataFrame) -> Verdict | None:
         status = UNDECIDED
         if len(counted):
             status = HOLDS if share >= MOSTLY else FAILS if share < 0.5 else f"{MIXED}, {good} of {len(counted)}"
-        told = f"{good} of {len(counted)} layers bimodal, {seeds(counted.n)}" if len(counted) else seeds(rows.n)
+        of = f"{len(counted)} layers of {counted.run.nunique()} searches"
+        told = f"{good} of {of} bimodal, {seeds(counted.n)}" if len(counted) else seeds(rows.n)
         reduced = ", reduced" if rows.reduced.any() else ""
         answers.append(Answer(tables.dataset(name), status, told + reduced))
     for place, rows in tables.places(layers).items():
@@ -132,7 +138,7 @@ def _modes(layers: pd.DataFrame) -> str:
     )
 
 
-def oscillation(runs: list[dict]) -> Verdict:
+def oscillation(runs: list[dict]) -> Verdict | None:
     """C1, from the ``mnist-logistic`` records of several random starts in each of ``VARIANTS``.
 
     A run speaks for the claim if both masks end with at least 30 % of exact zeros and not one sign flip in the last
@@ -140,6 +146,9 @@ def oscillation(runs: list[dict]) -> Verdict:
     starts there is not enough evidence; on more, the claim holds if all runs speak for it. Whether proximal gradient on
     the weights does as well as a mask is said beside it.
     """
+
+    if not runs:
+        return None
 
     def settled(final: dict) -> bool:
         return final["zeros"] >= 0.3 and final["late_flips"] == 0

@@ -1,5 +1,6 @@
 """What every method of ticket search shares: its config, the ticket at its end, and the retraining after it."""
 
+import warnings
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,7 +17,9 @@ from lottery_lib.tickets import Ticket, architecture
 from lottery_lib.training.checkpoints import Loss
 from lottery_lib.training.loop import History, snapshot, train
 from lottery_lib.training.recipes import Recipe
-from lottery_lib.weights import prunable
+from lottery_lib.weights import left_dense, prunable
+
+MUCH = 0.2  # of a network's parameters that stay dense, to be said
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,15 @@ class Trainer:
     config: SearchConfig
     options: dict  # loss, work, progress, as ``train`` takes them
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        share, names = left_dense(self.model, self.names)
+        if self.config.names is None and share > MUCH:
+            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            warnings.warn(
+                f"{100 * share:.0f} % of all parameters stay dense, as no mask covers {shown}; choose by names",
+                stacklevel=4,
+            )
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""

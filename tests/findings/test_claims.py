@@ -49,9 +49,11 @@ def test_what_a_page_says_is_the_verdict(monkeypatch):
     monkeypatch.setattr(claims, "VERDICTS", {"C4": lambda: VERDICT})
     found = {claim.id: claim for claim in claims.load()}
     said = claims.answer("C4", "C2")
-    assert said.startswith(f"**C4, holds.** *{found['C4'].text}*\n\n- **holds** on MNIST: 3 of 3\n- **not enough")
+    assert said.startswith(
+        f"**C4: holds on MNIST.** *{found['C4'].text}*\n\n- **holds** on MNIST: 3 of 3\n- **not enough"
+    )
     assert "- one\n- two\n\nProtocols lenet, on here. To remake it: `lottery x`" in said
-    assert said.endswith(f"**C2, not yet run.** *{found['C2'].text}*")
+    assert said.endswith(f"**C2: not yet run.** *{found['C2'].text}*")
 
 
 def test_table():

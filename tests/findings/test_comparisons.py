@@ -16,11 +16,11 @@ def test_what_is_said_are_the_numbers():
     )
     found = cells.cells(tables.chosen(table), {"how": ("mask, log", "IMP")})
     assert comparisons.lines(found, "of ") == [
-        "of LeNet-300-100 on MNIST (lenet), n = 1 to 3: how, not enough seeds at 0.1, better at 0.05 (+1.00 ±\xa00.00)"
+        "of LeNet-300-100 on MNIST (lenet), n = 1 to 3: how, not enough seeds at 0.1, better at 0.05 (+1.00 ±\xa00.05)"
     ]
     assert comparisons.tally(found) == "better in 1 of 1 cells"
     glance = comparisons.compact(found.assign(decides=found.density_asked < 0.1))
-    assert glance.to_dict("records") == [{"0.1": "n < 3", "0.05": "+1.00 ±\xa00.00, better ●"}]
+    assert glance.to_dict("records") == [{"0.1": "n < 3", "0.05": "+1.00 ±\xa00.05, better ●"}]
     shown = comparisons.readable(found)
-    assert shown.difference.tolist() == ["–", "+1.00 ±\xa00.00"] and shown.epochs.tolist() == ["20 against 50"] * 2
+    assert shown.difference.tolist() == ["–", "+1.00 ±\xa00.05"] and shown.epochs.tolist() == ["20 against 50"] * 2
     assert shown.judgement.tolist() == ["not enough seeds", "better"] and shown["M"].tolist() == ["–", "1.00"]

@@ -104,7 +104,7 @@ def test_what_sets_a_line_apart_is_in_its_name():
     assert called(rounds=4) == "mask, log, in rounds" and called(eps=0.01) == "mask, log, ε = 0.01"
     assert called(rounds=4, rewind_epoch=1, per_layer=True) == "mask, log, in rounds, early rewinding, per layer"
     assert called(**imp, rounds=4) == "IMP" and called(regularizer="l1", method="shuffled") == "mask, ℓ1: shuffled"
-    assert called(**imp, rounds=14) == "IMP"
+    assert called(**imp, rounds=14) == "IMP" and called(**imp, rounds=14, asked_rounds=14) == "IMP, 14 rounds"
     assert called(method="gradual", regularizer=None, length=2.0) == "gradual magnitude"
     assert called(method="gradual", regularizer=None, length=5.0) == "gradual magnitude, 5 recipes long"
     assert called(**imp, rewind_epoch=2) == "IMP, early rewinding" and called(**imp, per_layer=True) == "IMP, per layer"

@@ -1,5 +1,6 @@
 """methods/base.py: configs, what a search costs, empty layers, and the retraining."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -20,9 +21,9 @@ from toy import (
     timeless,
 )
 
-from lottery_lib import masks, methods, weights
+from lottery_lib import masks, methods
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods import base, concave, continuous, controls, gradual, magnitude, saliency
+from lottery_lib.methods import base, concave, continuous, gradual, magnitude, saliency
 from lottery_lib.relaxation import FixedMask
 from lottery_lib.training.loop import train
 
@@ -175,13 +176,17 @@ def test_a_trained_ticket_comes_back_as_it_is():
 
 
 def test_all_that_a_search_needs_can_be_frozen_with_names():
-    """Fine-tuning: a frozen layer stays as it is, and out of the mask."""
+    """Fine-tuning: a frozen layer stays as it is, and out of the mask; where much stays dense, it is said."""
     model = lenet()
     model.fc1.weight.requires_grad_(False)
     start = model.fc1.weight.clone()
-    config = concave.Config(**LEAST, names=("fc2.weight", "fc3.weight"))
-    concave.search(model, digits(), config)
-    assert torch.equal(model.fc1.weight, start)
+    config = concave.Config(**LEAST)
+    said = r"^\d+ % of all parameters stay dense, as no mask covers fc1.weight; choose by names$"
+    with pytest.warns(UserWarning, match=said):
+        ticket = concave.search(model, digits(), config)
+    assert torch.equal(model.fc1.weight, start) and list(ticket.mask) == ["fc2.weight", "fc3.weight"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        concave.search(model, digits(), replace(config, names=("fc2.weight", "fc3.weight")))  # as it was asked for
     with pytest.raises(LotteryError, match="'fc1.weight' gets no gradient"):
-        concave.search(model, digits(), replace(config, names=None))
-    assert weights.prunable(model)[0] == "fc1.weight" and controls.Config(**LEAST).names is None
+        concave.search(model, digits(), replace(config, names=("fc1.weight",)))
