@@ -20,6 +20,7 @@ from lottery_lib.training.recipes import Recipe
 from lottery_lib.weights import left_dense, prunable
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
+FEW = 0.01  # of a weight's entries may be zero by chance
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ class Trainer:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        for name, weight in self.weights().items():
+            zeros = float((weight == 0).float().mean())
+            if FEW < zeros < 1:  # a whole layer may begin at zero
+                raise LotteryError(
+                    f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
+                    "first, with load_state_dict(ticket.state()), or search in rounds"
+                )
         share, names = left_dense(self.model, self.names)
         if self.config.names is None and share > MUCH:
             shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

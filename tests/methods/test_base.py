@@ -23,7 +23,7 @@ from toy import (
 
 from lottery_lib import masks, methods
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods import base, concave, continuous, gradual, magnitude, saliency
+from lottery_lib.methods import base, concave, continuous, controls, gradual, magnitude, saliency
 from lottery_lib.relaxation import FixedMask
 from lottery_lib.training.loop import train
 
@@ -185,8 +185,28 @@ def test_all_that_a_search_needs_can_be_frozen_with_names():
     with pytest.warns(UserWarning, match=said):
         ticket = concave.search(model, digits(), config)
     assert torch.equal(model.fc1.weight, start) and list(ticket.mask) == ["fc2.weight", "fc3.weight"]
+    model.load_state_dict(ticket.state())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         concave.search(model, digits(), replace(config, names=("fc2.weight", "fc3.weight")))  # as it was asked for
+    model.load_state_dict(ticket.state())
     with pytest.raises(LotteryError, match="'fc1.weight' gets no gradient"):
         concave.search(model, digits(), replace(config, names=("fc1.weight",)))
+
+
+@pytest.mark.parametrize("method", [concave, magnitude, gradual, saliency])
+def test_a_network_that_was_pruned_is_not_searched_again(method):
+    model = lenet()
+    ticket = controls.search(model, digits(), controls.Config(density=0.5))
+    with pytest.raises(
+        LotteryError, match=r"^\d+ % of 'fc1.weight' are zero already, as of a network that was pruned; rewi"
+    ):
+        method.search(model, digits(), method.Config(**LEAST))
+    model.load_state_dict(ticket.state())
+    assert method.search(model, digits(), method.Config(**LEAST)).density > 0
+
+
+def test_a_layer_may_begin_at_zero():
+    model = lenet()
+    torch.nn.init.zeros_(model.fc3.weight)
+    controls.search(model, digits(), controls.Config(density=0.5))
