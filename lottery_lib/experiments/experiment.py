@@ -64,7 +64,8 @@ class Experiment:
         if records.exists(self.run):
             return f"This run is on record: `{records.name(self.run)}`."
         epochs = sum(sweeps.trainings(self.run).values())
-        return f"This run is not on record. It is made now, {epochs} epochs, {sweeps.duration(self.seconds())} or so."
+        takes = sweeps.duration(max(1.0, self.seconds()))
+        return f"This run is not on record. It is made now, {epochs} epochs, {takes} or so."
 
     def seconds(self) -> float:
         """What the run will take: some steps of its training, timed, times all of them."""

@@ -86,5 +86,9 @@ def threshold(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
     figure, ((ax,),) = new_figure(1, 1, (4.2, 2.7))
     ax.step(alphas, densities, where="post", color=BLUE)
     ax.axhline(record["density"], color="#555555", ls=":", lw=1)
-    ax.set(xlabel="threshold α", ylabel="share of entries from α up", yscale="log")
+    ax.set(xlabel="threshold α", ylabel="share of entries from α up")
+    if densities[0] > 10 * densities[-1]:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(0, 1.1 * densities[0])
     return figure

@@ -114,7 +114,7 @@ def bimodal(table: pd.DataFrame) -> Verdict | None:
     layers["bimodal"] = relaxed_masks.is_bimodal(layers)
     plain = layers.name == "mask, log"
     answers, found = [], []
-    for name, rows in layers[plain].groupby("dataset", sort=False):
+    for name, rows in layers[plain].sort_values("reduced", kind="stable").groupby("dataset", sort=False):
         counted = rows[rows.n >= SEEDS]
         good, share = int(counted.bimodal.sum()), counted.bimodal.mean()
         status = UNDECIDED

@@ -7,7 +7,7 @@ does, with its parameter groups, clipping, accumulation, gradient scaling and sc
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from lottery_lib.tickets import Ticket
 
 NO_DATA: Any = None  # of a search whose data somebody else feeds
 OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
-Configured = TypeVar("Configured", bound=SearchConfig)
 
 
 class Attached:
@@ -111,7 +110,7 @@ class Attached:
         rule.advance(min(1.0, self.step / self.steps))
 
 
-def config(kind: type[Configured], **given: Any) -> Configured:
+def config(kind: type[SearchConfig], **given: Any) -> Any:
     """A method's config of what its search may be told where the loop is not ours; LotteryError if it is more."""
     known = {item.name for item in fields(kind)} - {item.name for item in fields(SearchConfig)} | OF_ANY_LOOP
     if unknown := given.keys() - known:
