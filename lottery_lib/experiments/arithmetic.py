@@ -38,15 +38,15 @@ def needed(config: Any) -> dict[str, str]:
     """The variables of a process that may make this run, if this one may not: it computes with more vectors."""
     held = getattr(config, "vectors", "")
     on_cpu = not torch.cuda.is_available()
-    return environment(held, 1) if on_cpu and more(here(), held) else {}
+    return environment(held, config.threads) if on_cpu and more(here(), held) else {}
 
 
 @contextlib.contextmanager
 def held(config: Any) -> Iterator[None]:
-    """On one thread within, if the run's protocol says so."""
+    """On as many threads as the run's protocol says, within."""
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(1 if getattr(config, "vectors", "") else before)
+        torch.set_num_threads(getattr(config, "threads", None) or before)
         yield
     finally:
         torch.set_num_threads(before)

@@ -70,6 +70,7 @@ class LeNet(TicketRun):
     protocol = "lenet"
     version = 1
     vectors = "AVX2"
+    threads = 1
     reduced = False
     dataset = "mnist"
     model = "lenet-300-100"
@@ -131,6 +132,7 @@ class DigitsLeNet(TicketRun):
 
     protocol = "digits"
     version = 1
+    threads = 1  # on so few numbers they would only wait for each other, and for whatever else the cores do
     reduced = True
     dataset = "digits"
     model = "lenet-300-100"

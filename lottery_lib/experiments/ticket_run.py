@@ -11,6 +11,7 @@ from lottery_lib import masks, methods, models, paths
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
 from lottery_lib.errors import LotteryError, hint
+from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.catalogue import METHODS, load_plugins
 from lottery_lib.methods import calibration
 from lottery_lib.regularizers import REGULARIZERS
@@ -37,7 +38,8 @@ class TicketRun:
 
     protocol: ClassVar[str]
     version: ClassVar[int]  # raised when the same fields would give other numbers
-    vectors: ClassVar[str] = ""  # and one thread, that its runs are held to on a CPU (``arithmetic``)
+    vectors: ClassVar[str] = ""  # that its runs are held to on a CPU (``arithmetic``); none: the machine's
+    threads: ClassVar[int | None] = None  # likewise
     reduced: ClassVar[bool]  # smaller than the full protocol of this data set and network
     dataset: ClassVar[str]
     model: ClassVar[str]
@@ -138,6 +140,11 @@ def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.n
     and, for seed 0, the ticket's ``mask`` packed to a bit a weight. In the record, ``history`` is the retraining and
     ``search`` the search, epoch by epoch.
     """
+    with arithmetic.held(config):
+        return _run(config, progress)
+
+
+def _run(config: TicketRun, progress: bool) -> tuple[dict, dict[str, np.ndarray]]:
     data, model = prepare(config)
     options = {"work": paths.WORK, "progress": progress}
     recipe = config.training

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lottery_lib import masks, models, regularizers
 from lottery_lib.data import datasets
+from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.catalogue import METHODS
 from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.findings import tables
@@ -140,7 +141,8 @@ def watch(density: float = 0.05, regularizer: str = "log", seed: int = 0) -> Wat
     kept = masks.count(density, sum(model.get_parameter(name).numel() for name in names))
     steps = recipe.epochs * data.train.steps(recipe.batch_size)
     rule = _WatchedMask(model, names, regularizers.create(regularizer), kept, steps)
-    train(model, data, recipe, parameterization=rule, seed=seed)
+    with arithmetic.held(config):
+        train(model, data, recipe, parameterization=rule, seed=seed)
     frames, counts = zip(*rule.seen)
     plan = rule.calibration
     return Watched(density, plan.alpha, plan.settling, pd.DataFrame(frames), np.stack(counts))

@@ -59,7 +59,8 @@ def compact(cells: pd.DataFrame) -> pd.DataFrame:
     index = ["network", "contrast"]
     table = shown.pivot(index=index, columns="density_asked", values="text")
     table = table.loc[shown.set_index(index).index.drop_duplicates(), sorted(table.columns, reverse=True)].fillna("")
-    return table.rename(columns="{:g}".format).rename_axis([None, None]).rename_axis("density", axis="columns")
+    called = "● decides; density" if "decides" in cells else "density"
+    return table.rename(columns="{:g}".format).rename_axis([None, None]).rename_axis(called, axis="columns")
 
 
 def readable(cells: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from lottery_lib.provenance import vectors
 class Held(Tiny):
     protocol = "held"
     vectors = "DEFAULT"  # what every machine has
+    threads = 1
 
 
 @pytest.fixture
