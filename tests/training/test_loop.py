@@ -154,9 +154,10 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_leaves_no_checkpoint(va
 
 def test_a_covered_weight_without_gradient_is_named():
     model = lenet()
+    covered = masks.ones(model)
     model.fc2.weight.requires_grad_(False)
     with pytest.raises(LotteryError, match="'fc2.weight' gets no gradient .* leave it out of the mask's names"):
-        train(model, digits(), RECIPE, parameterization=FixedMask(model, masks.ones(model)))
+        train(model, digits(), RECIPE, parameterization=FixedMask(model, covered))
     start = model.fc2.weight.clone()
     train(model, digits(), RECIPE, parameterization=FixedMask(model, masks.ones(model, ["fc1.weight"])))
     assert torch.equal(model.fc2.weight, start)  # frozen stays frozen
