@@ -24,4 +24,4 @@ CLAIMS = ROOT / "book" / "claims.yml"
 
 def data_dir() -> Path:
     """Where data sets lie, in torchvision's layout: ``$LOTTERY_DATA``, or ``data/`` in the checkout."""
-    return Path(os.environ.get("LOTTERY_DATA") or ROOT / "data")
+    return Path(os.environ.get("LOTTERY_DATA") or ROOT / "data").expanduser()

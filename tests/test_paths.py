@@ -26,3 +26,8 @@ def test_data_lie_where_the_environment_says(tmp_path, monkeypatch):
     assert paths.data_dir() == paths.ROOT / "data"
     monkeypatch.delenv("LOTTERY_DATA")
     assert paths.data_dir() == paths.ROOT / "data"
+
+
+def test_a_home_folder_is_meant_as_one(monkeypatch):
+    monkeypatch.setenv("LOTTERY_DATA", "~/x")
+    assert paths.data_dir() == Path.home() / "x"

@@ -80,9 +80,10 @@ def tell_fields(app, what, name, obj, options, lines):
 
 
 def key_cache(app, config):
-    """Run the notebooks anew when library, records or claims changed: jupyter-cache looks at the notebook alone."""
+    """Run the notebooks anew when what they read has changed: jupyter-cache looks at the notebook alone."""
     files = [p for kind in ("py", "js", "css") for p in (ROOT / "lottery_lib").rglob(f"*.{kind}")]
-    files += [p for p in (ROOT / "results").rglob("*") if p.is_file()] + [BOOK / "claims.yml"]
+    folders = ("results", "benchmarks/results", "workflow/grids")
+    files += [p for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file()] + [BOOK / "claims.yml"]
     digest = hashlib.sha256()
     for path in sorted(filter(Path.exists, files)):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

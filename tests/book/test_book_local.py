@@ -37,7 +37,7 @@ def test_mirror_follows_the_notebooks_and_leaves_unchanged_ones_alone(book):
 
 
 @pytest.mark.parametrize("path", ["lottery_lib/x.py", "lottery_lib/widgets/x.js", "results/run/record.json",
-                                  "book/claims.yml"])  # fmt: skip
+                                  "benchmarks/results/x.json", "workflow/grids/x.yaml", "book/claims.yml"])  # fmt: skip
 def test_notebooks_run_anew_when_what_they_read_changed(book, path):
     def key():
         config = SimpleNamespace()
