@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods.base import SearchConfig
+from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket
 
@@ -110,12 +110,17 @@ class Attached:
         rule.advance(min(1.0, self.step / self.steps))
 
 
-def config(kind: type[SearchConfig], **given: Any) -> Any:
-    """A method's config of what its search may be told where the loop is not ours; LotteryError if it is more."""
+def prepared(kind: type[SearchConfig], model: nn.Module, **given: Any) -> tuple[Any, Trainer]:
+    """A method's config, and what its search passes around, where neither data nor epochs are ours.
+
+    Raises:
+        LotteryError: more is given than a search may be told there, or something is out of range.
+    """
     known = {item.name for item in fields(kind)} - {item.name for item in fields(SearchConfig)} | OF_ANY_LOOP
     if unknown := given.keys() - known:
         raise LotteryError(f"{min(unknown)}: a loop of your own decides that; known here: {', '.join(sorted(known))}")
-    return kind(**given)
+    config = kind(**given)
+    return config, Trainer(model, NO_DATA, config, {})
 
 
 class AttachedSearch(Attached):

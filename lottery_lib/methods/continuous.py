@@ -111,8 +111,7 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser will not do.
     """
-    config = attached.config(Config, density=density, **options)
-    trainer = Trainer(model, attached.NO_DATA, config, {})
+    config, trainer = attached.prepared(Config, model, density=density, **options)
     rewind = snapshot(model)
     s = {name: torch.full_like(model.get_parameter(name), config.start).detach() for name in trainer.names}
     rule = SigmoidMask(model, s, config.lam, config.mask_lr)

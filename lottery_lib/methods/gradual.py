@@ -80,8 +80,7 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser will not do.
     """
-    config = attached.config(Config, density=density, **options)
-    trainer = Trainer(model, attached.NO_DATA, config, {})
+    config, trainer = attached.prepared(Config, model, density=density, **options)
     rule = GradualMask(model, trainer.names, config)
 
     def finish(search: AttachedSearch) -> Ticket:
