@@ -5,7 +5,7 @@ what was not stays down, with θ rewound. The paper keeps s > 0; we keep the top
 
 Two things are otherwise than in its authors' code: that divides the mask by σ(s₀), so that a training begins at the
 initial weights themselves, and its optimiser has momentum on s too. Here the mask begins at σ(s₀), and s moves by plain
-gradient steps, as the concave mask does.
+gradient steps, as the concave mask does. Tried on LeNet with three seeds, either made tickets of few weights worse.
 """
 
 from dataclasses import dataclass
