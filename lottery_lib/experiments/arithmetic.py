@@ -16,6 +16,7 @@ import torch
 
 from lottery_lib.errors import LotteryError
 
+LOTTERY = [sys.executable, "-c", "from lottery_lib.cli import app; app()"]  # the command line, on this Python
 VECTORS = ("DEFAULT", "AVX2", "AVX512")  # what PyTorch may use of an x86-64, the least first
 
 
@@ -54,6 +55,5 @@ def held(config: Any) -> Iterator[None]:
 
 def lottery(words: list[str], variables: dict[str, str]) -> None:
     """The command line with these words, in a process with these variables; LotteryError if it fails."""
-    command = [sys.executable, "-c", "from lottery_lib.cli import app; app()", *words]
-    if subprocess.run(command, env=os.environ | variables).returncode:
+    if subprocess.run([*LOTTERY, *words], env=os.environ | variables).returncode:
         raise LotteryError("not all runs were made; the reasons stand above")

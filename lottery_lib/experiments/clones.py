@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -18,7 +16,7 @@ import numpy as np
 
 from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import protocols, records
+from lottery_lib.experiments import arithmetic, protocols, records, verify
 
 
 @dataclass
@@ -42,7 +40,7 @@ def sweep(clone: Path, words: list[str]) -> Collected:
     clone = clone.resolve()
     _prepare(clone)
     taken = f"a sweep is at work in {clone} already; wait until it ends, or name another folder"
-    command = [sys.executable, "-c", "from lottery_lib.cli import app; app()", "sweep", *words]
+    command = [*arithmetic.LOTTERY, "sweep", *words]
     given = {"PYTHONPATH": str(clone), "LOTTERY_DATA": str(paths.data_dir().resolve())}
     with files.lock(clone / paths.WORK.name / "clone.lock", taken):
         _update(clone)
@@ -69,7 +67,9 @@ def collect(clone: Path) -> Collected:
         elif (paths.RESULTS / folder.name).exists():
             found.known += 1
         else:
-            _copy(folder)
+            with records.appearing(paths.RESULTS / folder.name) as unfinished:
+                for name in ("record.json", "arrays.npz"):
+                    shutil.copyfile(folder / name, unfinished / name)
             found.brought.append(folder.name)
     return found
 
@@ -86,30 +86,12 @@ def _refusal(folder: Path) -> str | None:
         return f"cannot be read: {' '.join(str(reason).split())}"
     if not folder.name == record["run"] == records.name(config):
         return f"its config is that of {records.name(config)} here"
-    here = paths.RESULTS / folder.name
-    if here.exists():
-        stands, others = records.read_run(folder.name)
-        alike = arrays.keys() == others.keys() and all(np.array_equal(arrays[key], others[key]) for key in arrays)
-        same = alike and all(
-            record[key] == stands.get(key) for key in record if key not in ("seconds", "history", "provenance")
-        )
+    if (paths.RESULTS / folder.name).exists():
+        same = verify.compare(*records.read_run(folder.name), record, arrays).same
         return None if same else "another record of that name is here; it stays"
     if commit.endswith("+") or not _known(commit):
         return f"made by code that is not in this repository (commit {commit})"
     return None
-
-
-def _copy(folder: Path) -> None:
-    paths.RESULTS.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=paths.RESULTS))
-    try:
-        for name in ("record.json", "arrays.npz"):
-            shutil.copyfile(folder / name, unfinished / name)
-        unfinished.chmod(0o755)
-        unfinished.rename(paths.RESULTS / folder.name)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def _prepare(clone: Path) -> None:

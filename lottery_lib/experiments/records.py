@@ -9,6 +9,8 @@ import json
 import shutil
 import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -46,22 +48,29 @@ def write(config: Any, record: dict, arrays: dict[str, np.ndarray]) -> Path:
     if exists(config):
         return final
     try:
-        paths.RESULTS.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=paths.RESULTS))
-        try:
+        with appearing(final) as unfinished:
             whole = {"run": final.name, "protocol": config.protocol, **record, "provenance": provenance()}
             (unfinished / "record.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", "utf-8")
             np.savez_compressed(unfinished / "arrays.npz", **arrays)
-            unfinished.chmod(0o755)
-            unfinished.rename(final)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
     except OSError as reason:
         if exists(config):  # the same run, finished elsewhere in the meantime
             return final
         raise LotteryError(f"cannot write the record {final}: {reason.strerror}; make its folder writable") from reason
     return final
+
+
+@contextmanager
+def appearing(final: Path) -> Iterator[Path]:
+    """A hidden folder to write a record into, which takes its name by one rename once the block has ended well."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=final.parent))
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)
+        unfinished.rename(final)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 def read(config: Any) -> tuple[dict, dict[str, np.ndarray]]:

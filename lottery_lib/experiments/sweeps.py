@@ -8,7 +8,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 import time
 import traceback
 from collections import defaultdict
@@ -130,7 +129,7 @@ def run(name: str, part: str | None = None, budget: str | None = None, dry_run: 
 
 def _side_by_side(words: list[str], processes: int, variables: dict[str, str]) -> None:
     """``lottery sweep`` with these words by so many processes, each with its part and its share of the cores."""
-    command = [sys.executable, "-c", "from lottery_lib.cli import app; app()", "sweep", *words, "--part"]
+    command = [*arithmetic.LOTTERY, "sweep", *words, "--part"]
     environment = os.environ | {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // processes)} | variables
     parts = [f"{i}/{processes}" for i in range(1, processes + 1)]
     children = [subprocess.Popen([*command, part], env=environment) for part in parts]

@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import stats
 
 from lottery_lib.findings.tables import COMPUTED, PLACE
+from lottery_lib.methods.concave import TOLERANCE
 
 Contrasts = Mapping[str, tuple[str, str]]  # what to call one -> the names of its two lines
 LEVEL = 0.05
-NEAR = 0.02  # how far a ticket's density may be from the one asked for, relatively
 SEEDS = 3  # fewer tell nothing, whatever the value
 DEVIATION = 0.02  # the least, in points: two images of ten thousand
 MARGIN, LEAST, MOST = 0.1, 0.2, 1.0  # M: a share of the distance from dense to random, and its bounds in points
@@ -30,7 +30,7 @@ def pairs(runs: pd.DataFrame, contrasts: Contrasts) -> pd.DataFrame:
     Tickets that miss their density by more than 2 % are left out. ``runs`` of ``tables.chosen``. ``difference`` is in
     points; ``epochs``, ``alpha`` and ``tied`` are the first line's, ``epochs_other`` the second's.
     """
-    runs = runs[(runs.density / runs.density_asked - 1).abs() <= NEAR]
+    runs = runs[(runs.density / runs.density_asked - 1).abs() <= TOLERANCE]
     keep = [*PLACE, "density_asked", "seed", *COMPUTED, "test_accuracy", "total_epochs", "implied_alpha", "tied"]
     found = []
     for contrast, lines in contrasts.items():
@@ -125,7 +125,7 @@ def widths(means: np.ndarray, errors: np.ndarray, freedom: np.ndarray, stepwise:
 
 def judge(low: float, high: float, margin: float) -> str:
     """What an interval comes to: *better* or *worse* if it excludes zero, *equal* if it lies within ±M, *not worse* if
-    it ends above −M, else *open*."""
+    its lower end lies above −M, else *open*."""
     if low > 0 or high < 0:
         return BETTER if low > 0 else WORSE
     if low > -margin:

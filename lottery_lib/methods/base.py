@@ -69,8 +69,8 @@ class Trainer:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name, weight in self.weights().items():
-            zeros = float((weight == 0).float().mean())
+        for name in self.names:
+            zeros = float((self.model.get_parameter(name) == 0).float().mean())
             if FEW < zeros < 1:  # a whole layer may begin at zero
                 raise LotteryError(
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "

@@ -160,8 +160,8 @@ def evaluate(model: nn.Module, split: TrainingSplit, loss: Loss = cross_entropy)
         images += len(inputs)
         answers = _answers(outputs, labels)
         if answers is not None:
-            hits = hits + ((answers == labels) & (labels >= 0)).sum()
-            labelled = labelled + (labels >= 0).sum()
+            counted = labels >= 0
+            hits, labelled = hits + ((answers == labels) & counted).sum(), labelled + counted.sum()
     model.train(training)
     metrics = {"loss": float(losses) / images}
     return metrics | {"accuracy": 100 * int(hits) / int(labelled)} if int(labelled) else metrics
