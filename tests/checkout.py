@@ -15,9 +15,9 @@ from lottery_lib import paths
 
 TINY = '''"""A protocol of somebody else's package, of tiny runs; one seed is unlucky where a file says so."""
 
-from functools import cache, partial
+from functools import cache
 
-from lottery_lib import models, paths
+from lottery_lib import paths
 from lottery_lib.data import datasets
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, ticket_run
@@ -26,6 +26,7 @@ from lottery_lib.training.recipes import Recipe
 
 class Tiny(protocols.DigitsLeNet):
     protocol = "tiny"
+    width = 0.1
     recipe = Recipe(epochs=2, batch_size=720)
     ladder = (0.6, 0.5, 0.4, 0.3, 0.2)
 
@@ -37,7 +38,7 @@ def run(config, progress):
 
 
 def register():
-    datasets.load, models.create = cache(datasets.load), partial(models.create, width=0.1)
+    datasets.load = cache(datasets.load)
     protocols.register(Tiny, run)
 '''
 ENTRY = "[lottery_lib.plugins]\ntiny = tiny:register\n"

@@ -15,8 +15,9 @@ from lottery_lib.experiments import params, protocols
 def grid(name: str) -> list[list[Any]]:
     """The configs of ``workflow/grids/<name>.yaml`` in order of priority, in groups that share trainings.
 
-    The file names a protocol, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of a config,
-    where a list stands for each of its values. A row, once for each combination of ``over``, is a group.
+    The file names a protocol, or several, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of
+    a config, where a list stands for each of its values. A row, once for each combination of ``over`` and each
+    protocol, is a group.
     LotteryError if there is no such grid, or something in it is wrong.
     """
     known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
@@ -26,16 +27,21 @@ def grid(name: str) -> list[list[Any]]:
         content = yaml.load(known[name].read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):
             raise LotteryError("must hold protocol, over and runs, and nothing else")
-        config, over, runs = protocols.config_class(content["protocol"]), content["over"], content["runs"]
+        configs, over, runs = map(protocols.config_class, _named(content)), content["over"], content["runs"]
         if not (isinstance(over, dict) and isinstance(runs, list) and all(isinstance(row, dict) for row in runs)):
             raise LotteryError("over must map fields to values, and runs must list such maps")
-        rows = itertools.product(_expanded(over), runs)
-        groups = [[_parsed(config, fixed | run) for run in _expanded(row)] for fixed, row in rows]
+        rows = itertools.product(_expanded(over), configs, runs)
+        groups = [[_parsed(config, fixed | run) for run in _expanded(row)] for fixed, config, row in rows]
         if not any(groups):
             raise LotteryError("holds no runs; give runs at least one row, and over no empty list")
         return groups
     except (LotteryError, yaml.YAMLError) as reason:
         raise LotteryError(f"grid {name!r}: {' '.join(str(reason).split())}") from reason
+
+
+def _named(content: dict[str, Any]) -> list[str]:
+    """The protocols of a grid."""
+    return content["protocol"] if isinstance(content["protocol"], list) else [content["protocol"]]
 
 
 def _parsed(config: type, row: dict[str, Any]) -> Any:
@@ -62,6 +68,6 @@ def groups_of(part: str) -> slice:
 
 def command(protocols: Iterable[str]) -> str:
     """What puts the grids of these protocols on record."""
-    grids = {path.stem: yaml.safe_load(path.read_text("utf-8"))["protocol"] for path in paths.GRIDS.glob("*.yaml")}
-    made = [f"lottery sweep {grid}" for grid, protocol in sorted(grids.items()) if protocol in protocols]
+    grids = {path.stem: _named(yaml.safe_load(path.read_text("utf-8"))) for path in paths.GRIDS.glob("*.yaml")}
+    made = [f"lottery sweep {grid}" for grid, names in sorted(grids.items()) if {*names} & {*protocols}]
     return " && ".join(made or [f"lottery train {protocol}" for protocol in protocols])

@@ -5,16 +5,15 @@ A package that brings protocols of its own (``catalogue.load_plugins``) calls ``
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.experiments import arithmetic, logistic, records, ticket_run
+from lottery_lib.experiments import arithmetic, logistic, pairs, records, ticket_run
 from lottery_lib.experiments.catalogue import load_plugins
-from lottery_lib.experiments.ticket_run import TicketRun
+from lottery_lib.experiments.ticket_run import FIFTHS, TicketRun
 from lottery_lib.training import distributed
 from lottery_lib.training.recipes import Recipe
 
@@ -75,10 +74,7 @@ class LeNet(TicketRun):
     dataset = "mnist"
     model = "lenet-300-100"
     recipe = Recipe(epochs=10)
-    ladder = (
-        0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
-        0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
-    )  # fmt: skip
+    ladder = FIFTHS
 
 
 class LeNetHalf(LeNet):
@@ -87,44 +83,6 @@ class LeNetHalf(LeNet):
     protocol = "lenet-half"
     version = 1
     recipe = Recipe(epochs=5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cifar(TicketRun):
-    """ResNet-20 on CIFAR-10 as published: 160 epochs, rate ÷ 10 at 80 and 120 (He et al. 2016). For a GPU."""
-
-    protocol = "cifar"
-    version = 1
-    reduced = False
-    dataset = "cifar10"
-    recipe = Recipe(epochs=160, weight_decay=1e-4, schedule="step")
-    ladder = LeNet.ladder
-
-    precision: Annotated[Literal["fp32", "bf16", "auto"], "auto: bf16 where the machine computes in it"] = "auto"
-    model: Annotated[Literal["resnet20", "conv-small"], "the network"] = "resnet20"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CifarShort(Cifar):
-    """The same at a sixteenth of the epochs, for a CPU: all images at full resolution, one-cycle, IMP in four rounds.
-
-    Peak rate and batch were chosen on validation by the dense network, in three epochs each (cifar-short-rate.yaml).
-    """
-
-    protocol = "cifar-short"
-    version = 1
-    reduced = True
-    recipe = Recipe(epochs=10, batch_size=64, lr=0.2, weight_decay=1e-4, schedule="one-cycle")
-    ladder = (0.45, 0.2, 0.1, 0.05, 0.02, 0.01)
-
-    epochs: Annotated[int | None, "of a training; none: the recipe's"] = None
-    lr: Annotated[float | None, "peak learning rate; none: the recipe's"] = None
-    batch_size: Annotated[int | None, "none: the recipe's"] = None
-
-    @property
-    def training(self) -> Recipe:
-        given = {name: getattr(self, name) for name in ("epochs", "lr", "batch_size")}
-        return replace(super().training, **{name: value for name, value in given.items() if value is not None})
 
 
 class DigitsLeNet(TicketRun):
@@ -137,9 +95,9 @@ class DigitsLeNet(TicketRun):
     dataset = "digits"
     model = "lenet-300-100"
     recipe = Recipe(epochs=20, batch_size=64)
-    ladder = (0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05)
+    ladder = FIFTHS[:13]  # to 0.05
 
 
 register(logistic.LogisticConfig, logistic.run)
-for each in (LeNet, LeNetHalf, Cifar, CifarShort, DigitsLeNet):
+for each in (LeNet, LeNetHalf, *pairs.ALL, DigitsLeNet):
     register(each)

@@ -20,6 +20,10 @@ from lottery_lib.training import speed
 from lottery_lib.training.loop import evaluate, train
 from lottery_lib.training.recipes import PRECISIONS, Recipe
 
+FIFTHS = (  # densities of magnitude pruning by a fifth a round, halved every three
+    0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
+    0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
+)  # fmt: skip
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -43,6 +47,7 @@ class TicketRun:
     reduced: ClassVar[bool]  # smaller than the full protocol of this data set and network
     dataset: ClassVar[str]
     model: ClassVar[str]
+    width: ClassVar[float] = 1.0  # a factor of the numbers of channels or units
     recipe: ClassVar[Recipe]
     ladder: ClassVar[tuple[float, ...]]  # densities after each round of iterative magnitude pruning
 
@@ -161,6 +166,7 @@ def _run(config: TicketRun, progress: bool) -> tuple[dict, dict[str, np.ndarray]
         "dataset": config.dataset,
         "images": data.sizes,
         "model": config.model,
+        "width": config.width,
         "recipe": asdict(recipe),
         "rounds": config.rounds_taken if ticket else 0,
         "density": ticket.density if ticket else 1.0,
@@ -178,7 +184,7 @@ def prepare(config: TicketRun) -> tuple[Data, nn.Module]:
     """The data and the network of a run as they go into its search, on the device, laid out as it trains fastest."""
     data = datasets.load(config.dataset, DEVICE)
     layout = torch.channels_last if config.fast else torch.contiguous_format
-    model = models.create(config.model, num_classes=data.classes, in_shape=data.shape, seed=config.seed)
+    model = models.create(config.model, data.classes, data.shape, config.seed, config.width)
     return data, model.to(DEVICE, memory_format=layout)
 
 

@@ -45,7 +45,7 @@ def missed(runs: pd.DataFrame) -> pd.DataFrame:
     groups = runs.assign(size=100 * sizes, near=sizes <= TOLERANCE).groupby([*PLACE, "name"], sort=False)
     found = groups.agg(runs=("size", "count"), within=("near", "sum"), median=("size", "median"), most=("size", "max"))
     shown = {"within": "within 2 %", "median": "median error, %", "most": "largest error, %"}
-    found = found.reset_index().assign(network=lambda f: f.model.map(tables.network) + ", " + f.protocol)
+    found = found.reset_index().assign(network=tables.where)
     found = found.sort_values(["network", "name"], key=lambda c: c.map(tables.rank) if c.name == "name" else c)
     return (
         found.set_index(["network", "name"])[["runs", *shown]].rename(columns=shown).rename_axis([None, None]).round(2)

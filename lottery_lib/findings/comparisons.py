@@ -7,7 +7,7 @@ from scipy import stats
 
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, TOO_FEW
-from lottery_lib.findings.tables import SETTING, network, rank
+from lottery_lib.findings.tables import SETTING, rank
 
 
 def lines(cells: pd.DataFrame, title: str = "") -> list[str]:
@@ -46,7 +46,7 @@ def compact(cells: pd.DataFrame) -> pd.DataFrame:
     cells = cells[telling.groupby([cells[key] for key in (*tables.PLACE, "contrast")]).transform("any")]
     short = {TOO_FEW: "n < 3", DEARER: "dearer", NO_SCALE: "no M"}
     shown = cells.assign(
-        network=cells.model.map(network) + ", " + cells.protocol,
+        network=tables.where(cells),
         text=[
             number(row.mean, row.half_width, "+") + f", {row.judgement}"
             if row.judgement in JUDGED
@@ -71,7 +71,7 @@ def readable(cells: pd.DataFrame) -> pd.DataFrame:
     """
     judged = cells.judgement.isin(JUDGED)
     columns = {
-        "network": cells.model.map(tables.network) + ", " + cells.protocol,
+        "network": tables.where(cells),
         "comparison": cells.contrast,
         "density": cells.density_asked.map("{:g}".format),
         "difference": [
@@ -129,7 +129,7 @@ def pivot(found: pd.DataFrame) -> pd.DataFrame:
     More than one place is told apart by a first column.
     """
     cells = found.assign(text=[number(row.mean, row.half_width) for row in found[["mean", "half_width"]].itertuples()])
-    cells["network"] = found.model.map(network) + ", " + found.protocol
+    cells["network"] = tables.where(found)
     index = ["name"] if cells.network.nunique() < 2 else ["network", "name"]
     shown = cells.pivot(index=index, columns="density_asked", values="text")
     order = cells.set_index(index).index.drop_duplicates()

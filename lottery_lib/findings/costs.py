@@ -159,7 +159,7 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
         search = times[model, "ours", "relaxed"] if METHODS[run.method].moves_a_mask else masked
         seconds = epoch * (run.search_epochs * search + (run.total_epochs - run.search_epochs) * masked)
         rows.append(
-            {"method": called, "network": f"{tables.network(model)}, {protocol}", "epochs": run.total_epochs,
+            {"method": called, "network": f"{tables.network(model, protocol)}, {protocol}", "epochs": run.total_epochs,
              "seconds": round(seconds), "test accuracy, %": round(each.test_accuracy.mean(), 2), "n": len(each)}
         )  # fmt: skip
     priced = pd.DataFrame(rows, columns=["method", "network", "epochs", "seconds", "test accuracy, %", "n"])

@@ -121,9 +121,9 @@ def is_bimodal(layers: pd.DataFrame) -> pd.Series:
 
 def by_search(layers: pd.DataFrame) -> pd.DataFrame:
     """``decided`` as a table to read: a row a search, the hardest last; layers of all seeds are counted."""
-    shown = layers.assign(
-        network=layers.model.map(tables.network) + ", " + layers.protocol, bimodal=is_bimodal(layers)
-    ).sort_values(["network", "name", "pressure"])
+    shown = layers.assign(network=tables.where(layers), bimodal=is_bimodal(layers)).sort_values(
+        ["network", "name", "pressure"]
+    )
     rows = []
     for search, group in shown.groupby(["network", "name", "lam", "mask_lr"], sort=False):
         between = f"{group.between.min():.1%} to {group.between.max():.1%}"

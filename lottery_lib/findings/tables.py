@@ -14,6 +14,7 @@ import pandas as pd
 from lottery_lib import paths, regularizers
 from lottery_lib.experiments import records
 from lottery_lib.experiments.catalogue import METHODS, Method, load_plugins
+from lottery_lib.experiments.protocols import PROTOCOLS
 from lottery_lib.methods.magnitude import SCORES
 from lottery_lib.provenance import vectors
 
@@ -32,6 +33,7 @@ SETTING = [*PLACE, "name", "density_asked"]
 COMPUTED = ["precision", "vectors", "threads"]  # what rounds sums otherwise, and makes another ticket in the end
 SMALL_ALPHA, FEW_TIES = 0.1, 0.05  # the most of a ticket that counts as the paper's
 TOP_K = ", top-k"
+WIDTHS = {0.25: "¼", 0.5: "½"}
 LABELS = {
     "lenet-300-100": "LeNet-300-100", "resnet20": "ResNet-20", "conv-small": "small CNN", "resnet18": "ResNet-18",
     "vgg16": "VGG-16", "vgg19": "VGG-19", "wrn-28-2": "WRN-28-2", "mnist": "MNIST", "cifar10": "CIFAR-10",
@@ -142,8 +144,16 @@ def places(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {label(*place): rows for place, rows in frame.groupby(PLACE)}
 
 
-def network(model: str) -> str:
-    return LABELS.get(model, model)
+def network(model: str, protocol: str = "") -> str:
+    """What a network is called, with the share of its width that a protocol leaves it."""
+    width = getattr(PROTOCOLS.get(protocol, (None,))[0], "width", 1)
+    return LABELS.get(model, model) + (f" at {WIDTHS.get(width, width)} width" if width != 1 else "")
+
+
+def where(frame: pd.DataFrame) -> pd.Series:
+    """Network and protocol of each row, to be read: what tells places apart on a page."""
+    named = zip(frame.model, frame.protocol)
+    return pd.Series([f"{network(*place)}, {place[1]}" for place in named], index=frame.index, dtype=object)
 
 
 def dataset(name: str) -> str:
@@ -152,7 +162,7 @@ def dataset(name: str) -> str:
 
 def label(protocol: str, model: str, dataset: str, reduced: bool) -> str:
     """As in ``ResNet-20 on CIFAR-10 (cifar-short, reduced)``."""
-    shown = f"{network(model)} on {LABELS.get(dataset, dataset)}"
+    shown = f"{network(model, protocol)} on {LABELS.get(dataset, dataset)}"
     return f"{shown} ({protocol}, reduced)" if reduced else f"{shown} ({protocol})"
 
 

@@ -40,7 +40,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         least, most = of.candidates.min(), of.candidates.max()
         at = of.explode("edges").groupby("edges").density_asked
         edges = {AXES[axis]: ", ".join(map("{:g}".format, densities)) for axis, densities in at}
-        row = {"network": f"{tables.network(place[1])}, {place[0]}", "method": name}
+        row = {"network": f"{tables.network(place[1], place[0])}, {place[0]}", "method": name}
         row["candidates"] = f"{least}" if least == most else f"{least} to {most}"
         rows.append(row | {f"at an edge in {axis}": edges.get(axis, "–") for axis in AXES.values()})
     return pd.DataFrame(rows).set_index("network").rename_axis(None) if rows else pd.DataFrame()

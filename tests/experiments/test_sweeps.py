@@ -1,5 +1,6 @@
 """sweeps.py: what a grid holds, what is made in which order, what it will take, and what survives a kill."""
 
+import itertools
 import random
 from dataclasses import asdict
 
@@ -11,9 +12,9 @@ from lottery_lib import paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, records, sweeps, ticket_run
 from lottery_lib.experiments.catalogue import METHODS
-from lottery_lib.experiments.grids import grid, groups_of
+from lottery_lib.experiments.grids import command, grid, groups_of
 from lottery_lib.experiments.logistic import LogisticConfig
-from lottery_lib.experiments.protocols import LeNet
+from lottery_lib.experiments.protocols import DigitsLeNet, LeNet
 from lottery_lib.training.recipes import Recipe
 
 # Grids.
@@ -52,6 +53,14 @@ def test_a_grid_may_be_of_any_protocol(write):
     assert grid("tiny") == [
         [LogisticConfig(digits=(4, 9), lam=lam) for lam in (1.0, 2.0)], [LogisticConfig()],
     ]  # fmt: skip
+
+
+def test_a_grid_may_be_of_several_protocols(write):
+    write("{protocol: [lenet, digits], over: {seed: [0, 1]}, runs: [{density: 0.2}, {density: 0.1}]}")
+    of = itertools.product((0, 1), (LeNet, DigitsLeNet), (0.2, 0.1))
+    made = [config(density=density, seed=seed) for seed, config, density in of]
+    assert grid("tiny") == [[run] for run in made]
+    assert command(["digits"]) == command(["lenet"]) == "lottery sweep tiny"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from lottery_lib.data import datasets
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import records, ticket_run
 from lottery_lib.experiments.catalogue import METHODS
-from lottery_lib.experiments.protocols import Cifar, CifarShort, LeNet
+from lottery_lib.experiments.pairs import Cifar, CifarShort
+from lottery_lib.experiments.protocols import LeNet
 
 WEIGHTS, EPOCHS = 64 * 300 + 300 * 100 + 100 * 10, 2
 COSTS = {  # method: (rounds, epochs of the search, epochs of the retraining)

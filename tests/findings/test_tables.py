@@ -8,7 +8,7 @@ from runs import runs
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import protocols, records
+from lottery_lib.experiments import pairs, records
 from lottery_lib.findings import comparisons, pages, tables
 
 
@@ -249,7 +249,7 @@ def test_pending_says_what_is_left_and_ends_with_it(tmp_path, monkeypatch):
     (tmp_path / "logistic.yaml").write_text("{protocol: mnist-logistic, over: {}, runs: [{}]}")  # no tickets
     assert "put on record: ResNet-20 on CIFAR-10 (cifar-short, reduced), 0 of 2 runs. What" in pages.pending()
     for density in (0.1, 0.2):
-        config = protocols.CifarShort("snip", density)
+        config = pairs.CifarShort("snip", density)
         records.folder(config).mkdir()
         (records.folder(config) / "record.json").write_text("{}")
         assert ("1 of 2" in pages.pending()) == (density == 0.1)
