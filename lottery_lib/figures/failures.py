@@ -1,0 +1,32 @@
+"""The figure of searches that go wrong: what one would see of each while it runs."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lottery_lib.figures.style import BLUE, GREEN, ORANGE, PURPLE, STYLE, VERMILION, new_figure
+
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE)
+SHOWN = {
+    "kept": "% of entries from α up",
+    "undecided": "% of entries undecided",
+    "turnover": "% of the kept that are new",
+    "loss": "training loss",
+}
+
+
+@mpl.rc_context(STYLE)
+def signs(watched: pd.DataFrame) -> Figure:
+    """Epoch by epoch, of each search of ``failures.watch``: kept, undecided, new among the kept, and the loss."""
+    figure, axes = new_figure(2, 2, (8, 5), sharex=True)
+    colours = dict(zip(watched.search.unique(), COLOURS))
+    for ax, (column, called) in zip(axes.flat, SHOWN.items()):
+        for search, rows in watched.groupby("search", sort=False):
+            factor = 1 if column == "loss" else 100
+            ax.plot(rows.epoch, factor * rows[column], color=colours[search], marker=".", label=search)
+        ax.set(title=called, ylim=(0, None))
+    for ax in axes[1]:
+        ax.set_xlabel("epoch of the search")
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return figure

@@ -1,0 +1,104 @@
+"""Searches that go wrong on purpose, live on the digits: what one sees of it while they run, and what helps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy
+
+from lottery_lib import models
+from lottery_lib.data import datasets
+from lottery_lib.experiments import arithmetic
+from lottery_lib.experiments.protocols import DigitsLeNet
+from lottery_lib.findings.relaxed_masks import HIGH, LOW
+from lottery_lib.methods import concave
+
+ALPHA = 0.1
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is told beside its density, what ails it, and what helps."""
+
+    options: Mapping[str, float]
+    ails: str
+    cure: str
+
+
+SEARCHES = {
+    "calibrated": Search({}, "nothing: entries leave in the middle of the search, and then hardly any changes", ""),
+    "collapsed to 0": Search(
+        {"lam": 3e-2, "mask_lr": 10.0},
+        "the penalty wins before the data are heard: no entry is left, and the loss is that of guessing",
+        "a smaller λ, or none: the search then sets it",
+    ),
+    "never moved": Search(
+        {"lam": 1e-6, "mask_lr": 10.0},
+        "the penalty is too weak for the steps there are: all entries end near 1, and what is kept is a matter of size",
+        "a larger λ, or a longer search: λ · η_m · steps should be 1 to 4",
+    ),
+    "undecided": Search(
+        {"lam": 3e-4, "mask_lr": 10.0},
+        "all entries are on their way when the search ends: any α cuts through a crowd",
+        "a larger λ, or a longer search",
+    ),
+    "follows the noise": Search(
+        {"lam": 1e-4, "mask_lr": 1000.0},
+        "one batch pulls an entry up from 0 and the next lets it fall: the few kept are others after each epoch",
+        "a smaller η_m, with λ · η_m as it should be",
+    ),
+}
+
+
+def watch(density: float = 0.05, seed: int = 0) -> pd.DataFrame:
+    """All ``SEARCHES`` on LeNet-300-100 and the embedded digits, some seconds: a row each search and epoch.
+
+    ``kept`` is the share of entries from α = 0.1 up, ``undecided`` that of those from 0.05 to below 0.95, ``turnover``
+    the share of the kept that were not among those kept an epoch before, ``loss`` that of the epoch, in nats.
+    """
+    found = [_watched(called, search.options, density, seed) for called, search in SEARCHES.items()]
+    return pd.concat(found, ignore_index=True)
+
+
+def _watched(called: str, options: Mapping[str, float], density: float, seed: int) -> pd.DataFrame:
+    config = DigitsLeNet(density=density, seed=seed)
+    data, recipe = datasets.load(config.dataset), config.recipe
+    steps = data.train.steps(recipe.batch_size) * recipe.epochs
+    model = models.create(config.model, data.classes, data.shape, seed)
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.lr_at(step / steps) / recipe.lr)
+    search = concave.attach(model, optimizer, steps=steps, density=density, **options)
+    rows: list[list] = []
+    before = None
+    with arithmetic.held(config):
+        for epoch in range(recipe.epochs):
+            losses = []
+            for images, labels in data.train.batches(recipe.batch_size, epoch=epoch, seed=seed):
+                optimizer.zero_grad()
+                loss = cross_entropy(model(images), labels)
+                losses.append(loss.detach())
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            m = torch.cat([values.flatten() for values in search.rule.m])
+            kept, undecided = m >= ALPHA, (m > LOW) & (m < HIGH)
+            new = torch.tensor(torch.nan) if before is None else (kept & ~before).sum() / kept.sum().clamp(min=1)
+            numbers = (kept.float().mean(), undecided.float().mean(), new, torch.stack(losses).mean())
+            rows.append([called, epoch + 1, *(number.item() for number in numbers)])
+            before = kept
+    return pd.DataFrame(rows, columns=["search", "epoch", "kept", "undecided", "turnover", "loss"])
+
+
+def signs(watched: pd.DataFrame) -> pd.DataFrame:
+    """How each search of ``watch`` ended, what ails it and what helps, as a table to read."""
+    last = watched.groupby("search", sort=False).last()
+    columns = {
+        "kept, %": (100 * last.kept).map("{:.3g}".format),
+        "undecided, %": (100 * last.undecided).map("{:.3g}".format),
+        "new among the kept, %": (100 * last.turnover).map("{:.2g}".format),
+        "loss": last.loss.map("{:.2g}".format),
+        "what one sees": [SEARCHES[called].ails for called in last.index],
+        "what helps": [SEARCHES[called].cure for called in last.index],
+    }
+    return pd.DataFrame(columns, index=last.index).rename_axis(None)

@@ -1,0 +1,33 @@
+"""failures.py: each search shows the sign that it is there to show."""
+
+import math
+
+import pytest
+
+from lottery_lib.figures import failures as failure_figures
+from lottery_lib.findings import failures
+
+
+@pytest.fixture(scope="module")
+def watched():
+    return failures.watch(density=0.05)
+
+
+def test_each_search_shows_its_sign(watched):
+    last = watched.groupby("search").last()
+    assert list(watched.search.unique()) == list(failures.SEARCHES)
+    well = last.loc["calibrated"]
+    assert well.kept == pytest.approx(0.05, rel=0.02) and well.undecided < 0.01 and well.turnover < 0.01
+    collapsed = last.loc["collapsed to 0"]
+    assert collapsed.kept == 0 and collapsed.loss == pytest.approx(math.log(10), rel=0.02)
+    still = last.loc["never moved"]
+    assert still.kept == 1 and still.undecided < 0.1
+    assert last.loc["undecided"].undecided > 0.9
+    assert last.loc["follows the noise"].turnover > 0.2
+
+
+def test_the_table_and_the_figure_tell_of_all(watched):
+    table = failures.signs(watched)
+    assert list(table.index) == list(failures.SEARCHES) and (table["what helps"] != "").sum() == len(table) - 1
+    figure = failure_figures.signs(watched)
+    assert [ax.get_title() for ax in figure.axes] == list(failure_figures.SHOWN.values())

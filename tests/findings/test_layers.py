@@ -1,0 +1,33 @@
+"""layers.py: densities of layers, from the committed records."""
+
+import numpy as np
+import pytest
+
+from lottery_lib.errors import LotteryError
+from lottery_lib.figures import layers as layer_figures
+from lottery_lib.findings import layers, tables
+
+
+@pytest.fixture(scope="module")
+def found():
+    return layers.densities(tables.chosen(tables.runs()), 0.05)
+
+
+def test_the_layers_of_a_ticket_add_up_to_it(found):
+    lenet = found[(found.protocol == "lenet") & ~found.name.str.contains("feedback")]  # whose densities miss
+    assert {"mask, log, calibrated", "IMP", "random"} <= {*lenet.name} and "dense" not in {*lenet.name}
+    for _, rows in lenet.groupby("name"):
+        assert list(rows.layer) == ["fc1", "fc2", "fc3"]
+        assert np.average(rows.density, weights=rows.weights) == pytest.approx(0.05, rel=0.02)
+        assert (rows.least <= rows.density).all() and (rows.density <= rows.most).all()
+    random = lenet[lenet.name == "random"]
+    assert (random.density.iloc[:2] / 0.05 - 1).abs().max() < 0.05  # the same in all layers; the last has few weights
+
+
+def test_the_figure_draws_the_lines_there_are(found):
+    figure = layer_figures.densities(found[found.protocol == "lenet"], 0.05)
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["fc1", "fc2", "fc3"]
+    assert {line.get_label() for line in ax.lines} >= {"IMP", "mask, log, calibrated"}
+    with pytest.raises(LotteryError, match="no run on record"):
+        layer_figures.densities(found[:0], 0.05)
