@@ -73,4 +73,5 @@ def _protocols(network: str, dataset: str, weight_decay: float, width: float, ra
     )
 
 
-ALL = (Cifar, CifarShort, *(protocol for pair in PAIRS for protocol in _protocols(*pair)))
+OF_PAIRS = tuple(protocol for pair in PAIRS for protocol in _protocols(*pair))
+ALL = (Cifar, CifarShort, *OF_PAIRS)
