@@ -156,3 +156,4 @@ _NETWORKS: dict[str, tuple[Callable[..., nn.Module], list[Any], int]] = {
     "vgg19": (_vgg, cfgs["E"], 32),
 }
 NAMES = tuple(_NETWORKS)
+OF_ONE_SIZE = tuple(name for name, (build, *_) in _NETWORKS.items() if build is _perceptron)  # as their images

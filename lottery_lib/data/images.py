@@ -11,7 +11,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 
 from lottery_lib.data.splits import Pair
 from lottery_lib.errors import LotteryError
@@ -126,6 +126,11 @@ def crop_and_flip(images: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
     crops = pad(images, [CROP] * 4).unfold(2, height, 1).unfold(3, width, 1)  # (N, C, top, left, H, W)
     crops = crops[torch.arange(n, device=images.device), :, shift[:, 0], shift[:, 1]]
     return torch.where(mirror.view(-1, 1, 1, 1), crops.flip(3), crops)
+
+
+def halved(images: Tensor) -> Tensor:
+    """uint8 images (N, C, H, W) at half the height and width, each pixel the mean of four."""
+    return avg_pool2d(images.float(), 2).round().to(torch.uint8)
 
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:

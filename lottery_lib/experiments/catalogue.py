@@ -20,7 +20,9 @@ from lottery_lib.tickets import Ticket
 
 SPOKEN = {"l1": "ℓ1", "magnitude": "magnitude", "increase": "magnitude increase"}  # values in names of lines
 TRAINED = ("rewind_epoch", "per_layer")  # what methods read that rewind, and rank weights
-MASK = ("regularizer", "eps", "lam", "mask_lr", "alpha", "rounds", *TRAINED)
+MASK = (
+    "regularizer", "eps", "lam", "mask_lr", "alpha", "rounds", "search_length", "search_images", "coarse", *TRAINED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

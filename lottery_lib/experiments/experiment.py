@@ -65,7 +65,7 @@ class Experiment:
             return f"This run is on record: `{records.name(self.run)}`."
         epochs = sum(sweeps.trainings(self.run).values())
         takes = sweeps.duration(max(1.0, self.seconds()))
-        return f"This run is not on record. It is made now, {epochs} epochs, {takes} or so."
+        return f"This run is not on record. It is made now, {epochs:g} epochs, {takes} or so."
 
     def seconds(self) -> float:
         """What the run will take: some steps of its training, timed, times all of them."""

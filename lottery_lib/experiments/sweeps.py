@@ -39,7 +39,7 @@ def seconds(text: str) -> float:
 
 
 @cache
-def trainings(config: Any) -> dict[Hashable, int]:
+def trainings(config: Any) -> dict[Hashable, float]:
     """The trainings that a run is made of, named by what decides them, with the epochs of each: runs may share some.
 
     Empty for a run that is not measured in epochs.
@@ -49,14 +49,17 @@ def trainings(config: Any) -> dict[Hashable, int]:
     if config.method == "dense":
         return {("dense", config): config.training.epochs}
     row, search = METHODS[config.method], config.search_config()
-    length = config.training.epochs - config.rewind_epoch
+    seen, cost = (config.search_images, config.coarse), config.cost_of_search
     own = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("density", "rounds", "alpha")}
-    settings = (row.module, *own.items())
+    settings = (row.module, seen, *own.items())
     if row.retraining == "none":
         return {(settings, config.density): search.recipe.epochs * search.length}
-    needed = {("start", search.recipe, config.seed): config.rewind_epoch} if config.rewind_epoch else {}
+    start = "start", seen, search.recipe, config.seed
+    needed = {start: config.rewind_epoch * cost} if config.rewind_epoch else {}
     if row.decided_by:
-        needed |= {(settings, row.decided_by(search, done)): length for done in range(len(search.densities))}
+        searched = (search.recipe.epochs - config.rewind_epoch) * cost
+        needed |= {(settings, row.decided_by(search, done)): searched for done in range(len(search.densities))}
+    length = config.training.epochs - config.rewind_epoch
     again = row.retraining == "the next round"
     return needed | {(settings, search.densities) if again else ("retraining", config): length}
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from lottery_lib import masks, methods, models, paths
 from lottery_lib.data import datasets
-from lottery_lib.data.images import Data
+from lottery_lib.data.images import Data, halved
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.catalogue import METHODS, load_plugins
@@ -65,6 +65,9 @@ class TicketRun:
     length: Annotated[int, "of gradual pruning's one training, in recipes"] = 2
     rewind_epoch: Annotated[int, "rewind to the weights after so many epochs; 0 is θ₀"] = 0
     per_layer: Annotated[bool, "the same density in every layer"] = False
+    search_length: Annotated[int | None, "epochs of one search; none: the recipe's"] = None
+    search_images: Annotated[float, "share of the training images that the search sees, in (0, 1]"] = 1.0
+    coarse: Annotated[bool, "search at half the resolution, for a quarter of the cost"] = False
     precision: Annotated[Literal["fp32", "bf16", "auto"], "auto: bf16 where the machine computes in it"] = "fp32"
     fast: Annotated[bool, "false: in fp32 as written, uncompiled, to compare with"] = True
 
@@ -87,6 +90,10 @@ class TicketRun:
             raise LotteryError(f"rounds = {self.rounds}, seed = {self.seed}: must be ≥ 1 and ≥ 0")
         if row.ladder and self.rounds == 1 and self.density not in self.ladder:
             raise LotteryError(f"density = {self.density!r}: {self.method} reaches {', '.join(map(str, self.ladder))}")
+        if self.search_length is not None and self.search_length < 1:
+            raise LotteryError(f"search_length = {self.search_length}: must be ≥ 1, in epochs")
+        if not 0 < self.search_images <= 1:
+            raise LotteryError(f"search_images = {self.search_images!r}: must lie in (0, 1]")
         if self.precision not in (known := (*PRECISIONS, "auto")):
             raise LotteryError(f"unknown precision {self.precision!r}{hint(self.precision, known)}")
         self.search_config()  # checks the rest
@@ -106,6 +113,11 @@ class TicketRun:
         return self.lam is None and hasattr(METHODS[self.method].module.Config, "calibrated")
 
     @property
+    def cost_of_search(self) -> float:
+        """What an epoch of it counts: on a part of the images, or on smaller ones, so much of one."""
+        return self.search_images / (4 if self.coarse else 1)
+
+    @property
     def edition(self) -> int | list[int]:
         """What a run's name holds of versions, raised when the same fields would give other numbers."""
         version = calibration.VERSION if self.calibrated else METHODS[self.method].version
@@ -120,7 +132,8 @@ class TicketRun:
     def search_config(self) -> methods.SearchConfig:
         """The config of the method that searches; for a derived control that of the ticket it is made from."""
         row = METHODS[self.method]
-        given = asdict(self) | {"recipe": self.training, "shape": self.eps} | row.given
+        recipe = replace(self.training, epochs=self.search_length or self.training.epochs)
+        given = asdict(self) | {"recipe": recipe, "shape": self.eps} | row.given
         given["rounds"] = self.round_densities if self.rounds_taken > 1 else ()
         return row.module.Config(**{f.name: given[f.name] for f in fields(row.module.Config) if f.name in given})
 
@@ -159,7 +172,7 @@ def _run(config: TicketRun, progress: bool) -> tuple[dict, dict[str, np.ndarray]
         ticket = find(config, model, data, options)
         history = methods.retrain(model, data, ticket, recipe, seed=config.seed, start=config.rewind_epoch, **options)
     final = history.epochs[-1] if history.epochs else _validated(model, data)
-    search_epochs = ticket.search_epochs if ticket else 0
+    search_epochs = ticket.search_epochs * config.cost_of_search if ticket else 0
     record = {
         "config": asdict(config),
         "reduced": config.reduced,
@@ -191,8 +204,22 @@ def prepare(config: TicketRun) -> tuple[Data, nn.Module]:
 def find(config: TicketRun, model: nn.Module, data: Data, options: dict[str, Any]) -> Ticket:
     """The ticket of a run; ``model`` is left rewound and pruned."""
     row = METHODS[config.method]
-    ticket = row.module.search(model, data, config.search_config(), **options)
+    ticket = row.module.search(model, _seen(config, data), config.search_config(), **options)
     return row.control(ticket, model, config.seed) if row.control else ticket
+
+
+def _seen(config: TicketRun, data: Data) -> Data:
+    """What the search sees of the data."""
+    train, val = data.train, data.val
+    if config.search_images < 1:
+        count = round(config.search_images * len(train))
+        _, chosen = datasets.hold_out(train.labels.cpu().numpy(), count, config.seed)
+        train = replace(train, images=train.images[chosen], labels=train.labels[chosen])
+    if config.coarse:
+        if config.model in models.OF_ONE_SIZE:
+            raise LotteryError(f"coarse = True: {config.model} takes images of one size; take a convolutional network")
+        train, val = (replace(split, images=halved(split.images)) for split in (train, val))
+    return replace(data, train=train, val=val)
 
 
 def _validated(model: nn.Module, data: Data) -> dict[str, float]:

@@ -23,7 +23,7 @@ COLUMNS = [
     "density_asked", "density", "seed", "rewind_epoch", "rounds", "search_epochs", "total_epochs", "val_accuracy",
     "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
     "commit", "fast", "epochs", "lr", "batch_size", "vectors", "threads", "implied_alpha", "tied", "length",
-    "asked_rounds",
+    "asked_rounds", "search_length", "search_images", "coarse",
 ]  # fmt: skip
 SOMETIMES_READ = ("regularizer", "eps", "lam", "mask_lr", "start", "alpha", "score")  # by methods; empty for others
 HYPERPARAMETERS = ["lam", "mask_lr", "start", "rounds", "rewind_epoch"]  # what a line is tuned in
@@ -102,7 +102,8 @@ def name(row: pd.Series) -> str:
     """What a run's line is called: its method, and what sets it apart from the method's plain form.
 
     A calibrated search and rounds set apart a method that may do without; so do an ε other than the default, rewinding
-    to an early epoch, one density for all layers, a longer training, and for IMP other rounds than the protocol's.
+    to an early epoch, one density for all layers, a longer training, a cheaper search, and for IMP other rounds than
+    the protocol's.
     """
     method = METHODS.get(row.method, Method(None, row.method))  # of a package that is not here
     called = method.name(row.regularizer, row.score)
@@ -116,6 +117,12 @@ def name(row: pd.Series) -> str:
         called += f", {row.asked_rounds:g} rounds"
     elif "rounds" in method.reads and not method.ladder and _given(row["rounds"]) > 1:
         called += ", in rounds"
+    if _given(row.search_length):
+        called += f", {row.search_length:g} epoch{'s' if row.search_length > 1 else ''} of search"
+    if 0 < _given(row.search_images) < 1:
+        called += f", {100 * row.search_images:g} % of the images"
+    if _given(row.coarse):
+        called += ", half resolution"
     if _given(row.rewind_epoch):
         called += ", early rewinding"
     return called + ", per layer" if _given(row.per_layer) else called

@@ -7,7 +7,8 @@ from lottery_lib import paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, records
 from lottery_lib.experiments.experiment import Experiment
-from lottery_lib.experiments.protocols import CifarShort, DigitsLeNet, LeNet
+from lottery_lib.experiments.pairs import CifarShort
+from lottery_lib.experiments.protocols import DigitsLeNet, LeNet
 
 
 @pytest.fixture(autouse=True)

@@ -152,7 +152,18 @@ def folders(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "method", [method for method in METHODS if not method.startswith("feedback")]
 )  # may lose a layer
-@pytest.mark.parametrize("more", [{}, {"lam": 1e-4}, {"lam": 1e-4, "rewind_epoch": 1}, {"rounds": 2}], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"lam": 1e-4},
+        {"lam": 1e-4, "rewind_epoch": 1},
+        {"rounds": 2},
+        {"search_length": 1},
+        {"search_images": 0.5, "lam": 1e-4, "rewind_epoch": 1},
+    ],
+    ids=str,
+)
 @pytest.mark.filterwarnings("ignore:asked for a density")  # so few steps do not come near
 def test_the_trainings_of_a_run_are_those_it_makes(folders, method, more):
     try:

@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from runs import Tiny
 
 from lottery_lib import masks, methods, models, paths
@@ -230,6 +231,9 @@ def test_seeds_differ(made):
         ({"seed": -1}, "rounds = 1, seed = -1: must be ≥ 1 and ≥ 0"),
         ({"method": "one-shot", "rounds": 2}, "rounds = 2: one-shot does not read it; leave it out"),
         ({"rewind_epoch": 2}, "rewind_epoch = 2: must be 0 to 1"),
+        ({"search_length": 0}, "search_length = 0: must be ≥ 1, in epochs"),
+        ({"search_images": 0.0}, "search_images = 0.0: must lie in (0, 1]"),
+        ({"method": "imp", "density": 0.2, "coarse": True}, "coarse = True: imp does not read it; leave it out"),
         ({"regularizer": "logg"}, "unknown regulariser 'logg'; did you mean 'log'?"),
         ({"eps": 0.0}, "eps = 0.0: must be > 0"),
         ({"regularizer": "l1", "eps": 0.1}, "regulariser 'l1' has no shape parameter; leave out 0.1"),
@@ -324,7 +328,7 @@ def test_every_field_that_a_method_reads_changes_the_name():
     other = {
         "method": "shuffled", "density": 0.1, "seed": 1, "regularizer": "l1", "eps": 0.2, "lam": 1.0, "mask_lr": 2.0,
         "start": 1.0, "alpha": 0.5, "score": "increase", "rounds": 2, "length": 5, "rewind_epoch": 1,
-        "per_layer": True, "precision": "bf16", "fast": False,
+        "per_layer": True, "precision": "bf16", "fast": False, "search_length": 3, "search_images": 0.5, "coarse": True,
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(LeNet)}
     for method, row in METHODS.items():
@@ -340,6 +344,36 @@ def test_a_short_run_may_take_another_rate_batch_or_number_of_epochs():
     run = CifarShort("dense", 1, epochs=3, lr=0.4, batch_size=256)
     assert run.training == replace(CifarShort("dense", 1).training, epochs=3, lr=0.4, batch_size=256)
     assert CifarShort("imp", 0.05, epochs=3).search_config().recipe.epochs == 3
+
+
+def test_a_cheaper_search_counts_as_what_it_costs(made):
+    whole, _ = made(tiny())
+    short, _ = made(tiny(search_length=1))
+    assert (short["search_epochs"], short["total_epochs"]) == (1, 3)
+    assert len(short["search"]) == 1 and len(short["history"]) == len(whole["history"]) == 2
+    some, _ = made(tiny(search_images=0.25))
+    assert (some["search_epochs"], some["total_epochs"]) == (0.5, 2.5)
+    assert len({record["mask_sha256"] for record in (whole, short, some)}) == 3
+    assert some["images"] == whole["images"]  # it is retrained on all
+
+
+def test_a_part_of_the_images_has_each_class_in_its_share():
+    data = datasets.load("digits")
+    part = ticket_run._seen(tiny(search_images=0.25), data)
+    assert len(part.train) == round(0.25 * len(data.train)) and part.val is data.val
+    counts = [torch.bincount(split.labels) for split in (part.train, data.train)]
+    assert (counts[0] - 0.25 * counts[1]).abs().max() <= 1
+
+
+def test_a_search_at_half_the_resolution_is_for_convolutions():
+    data = datasets.load("digits")
+    assert ticket_run._seen(tiny(), data).train is data.train
+    with pytest.raises(LotteryError, match="lenet-300-100 takes images of one size; take a convolutional network"):
+        ticket_run._seen(tiny(coarse=True), data)
+    coarse = ticket_run._seen(CifarShort(model="conv-small", coarse=True), data)
+    assert coarse.shape == (1, 4, 4) and len(coarse.train) == len(data.train)
+    images = data.train.images[0, 0, :2, 2:4].float()
+    assert coarse.train.images[0, 0, 0, 1] == images.mean().round()
 
 
 def test_the_way_to_compare_with_is_plain_fp32(monkeypatch):
