@@ -36,6 +36,8 @@ from lottery_lib.data import batches, images
 from lottery_lib.methods import base, continuous, gradual
 from lottery_lib.methods.calibration import CalibratedMask
 from lottery_lib.methods.feedback import FeedbackMask
+from lottery_lib.methods.frozen import FrozenMask
+from lottery_lib.methods.popup import PopupMask
 from lottery_lib.relaxation import FixedMask, RelaxedMask
 from lottery_lib.training import recipes
 from lottery_lib.training.loop import train
@@ -245,6 +247,8 @@ RULES = {
     "feedback": lambda model: FeedbackMask(
         model, weights.prunable(model), regularizers.Log(), 200, steps=36, controller="pi"
     ),
+    "frozen": lambda model: FrozenMask(model, weights.prunable(model), regularizers.Log(), 200, steps=36),
+    "popup": lambda model: PopupMask(model, weights.prunable(model), 0.2, seed=0),
     "sigmoid": sigmoid,
     "gradual": lambda model: gradual.GradualMask(model, weights.prunable(model), gradual.Config(density=0.1)),
 }

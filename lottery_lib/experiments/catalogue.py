@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from lottery_lib.methods import concave, continuous, controls, feedback, gradual, magnitude, saliency
+from lottery_lib.methods import concave, continuous, controls, feedback, frozen, gradual, magnitude, popup, saliency
 from lottery_lib.tickets import Ticket
 
 SPOKEN = {"l1": "ℓ1", "magnitude": "magnitude", "increase": "magnitude increase"}  # values in names of lines
@@ -93,6 +93,8 @@ METHODS = {  # in the order of tables and legends
     "snip": Method(saliency, "SNIP", given={"criterion": "snip"}, version=2),
     "grasp": Method(saliency, "GraSP", given={"criterion": "grasp"}, version=2),
     "synflow": Method(saliency, "SynFlow", given={"criterion": "synflow"}),
+    "frozen": _mask("mask, {regularizer}: frozen weights", frozen, ("regularizer", "eps", "search_length")),
+    "edge-popup": Method(popup, "edge-popup", ("search_length",), moves_a_mask=True),
     "random": Method(controls, "random"),
     "shuffled": _mask("mask, {regularizer}: shuffled", control=lambda t, model, seed: controls.shuffled(t, seed)),
     "reinitialised": _mask("mask, {regularizer}: re-initialised", control=controls.reinitialised),

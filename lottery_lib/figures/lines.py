@@ -25,6 +25,8 @@ LOOKS = {  # line -> its colour and style: methods that search without training 
     "SNIP": (GREY, "-"),
     "GraSP": (GREY, "--"),
     "SynFlow": (GREY, "-."),
+    "mask, log: frozen weights": (BLUE, "-."),
+    "edge-popup": (PURPLE, "-."),
     "random": (GREY, ":"),
     "mask, log: shuffled": (BLUE, ":"),
     "mask, log: re-initialised": (BLUE, "--"),

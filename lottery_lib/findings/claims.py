@@ -20,7 +20,7 @@ def _ruled(id: str) -> Verdict | None:
 # Claim -> its verdict as the records stand; None while they hold nothing to answer by.
 VERDICTS: dict[str, Callable[[], Verdict | None]] = {
     "C1": lambda: verdicts.oscillation(verdicts.logistic_runs()),
-    **{id: partial(_ruled, id) for id in ("C3", "C4", "C5", "C6", "C9", "C10")},
+    **{id: partial(_ruled, id) for id in ("C3", "C4", "C5", "C6", "C9", "C10", "O2")},
     "C7": lambda: verdicts.ruled("C7", tables.runs(), relaxed_masks.by_alpha(tables.runs())),
     "C8": lambda: verdicts.bimodal(tables.runs()),
     "O1": lambda: calibrated.no_tuning(tables.runs()),
