@@ -29,11 +29,12 @@ def sweeps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changes(search: pd.DataFrame) -> pd.DataFrame:
-    kept = [_mask(run) for run in search.run]
+    kept = [ticket_mask(run) for run in search.run]
     return search.assign(changed=[1 - masks.overlap(kept[0], m) if kept[0] and m else np.nan for m in kept])
 
 
-def _mask(run: str) -> masks.Mask | None:
+def ticket_mask(run: str) -> masks.Mask | None:
+    """The mask of a run's ticket, where it is on record (seed 0)."""
     record, arrays = records.read_run(run)
     shapes = {layer["layer"]: layer["shape"] for layer in record["layers"]}
     return masks.unpack(arrays["mask"], shapes) if "mask" in arrays else None

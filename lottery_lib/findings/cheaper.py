@@ -1,0 +1,101 @@
+"""What cheaper searches come to (O2): of fewer epochs, on fewer or smaller images, or with weights left untrained."""
+
+import numpy as np
+import pandas as pd
+
+from lottery_lib import masks
+from lottery_lib.experiments import records
+from lottery_lib.findings import comparisons, rules, tables
+from lottery_lib.findings.cells import JUDGED, WORSE, cells
+from lottery_lib.findings.relaxed_masks import ticket_mask
+
+WHOLE = "mask, log, calibrated"
+UNTRAINED = ("frozen", "edge-popup")  # methods
+BESIDE = ("IMP", "gradual magnitude", "SNIP", "random")  # lines
+
+
+def lines(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of runs of ``tables.chosen``: the whole search and its cheaper forms, and what stands on the same axes."""
+    form = runs.name.str.startswith(f"{WHOLE}, ") & (runs["rounds"] == 1)
+    return runs[form | runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(UNTRAINED)]
+
+
+def against_whole(runs: pd.DataFrame) -> pd.DataFrame:
+    """The cells (``findings.cells``) of every cheaper form on record against the whole search."""
+    rule = rules.rule("O2")
+    return cells(runs, {**rule.contrasts, **rule.beside})
+
+
+def overlaps(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row each form and density of a place: what its search and its ticket come to, and whose mask it is.
+
+    ``overlap`` is the share of the whole search's mask that the form's has too, of the seeds with a mask on record.
+    """
+    found = comparisons.summary(runs)
+    kept = {(*row[tables.SETTING], row.seed): ticket_mask(row.run) for _, row in runs[runs.seed == 0].iterrows()}
+    rows = []
+    for row in found[found.name.str.startswith(WHOLE)].to_dict("records"):
+        key = [row[column] for column in tables.SETTING]
+        whole = [WHOLE if column == "name" else row[column] for column in tables.SETTING]
+        both = kept.get((*key, 0)), kept.get((*whole, 0))
+        setting = (runs[tables.SETTING] == pd.Series(row)[tables.SETTING]).all(axis=1)
+        shared = _shared(*both) if both[0] and both[1] else np.nan
+        rows.append(row | {"search_epochs": runs[setting].search_epochs.mean(), "overlap": shared})
+    return pd.DataFrame(rows)
+
+
+def _shared(mask: masks.Mask, whole: masks.Mask) -> float:
+    return sum(int((mask[name] & whole[name]).sum()) for name in whole) / sum(
+        int(kept.sum()) for kept in whole.values()
+    )
+
+
+def readable(found: pd.DataFrame) -> pd.DataFrame:
+    """``overlaps`` as a table to read."""
+    columns = {
+        "network": tables.where(found),
+        "density": found.density_asked,
+        "search": found.name.str.removeprefix(WHOLE).str.removeprefix(", ").replace("", "whole"),
+        "epochs of search": found.search_epochs.map("{:g}".format),
+        "test accuracy, %": [comparisons.number(row.mean, row.half_width) for row in _numbers(found)],
+        "n": found.n,
+        "mask shared with the whole search's, %": (100 * found.overlap).map("{:.0f}".format),
+    }
+    order = found.assign(minus=-found.search_epochs).sort_values(["density_asked", "minus"], ascending=[False, True])
+    return pd.DataFrame(columns).loc[order.index].set_index("network").rename_axis(None)
+
+
+def _numbers(found: pd.DataFrame):
+    return found[["mean", "half_width"]].itertuples()
+
+
+def untrained(runs: pd.DataFrame) -> pd.DataFrame:
+    """What masks are worth on weights that were never trained, and after those are: validation and test accuracy, %."""
+    rows = []
+    among = runs[runs.method.isin(UNTRAINED)]
+    for (name, density, *_), group in among.groupby(["name", "density_asked", *tables.PLACE], sort=False):
+        searched = pd.Series([records.read_run(run)[0]["search"][-1]["val_accuracy"] for run in group.run])
+        told = {"network": tables.where(group).iloc[0], "mask": name, "density": density}
+        for called, values in (
+            ("not a weight trained: validation, %", searched),
+            ("as a ticket: validation, %", group.val_accuracy),
+            ("as a ticket: test, %", group.test_accuracy),
+        ):
+            (row,) = comparisons.interval(values.groupby(lambda _: 0))[["mean", "half_width"]].itertuples()
+            told[called] = comparisons.number(row.mean, row.half_width)
+        rows.append(told | {"n": len(group)})
+    return pd.DataFrame(rows).set_index("network").rename_axis(None) if rows else pd.DataFrame()
+
+
+def recommendation(judged: pd.DataFrame) -> str:
+    """A sentence for each place of ``against_whole``: the cheapest search that is nowhere judged worse."""
+    told = []
+    for place, rows in tables.places(judged[judged.judgement.isin(JUDGED)]).items():
+        fine = [(one.epochs.mean(), how) for how, one in rows.groupby("contrast") if not (one.judgement == WORSE).any()]
+        if fine:
+            epochs, how = min(fine)
+            at = ", ".join(f"{density:g}" for density in sorted(rows[rows.contrast == how].density_asked, reverse=True))
+            told.append(f"{place}: {how}, {epochs:g} epochs with retraining, is nowhere judged worse (at {at})")
+        else:
+            told.append(f"{place}: every cheaper search on record is judged worse somewhere")
+    return "; ".join(told) + "." if told else "No cheaper search is judged yet."
