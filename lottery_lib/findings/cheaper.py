@@ -61,7 +61,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "n": found.n,
         "mask shared with the whole search's, %": (100 * found.overlap).map("{:.0f}".format),
     }
-    order = found.assign(minus=-found.search_epochs).sort_values(["density_asked", "minus"], ascending=[False, True])
+    order = found.sort_values(["density_asked", "search_epochs"], ascending=False)
     return pd.DataFrame(columns).loc[order.index].set_index("network").rename_axis(None)
 
 

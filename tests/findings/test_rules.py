@@ -11,7 +11,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.findings import rules, tables
 from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED, Rule
 
-RULED = ["C3", "C4", "C5", "C6", "C9"]
+RULED = ["C3", "C4", "C5", "C6", "C9", "C10", "O2"]
 TABLES = 200
 DENSE, RANDOM, NOISE = 90.0, 87.0, 0.15  # so that M = 0.3
 
