@@ -211,7 +211,7 @@ def figure():
 
 
 @app.command()
-def claims(write: Annotated[bool, typer.Option("--write", help="Renew the table in README.md.")] = False):
+def claims(write: Annotated[bool, typer.Option("--write", help="Renew README.md and book/claims.md.")] = False):
     """Print the claims and what the records say of them."""
     from lottery_lib import paths
     from lottery_lib.findings import claims
@@ -219,7 +219,8 @@ def claims(write: Annotated[bool, typer.Option("--write", help="Renew the table 
     found = claims.load()
     if write:
         readme = paths.ROOT / "README.md"
-        readme.write_text(claims.with_table(readme.read_text("utf-8"), found), "utf-8")
+        readme.write_text(claims.with_summary(readme.read_text("utf-8"), found), "utf-8")
+        (paths.ROOT / "book" / "claims.md").write_text(claims.page(found), "utf-8")
     _table(
         (claim.id, claim.status, "; ".join(map(str, claim.verdict.answers)) if claim.verdict else claim.text)
         for claim in found

@@ -11,12 +11,12 @@ import torch
 
 from lottery_lib import regularizers
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import logistic
+from lottery_lib.experiments import logistic, params, protocols, records
 from lottery_lib.experiments.logistic import LogisticConfig
 
 pytest.importorskip("anywidget")
-from lottery_lib.findings import calibrated
-from lottery_lib.widgets import Playground, RegularizerCard, SearchPlayer, base, regularizer_card
+from lottery_lib.findings import calibrated, tables
+from lottery_lib.widgets import Playground, RegularizerCard, RunsTable, SearchPlayer, base, regularizer_card, runs_table
 
 PNG = b"\x89PNG\r\n"
 WITHOUT = """
@@ -45,7 +45,7 @@ def test_a_module_holds_all_that_it_imports_once_and_first(name):
     assert code.index("function regularizer(") < code.index("function render(")
 
 
-@pytest.mark.parametrize("widget", [Playground, RegularizerCard, lambda: SearchPlayer(calibrated.watch())])
+@pytest.mark.parametrize("widget", [Playground, RegularizerCard, RunsTable, lambda: SearchPlayer(calibrated.watch())])
 def test_a_still_picture_stands_beside_the_view(widget):
     data, _ = widget()._repr_mimebundle_()
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"]
@@ -129,3 +129,13 @@ def test_an_entry_stays_at_one_from_the_slope_on_that_the_chapter_gives():
 def test_the_best_entry_jumps_under_mcp():
     _, split = regularizer_card.induced(regularizers.MCP(1.0), torch.linspace(0.1, 2, 500, dtype=torch.float64))
     assert split.diff().max() > 0.2 and split.max() == 1
+
+
+def test_every_run_has_a_row_with_the_command_that_remakes_it():
+    rows = RunsTable().rows
+    table = tables.runs()
+    assert len(rows) == len(table) and all(len(row) == len(runs_table.COLUMNS) for row in rows)
+    for row, run in [*zip(rows, table.run)][:: len(rows) // 5]:
+        protocol, *pairs = row[-1].removeprefix("lottery train ").replace("-p ", "").split()
+        made = params.from_pairs(protocols.config_class(protocol), pairs)
+        assert records.name(made) == run

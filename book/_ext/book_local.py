@@ -1,6 +1,7 @@
 """What this book needs beyond Jupyter Book: pages from outside book/, a cache that sees the library, no CDN."""
 
 import hashlib
+import html
 import importlib.util
 import re
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import get_type_hints
 
 from docutils import nodes
+from pybtex.plugin import register_plugin
+from pybtex.style.formatting.unsrt import Style as UnsrtStyle
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.rst import escape
@@ -108,6 +111,56 @@ def copy_scripts(app):
         shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
     shutil.copyfile(source / "tex-mml-chtml.js", target / "tex-mml-chtml.js")
     shutil.copyfile(BOOK / "_js" / "anyviews.js", target / "anyviews.js")  # in _static itself, all pages would load it
+    from lottery_lib.figures import gallery
+
+    gallery.FIGURES["claims"]().savefig(target / "claims.png")  # for previews, which show no SVG
+
+
+class AuthorYear(UnsrtStyle):
+    """The bibliography, with labels as citations have them in the text."""
+
+    default_sorting_style = "author_year_title"
+
+    def format_labels(self, entries):
+        for entry in entries:
+            names = [" ".join(person.last_names) for person in entry.persons["author"]]
+            told = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+            yield f"{told}, {entry.fields['year']}"
+
+
+class Hovers(SphinxPostTransform):
+    """Let a link into the glossary say on hover what the term means."""
+
+    default_priority = 400
+
+    def run(self):
+        if "symbols" not in self.env.found_docs:
+            return
+        glossary = self.env.get_doctree("symbols").findall(nodes.definition_list_item)
+        meaning = {
+            id: item[-1].astext() for item in glossary for term in item.findall(nodes.term) for id in term["ids"]
+        }
+        for link in self.document.findall(nodes.reference):
+            _, _, id = link.get("refuri", "").rpartition("#")
+            if said := meaning.get(id or link.get("refid")):
+                link["reftitle"] = said
+
+
+def describe(app, context, doctree):
+    """Tell search engines and previews what a page is about, by its first paragraph, and show them the figure of all
+    claims; its address is that of the repository's pages."""
+    first = next((" ".join(p.astext().split()) for p in doctree.findall(nodes.paragraph)), "") if doctree else ""
+    owner, _, name = app.config.html_theme_options["repository_url"].removeprefix("https://github.com/").partition("/")
+    said = {
+        "description": first[:300],
+        "og:title": context["title"],
+        "og:description": first[:300],
+        "og:image": f"https://{owner}.github.io/{name}/_static/local/claims.png",
+    }
+    tags = (
+        f'<meta name="{key}" property="{key}" content="{html.escape(text)}" />' for key, text in said.items() if text
+    )
+    context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 
 
 class StillPictures(SphinxPostTransform):
@@ -137,6 +190,7 @@ def finish_page(app, pagename, templatename, context, doctree):
                 button["url"] = button["url"].replace(made, source)
             relink(button.get("buttons", []), made, source)
 
+    describe(app, context, doctree)
     folder, _, name = pagename.partition("/")
     if folder == "notebooks":
         relink(context.get("header_buttons", []), "/book/notebooks/", "/notebooks/")
@@ -165,6 +219,8 @@ def setup(app):
     app.connect("env-get-outdated", lambda *_: ["api"])  # autosummary does not say what its tables depend on
     app.connect("builder-inited", copy_scripts)
     app.add_post_transform(StillPictures)
+    app.add_post_transform(Hovers)
+    register_plugin("pybtex.style.formatting", "author_year", AuthorYear)
     app.connect("html-page-context", finish_page, priority=900)  # the theme makes its buttons at 501
     app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery_lib.figures.lines import accuracy_limits, by_place, look, ticks
+from lottery_lib.errors import LotteryError
+from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, look, ticks
 from lottery_lib.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure, panels
 from lottery_lib.findings import comparisons, relaxed_masks, tables
 from lottery_lib.findings.cells import JUDGED
+from lottery_lib.findings.claims import Claim
+from lottery_lib.findings.verdicts import Answer
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 SHADES = mpl.colormaps["viridis"]
@@ -46,6 +49,45 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
     handles = [mpl.lines.Line2D([], [], color=colour, marker="o", ms=4) for colour in colours.values()]
     if any(colours):
         figure.legend(handles, colours, loc="outside lower center", ncols=2)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def forest(claims: list[Claim]) -> Figure:
+    """Differences in test accuracy on one axis of points, a row a claim and data set (``findings.claims.load``).
+
+    A dot with its 95 % interval over seeds, and the number of them. Where a cell rests on fewer than three seeds the
+    dot is hollow and has no interval. Claims that are not about accuracy, or with nothing on record, have no row.
+    """
+    rows: list[tuple[str, Answer | None]] = []
+    for claim in claims:
+        found = [answer for answer in (claim.verdict.answers if claim.verdict else ()) if answer.effect]
+        if found:
+            rows += [(f"{claim.id}  {claim.short}", None), *((answer.dataset, answer) for answer in found)]
+    if not rows:
+        raise LotteryError(NOTHING)
+    figure = Figure(figsize=(4.6, 0.7 + 0.19 * len(rows)))
+    ax = figure.add_axes((0.17, 0.55 / figure.get_figheight(), 0.49, 1 - 0.58 / figure.get_figheight()))
+    ax.axvline(0, color="#555555", lw=0.8)
+
+    def write(text: str, line: float, x: float, **style: str) -> None:
+        """At ``x``, in widths of the axes."""
+        ax.text(x, line, text, transform=ax.get_yaxis_transform(), va="center", **style)
+
+    for line, (label, answer) in enumerate(rows):
+        if answer is None:
+            write(label, line, -0.34, weight="bold", backgroundcolor="white")
+            continue
+        effect, known = answer.effect, not math.isnan(answer.effect.half_width)
+        write(label, line, -0.03, ha="right")
+        style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}
+        ax.errorbar(effect.mean, line, xerr=effect.half_width if known else None, **style)
+        write(str(effect), line, 1.03)
+        write(effect.n, line, 1.68, ha="right")
+    write("points", -1, 1.03, color=GREY)
+    write("seeds", -1, 1.68, ha="right", color=GREY)
+    ax.set(ylim=(len(rows) - 0.4, -1.6), yticks=[], xlabel="difference in test accuracy, points")
+    ax.spines["left"].set_visible(False)
     return figure
 
 

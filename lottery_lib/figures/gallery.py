@@ -16,7 +16,7 @@ from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, logistic_paths
 from lottery_lib.figures.method import penalties, pipeline
 from lottery_lib.figures.style import STYLE
-from lottery_lib.findings import calibrated, comparisons, costs, relaxed_masks, rules, tables
+from lottery_lib.findings import calibrated, claims, comparisons, costs, relaxed_masks, rules, tables
 
 
 def _tickets() -> pd.DataFrame:
@@ -30,6 +30,7 @@ def _differences(claim: str, first: str, second: str) -> Figure:
 
 # File stem -> the figure, from committed records or from mathematics alone.
 FIGURES: dict[str, Callable[[], Figure]] = {
+    "claims": lambda: claim_figures.forest(claims.load()),
     "pipeline": pipeline,
     "penalties": penalties,
     "mnist-convergence": lambda: logistic_convergence(*records.read(logistic.LogisticConfig())),

@@ -76,9 +76,9 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
 
 def _with_density(answer: Answer, runs: pd.DataFrame) -> Answer:
     near = runs.error.abs() <= TOLERANCE
-    told = f"{answer.numbers}; {near.sum()} of {len(runs)} densities within 2 %"
+    told = f"{answer.counted}; {near.sum()} of {len(runs)} densities within 2 %"
     missed = runs.seed.nunique() >= SEEDS and near.mean() < MOST
-    return replace(answer, status=FAILS if missed else answer.status, numbers=told)
+    return replace(answer, status=FAILS if missed else answer.status, counted=told)
 
 
 def rules() -> str:

@@ -1,15 +1,20 @@
 """What became of each claim: a verdict is computed from committed records, never typed.
 
-``book/claims.yml`` says what is claimed; ``VERDICTS`` says how a record answers. The table stands in the README,
-between two markers, where the landing page includes it from; a test holds it to the records.
+``book/claims.yml`` says what is claimed; ``VERDICTS`` says how a record answers. A summary stands in the README,
+between two markers, and all of it in ``book/claims.md``; tests hold both to the records.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import pandas as pd
+
 from lottery_lib.errors import LotteryError
-from lottery_lib.findings import calibrated, relaxed_masks, rules, tables, verdicts
+from lottery_lib.findings import calibrated, effects, relaxed_masks, rules, tables, verdicts
+from lottery_lib.findings import cells as measured
+from lottery_lib.findings.cells import BETTER, EQUAL, NOT_WORSE, OPEN, WORSE
 from lottery_lib.findings.verdicts import Verdict
 
 
@@ -26,6 +31,22 @@ VERDICTS: dict[str, Callable[[], Verdict | None]] = {
     "O1": lambda: calibrated.no_tuning(tables.runs()),
 }
 NOT_RUN = "not yet run"
+SEARCH, IMP = "one search", "those of iterative magnitude pruning (IMP)"  # what the title asks about
+LEVELS = {
+    BETTER: "better than",
+    WORSE: "worse than",
+    EQUAL: "as good as",
+    NOT_WORSE: "not worse than",
+    OPEN: "hard to tell from",
+}
+PICTURE = (
+    "A row a claim and data set: a dot at the difference in points of test accuracy, with its 95 % interval and the "
+    "number of seeds; hollow where a cell rests on fewer than three seeds."
+)
+PAGE = """# The claims, cell by cell
+
+What became of each claim of the paper, and of the questions it leaves open. This page is written by
+`lottery claims --write` from the committed records; [how claims are judged](judging.md) says what the words mean."""
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 
 
@@ -35,6 +56,7 @@ class Claim:
 
     id: str
     text: str
+    short: str
     chapter: str | None
     verdict: Verdict | None
 
@@ -46,7 +68,7 @@ class Claim:
 def load(*ids: str) -> list[Claim]:
     """The claims with these ids, or all, in the order of ``book/claims.yml``, with verdicts as the records stand."""
     return [
-        Claim(id, row["claim"], row.get("chapter"), VERDICTS[id]() if id in VERDICTS else None)
+        Claim(id, row["claim"], row["short"], row.get("chapter"), VERDICTS[id]() if id in VERDICTS else None)
         for id, row in rules.read().items()
         if not ids or id in ids
     ]
@@ -64,26 +86,83 @@ def _answer(claim: Claim) -> str:
         return text
     answers = "\n".join(f"- **{answer.status}** on {answer.dataset}: {answer.numbers}" for answer in verdict.answers)
     findings = "\n".join(f"- {finding}" for finding in verdict.findings)
-    rests = f"Protocols {verdict.protocol}, on {verdict.device}. To remake it: `{verdict.command}`"
+    rests = f"Protocols {verdict.protocol}, on {verdict.device}."
     folded = f"<details><summary>Cell by cell</summary>\n\n{findings}\n\n{rests}\n\n</details>"
     return f"{text}\n\n{answers}\n\n{folded}"
 
 
-def table(claims: list[Claim]) -> str:
-    """Markdown table of id, claim and what is found on each data set, for the README and the landing page."""
-    rows = ["| | claim, or open question | what we find |", "| --- | --- | --- |"]
+def headline() -> str:
+    """What the title of the landing page asks, answered for each data set: the mask by one search against IMP.
+
+    Over all cells of C4, C5 and C9 in which the two meet; level means within the margin of the finest of them.
+    """
+    runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9")]
+    contrasts = {SEARCH: asked[0].contrasts[SEARCH]}
+    only = pd.concat([rule.cells() for rule in asked]).drop_duplicates()
+    cells = measured.cells(runs, contrasts, only=only[only.contrast == SEARCH])
+    of = {name: cells[cells.dataset == name] for name in only.dataset.unique()}
+    return " ".join(filter(None, (_said(tables.dataset(name), runs, contrasts, rows) for name, rows in of.items())))
+
+
+def _said(dataset: str, runs: pd.DataFrame, contrasts: measured.Contrasts, cells: pd.DataFrame) -> str:
+    found = effects.effect(runs, contrasts, effects.on_record(cells), len(cells))
+    if found is None:
+        return ""
+    cost = f"for {100 * found.epochs:.0f} % of its training epochs"
+    where = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
+    share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
+    over = f"over {share} settings on {found.n} seed{'' if found.n == '1' else 's'}"
+    if math.isnan(found.half_width):
+        way = "better" if found.mean > 0 else "worse"
+        return (
+            f"{where}, they are {abs(found.mean):.2f} points {way} on average {over}, {cost}: too few seeds to decide."
+        )
+    low, high = found.mean - found.half_width, found.mean + found.half_width
+    how = LEVELS[measured.judge(low, high, cells.margin.min())]
+    return f"{where}, tickets of a learned concave mask are {how} {IMP}: {found} points of accuracy {over}, {cost}."
+
+
+def summary(claims: list[Claim]) -> str:
+    """What stands in the README: the answer in a sentence, the figure and the table, as Markdown."""
+    picture = f"![{PICTURE}](figures/claims.svg)"
+    return f"**{headline()}**\n\n{picture}\n\n{table(claims, lambda claim: f'book/claims.md#{claim.id.lower()}')}"
+
+
+def table(claims: list[Claim], link: Callable[[Claim], str]) -> str:
+    """Markdown table, a row a claim and data set: the difference in points of test accuracy, seeds, and the finding.
+
+    ``link`` says where the id of a claim leads.
+    """
+    rows = [
+        "| | claim, or open question | data | difference, points | seeds | finding |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for claim in claims:
-        answers = claim.verdict.answers if claim.verdict else ()
-        told = [f"**{answer.status}** on {answer.dataset} ({answer.numbers})" for answer in answers]
-        linked = f"[{claim.id}]({claim.chapter}.ipynb)" if claim.chapter else claim.id
-        rows.append(f"| {linked} | {claim.text} | {'<br>'.join(told) or NOT_RUN} |")
+        id, text = f"[{claim.id}]({link(claim)})", claim.text
+        if claim.verdict is None:
+            rows.append(f"| {id} | {text} | | | | {NOT_RUN} |")
+        for answer in claim.verdict.answers if claim.verdict else ():
+            data = f"{answer.dataset}, reduced" if answer.reduced else answer.dataset
+            n = answer.effect.n if answer.effect else answer.n
+            finding = f"**{answer.status}**: {answer.counted}" if answer.counted else f"**{answer.status}**"
+            rows.append(f"| {id} | {text} | {data} | {answer.effect or '–'} | {n} | {finding} |")
+            text = ""  # once a claim
     return "\n".join(rows)
 
 
-def with_table(text: str, claims: list[Claim]) -> str:
-    """``text`` with the table between the two ``MARKERS`` renewed; LotteryError if they are not there."""
+def page(claims: list[Claim]) -> str:
+    """``book/claims.md``: every claim with its answers, cell by cell, and the commands that remake the runs, once."""
+    parts = [f"({claim.id})=\n## {claim.id}\n\n{_answer(claim)}" for claim in claims]
+    made = [claim.verdict.command.split(" && ") for claim in claims if claim.verdict]
+    commands = "\n".join(sorted({command for commands in made for command in commands}))
+    remade = f"## To remake all runs\n\n<details><summary>The commands</summary>\n\n```\n{commands}\n```\n\n</details>"
+    return "\n\n".join([PAGE, *parts, remade]) + "\n"
+
+
+def with_summary(text: str, claims: list[Claim]) -> str:
+    """``text`` with what lies between the two ``MARKERS`` renewed; LotteryError if they are not there."""
     head, start, rest = text.partition(MARKERS[0])
     _, end, tail = rest.partition(MARKERS[1])
     if not (start and end):
         raise LotteryError(f"the README has lost its markers {' and '.join(MARKERS)}; put them around the claims table")
-    return f"{head}{start}\n{table(claims)}\n{end}{tail}"
+    return f"{head}{start}\n{summary(claims)}\n{end}{tail}"

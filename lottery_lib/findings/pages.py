@@ -9,6 +9,7 @@ from lottery_lib import paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import grids, records, ticket_run
 from lottery_lib.findings import rules, tables
+from lottery_lib.findings.claims import Claim
 from lottery_lib.findings.tables import label
 
 
@@ -61,7 +62,7 @@ def status(table: pd.DataFrame) -> str:
         f"On record: {len(table)} runs, seeds {', '.join(map(str, seeds))} (n = {len(seeds)} where a setting is "
         "complete; nothing is concluded from fewer than three), "
         f"{', '.join(sorted(table.precision.unique()))}, on "
-        f"{', '.join(sorted(table.device.unique()))}. A run's config stands in its record in `results/`."
+        f"{', '.join(sorted(table.device.unique()))}. The config of a run is part of its record in `results/`."
     )
 
 
@@ -73,7 +74,7 @@ def pending() -> str:
     total = Counter(labels.values())
     done = Counter(place for run, place in labels.items() if records.exists(run))
     left = [f"{place}, {done[place]} of {total[place]} runs" for place in sorted(total) if done[place] < total[place]]
-    return f"Still being put on record: {'; '.join(left)}. What this page says follows by itself." if left else ""
+    return f"Still being put on record: {'; '.join(left)}. Once they are, this page will say so." if left else ""
 
 
 def sentence(record: dict) -> str:
@@ -84,3 +85,14 @@ def sentence(record: dict) -> str:
         f"{record['seconds']:.0f} s, the ticket classifies {record['val_accuracy']:.2f} % of the validation and "
         f"{record['test_accuracy']:.2f} % of the test images."
     )
+
+
+def folded(title: str, *texts: str) -> str:
+    """Markdown that a reader unfolds by a click on its title."""
+    return "\n\n".join([f"<details><summary>{title}</summary>", *filter(None, texts), "</details>"])
+
+
+def opened(claims: list[Claim]) -> str:
+    """The claims and questions that the records do not answer on any data set, as a list."""
+    left = [claim for claim in claims if claim.verdict is None or claim.verdict.status == rules.UNDECIDED]
+    return "\n".join(f"- **{claim.id}**, {claim.status}: {claim.text}" for claim in left)

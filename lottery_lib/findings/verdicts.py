@@ -10,10 +10,10 @@ import pandas as pd
 
 from lottery_lib.experiments import logistic, records
 from lottery_lib.experiments.grids import command
-from lottery_lib.findings import cells as measured
-from lottery_lib.findings import relaxed_masks, rules, tables
+from lottery_lib.findings import effects, relaxed_masks, rules, tables
 from lottery_lib.findings.cells import JUDGED, SEEDS
-from lottery_lib.findings.comparisons import interval, lines, number, seeds, span
+from lottery_lib.findings.comparisons import lines, seeds, span
+from lottery_lib.findings.effects import Effect
 from lottery_lib.findings.rules import FAILS, HOLDS, MIXED, UNDECIDED
 from lottery_lib.findings.tables import PLACE
 
@@ -27,11 +27,22 @@ VARIANTS = {  # of C1: what might explain the difference away
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes of a claim on one data set: its status, and the numbers of it in a few words."""
+    """What comes of a claim on one data set: its status, and what was ``counted``; how large the ``effect`` is, if the
+    claim is about accuracy; the number of seeds ``n``, as text; and whether trainings were ``reduced``."""
 
     dataset: str
     status: str
-    numbers: str
+    counted: str
+    effect: Effect | None = None
+    n: str = ""
+    reduced: bool = False
+
+    @property
+    def numbers(self) -> str:
+        """All of it in a few words; an effect that decides nothing is left out."""
+        points = f"{self.effect} points" if self.effect and self.status != UNDECIDED else ""
+        n, reduced = self.n and f"n = {self.n}", "reduced" if self.reduced else ""
+        return ", ".join(filter(None, [self.counted, points, n, reduced]))
 
     def __str__(self) -> str:
         return f"{self.status} on {self.dataset} ({self.numbers})"
@@ -68,34 +79,23 @@ def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Ver
     if not (cells.n > 0).any():
         return None
     of = {name: cells[cells.dataset == name] for name in rule.cells().dataset.unique()}  # in the order of the claim
-    answers = tuple(
-        Answer(tables.dataset(name), rules.status(rows, rule.conditions), _numbers(rule, runs, rows))
-        for name, rows in of.items()
-    )
+    answers = tuple(_answer(rule, runs, tables.dataset(name), rows) for name, rows in of.items())
     others = [f"beside the claim, {line}" for line in lines(rules.beside(rule, runs))]
     return verdict(table, cells, answers, [*lines(cells), *others])
 
 
-def _numbers(rule: rules.Rule, runs: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """``3 of 5 cells, +0.21 ± 0.10 points, n = 5, reduced``: the mean is over all cells that are judged."""
-    decided = (cells.good | cells.bad).sum()
-    if rules.status(cells) == UNDECIDED:
-        parts = [f"{decided} of {len(cells)} cells decided", seeds(cells.n)]
-    else:
-        undecided = f"{len(cells) - decided} undecided" if decided < len(cells) else ""
-        asked = f"{rule.asks} in {cells.good.sum()} of {len(cells)} cells"
-        parts = [asked, undecided, effect(rule, runs, cells), seeds(cells.n)]
-    return ", ".join(filter(None, [*parts, "reduced" if cells.reduced.any() else ""]))
-
-
-def effect(rule: rules.Rule, runs: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """The mean difference over the cells that are judged, with its interval over seeds, each a mean over the cells."""
-    on = [*PLACE, "density_asked", "contrast"]
-    both = measured.pairs(runs, rule.contrasts).merge(cells.loc[cells.judgement.isin(JUDGED), on], on=on)
-    found = interval(both.groupby("seed").difference.mean().groupby(lambda seed: 0))
-    return "".join(
-        f"{number(row.mean, row.half_width, '+')} points" for row in found[["mean", "half_width"]].itertuples()
-    )
+def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFrame) -> Answer:
+    """``better in 3 of 5 cells, 2 undecided``; the effect is over the cells that are judged where they decide, else
+    over all on record."""
+    decided, status = (cells.good | cells.bad).sum(), rules.status(cells, rule.conditions)
+    undecided = rules.status(cells) == UNDECIDED
+    counted = f"{decided} of {len(cells)} cells decided"
+    if not undecided:
+        left = f", {len(cells) - decided} undecided" if decided < len(cells) else ""
+        counted = f"{rule.asks} in {cells.good.sum()} of {len(cells)} cells{left}"
+    used = effects.on_record(cells, rule.epochs) if undecided else cells[cells.judgement.isin(JUDGED)]
+    found = effects.effect(runs, rule.contrasts, used, len(cells))
+    return Answer(dataset, status, counted, found, span(cells.n), bool(cells.reduced.any()))
 
 
 def bimodal(table: pd.DataFrame) -> Verdict | None:
@@ -121,9 +121,9 @@ def bimodal(table: pd.DataFrame) -> Verdict | None:
         if len(counted):
             status = HOLDS if share >= MOSTLY else FAILS if share < 0.5 else f"{MIXED}, {good} of {len(counted)}"
         of = f"{len(counted)} layers of {counted.run.nunique()} searches"
-        told = f"{good} of {of} bimodal, {seeds(counted.n)}" if len(counted) else seeds(rows.n)
-        reduced = ", reduced" if rows.reduced.any() else ""
-        answers.append(Answer(tables.dataset(name), status, told + reduced))
+        told = f"{good} of {of} bimodal" if len(counted) else ""
+        n, reduced = span((counted if len(counted) else rows).n), bool(rows.reduced.any())
+        answers.append(Answer(tables.dataset(name), status, told, n=n, reduced=reduced))
     for place, rows in tables.places(layers).items():
         modes = "; ".join(f"{called}, {_modes(one)}" for called, one in rows.groupby("name"))
         found.append(f"{place}, {seeds(rows.n)}: {modes}")
@@ -165,7 +165,7 @@ def oscillation(runs: list[dict]) -> Verdict | None:
     status = UNDECIDED if not enough else HOLDS if all(good) else f"{MIXED}, {sum(good)} of {len(runs)}"
     status = FAILS if enough and not any(good) else status
     n = span(pd.Series([len(found) for found in starts.values()]))
-    answer = Answer("MNIST", status, f"{sum(good)} of {len(runs)} runs, n = {n}")
+    answer = Answer("MNIST", status, f"{sum(good)} of {len(runs)} runs", n=n)
 
     def ends(found: list[dict], names: list[str]) -> str:
         of = [run["methods"][name] for run in found for name in names]

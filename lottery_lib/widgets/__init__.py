@@ -10,6 +10,7 @@ except ImportError:
 from lottery_lib.widgets.explorer import TicketExplorer
 from lottery_lib.widgets.playground import Playground
 from lottery_lib.widgets.regularizer_card import RegularizerCard
+from lottery_lib.widgets.runs_table import RunsTable
 from lottery_lib.widgets.search_player import SearchPlayer
 
-__all__ = ["Playground", "RegularizerCard", "SearchPlayer", "TicketExplorer"]
+__all__ = ["Playground", "RegularizerCard", "RunsTable", "SearchPlayer", "TicketExplorer"]

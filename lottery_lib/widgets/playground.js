@@ -9,6 +9,7 @@ const SPAN = 240, LAST = 16 * SPAN; // iterations on the axis at first, and wher
 const SLICE = 8; // milliseconds a frame for iterations to catch up
 const CALM = { pause: 500, iterations: 30 }; // how a run goes on for readers who want little motion
 const BINS = 20;
+const START = "Nothing is decided yet: every mask entry is 1. Press Play.";
 const NUMBERS = [
   ["loss", "training loss", (value) => value.toFixed(4)],
   ["objective", "… with penalty", (value) => value.toFixed(4)],
@@ -43,16 +44,17 @@ function render({ model, el }) {
   });
 
   const root = frame(el, "Playground: a mask by projected gradient beside weights by subgradient");
+  if (model.get("small")) root.classList.add("small");
   const bar = html("div", { className: "controls" }, root);
-  const play = html("button", { type: "button" }, bar);
-  const button = (textContent, onclick) => html("button", { type: "button", textContent, onclick }, bar);
+  const play = html("button", { type: "button", className: "play" }, bar);
+  const button = (textContent, onclick) => html("button", { type: "button", className: "whole", textContent, onclick }, bar);
   button("Step", () => go({ target: target + 1 }));
   button("Reset", () => { restart(); go({ target: 0 }); });
-  const seeds = html("select", {}, html("label", { textContent: "seed " }, bar));
+  const seeds = html("select", {}, html("label", { className: "whole", textContent: "seed " }, bar));
   seeds.append(...Array.from({ length: starts.length / data.d }, (_, seed) => new Option(seed)));
   const clock = html("output", { className: "clock", ariaLive: "off" }, bar);
 
-  const choices = html("div", { className: "controls" }, root);
+  const choices = html("div", { className: "controls whole" }, root);
   choice(choices, model, "penalty", { label: "penalty", options: { log: "log", l1: "ℓ1" } });
   choice(choices, model, "variable", { label: "image and histogram", options: VARIABLES });
 
@@ -63,6 +65,7 @@ function render({ model, el }) {
     return { box, title: html("p", { className: "title" }, box) };
   };
   const image = titled(left), histogram = titled(left), lanes = Object.keys(VARIABLES).map(() => titled(right));
+  lanes[1].box.className = "whole";
   lanes[0].title.textContent = "mask entries m, projected gradient";
   lanes[1].title.textContent = "weights w, subgradient (square-root scale)";
   image.view = canvas(image.box, { label: "One cell a pixel", height: 176, draw: drawImage });
@@ -76,10 +79,11 @@ function render({ model, el }) {
 
   const sliders = html("div", { className: "sliders" }, root);
   slider(sliders, model, "lam", { label: "λ, penalty", min: 1e-4, max: 0.1, log: true });
-  slider(sliders, model, "eps", { label: "ε of the log", min: 0.01, max: 10, log: true });
-  slider(sliders, model, "alpha", { label: "α, threshold", min: 1e-3, max: 1, log: true });
-  slider(sliders, model, "step", { label: "step of θ and w", min: 0.1, max: 1.9, steps: 36 });
-  slider(sliders, model, "mask_step", { label: "step of m", min: 0.1, max: 10, steps: 40, log: true });
+  const others = html("div", { className: "sliders whole" }, root);
+  slider(others, model, "eps", { label: "ε of the log", min: 0.01, max: 10, log: true });
+  slider(others, model, "alpha", { label: "α, threshold", min: 1e-3, max: 1, log: true });
+  slider(others, model, "step", { label: "step of θ and w", min: 0.1, max: 1.9, steps: 36 });
+  slider(others, model, "mask_step", { label: "step of m", min: 0.1, max: 10, steps: 40, log: true });
   const cells = numbers(root), say = speaker(root);
 
   // Drawing.
@@ -230,8 +234,9 @@ function render({ model, el }) {
     }
     const behind = runs[0].t < target;
     const found = redraw();
-    if (playing ? runs[0].t % SPAN === 0 : !behind) say(sentence(found));
+    if (playing ? runs[0].t % SPAN === 0 : !behind) say(runs[0].t ? sentence(found) : START);
     play.textContent = playing ? "Pause" : "Play";
+    play.classList.toggle("first", !playing && runs[0].t === 0);
     if (!(behind || playing) || pending) return;
     pending = true;
     if (playing && !behind && calm()) setTimeout(tick, CALM.pause);
@@ -254,7 +259,7 @@ function render({ model, el }) {
 
 /** The table of numbers, a column a method: its cells by row and column. */
 function numbers(parent) {
-  const table = html("table", { className: "numbers" }, parent);
+  const table = html("table", { className: "numbers whole" }, parent);
   const head = html("tr", {}, html("thead", {}, table)), body = html("tbody", {}, table);
   html("td", {}, head);
   for (const label of Object.values(VARIABLES)) html("th", { scope: "col", textContent: label }, head);

@@ -25,7 +25,8 @@ class Playground(InteractiveFigure):
     """Projected gradient on a mask beside subgradients on weights, for two digits, with every setting on a slider.
 
     ``config`` says which data, settings and seed (0 to 9), and how many iterations are done when the reader first sees
-    it; other data than ``digits`` must be at hand, and only the first 400 images for training and testing are taken.
+    it, or in its still picture where it is ``paused`` before the first; other data than ``digits`` must be at hand, and
+    only the first 400 images for training and testing are taken. The ``small`` one is a button and λ beside the mask.
     ``penalty`` is "log" or "l1", ``variable`` ("mask" or "weights") what the image and the histogram show, and
     ``alpha`` the threshold in (0, 1]. LotteryError for a value out of range, or data that are not there.
     """
@@ -48,6 +49,7 @@ class Playground(InteractiveFigure):
     variable = t.Enum(VARIABLES).tag(sync=True)
     seed = t.Int(min=0, max=SEEDS - 1).tag(sync=True)
     iterations = t.Int().tag(sync=True)
+    small = t.Bool(False).tag(sync=True)
 
     def __init__(
         self,
@@ -56,6 +58,8 @@ class Playground(InteractiveFigure):
         penalty: str = "log",
         variable: str = "mask",
         alpha: float = 0.05,
+        paused: bool = False,
+        small: bool = False,
     ):
         _check(config, penalty, variable, alpha)
         x, y, x_test, y_test = (part[:IMAGES] for part in logistic.binary(datasets.load(config.dataset), config.digits))
@@ -67,7 +71,7 @@ class Playground(InteractiveFigure):
         mask, _ = (path[-1] for path in self._paths)
         idle = np.where(mask == 0, x.std(0).numpy(), -1)
         traced = np.concatenate([np.argsort(-mask, kind="stable")[:4], np.argsort(-idle)[:4]])
-        shared = ("lam", "eps", "step", "mask_step", "weight_decay", "seed", "iterations")
+        shared = ("lam", "eps", "step", "mask_step", "weight_decay", "seed")
         super().__init__(
             pixels=pixels.numpy().tobytes(),
             labels=torch.cat([y, y_test]).to(torch.uint8).numpy().tobytes(),
@@ -78,6 +82,8 @@ class Playground(InteractiveFigure):
             penalty=penalty,
             variable=variable,
             alpha=alpha,
+            iterations=0 if paused else config.iterations,
+            small=small,
             **{name: getattr(config, name) for name in shared},
         )
 

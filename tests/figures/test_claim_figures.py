@@ -1,5 +1,7 @@
 """claims.py: what is drawn is what the tables say, a row or a panel for each network."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,9 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.figures import claims as claim_figures
 from lottery_lib.figures import lines
 from lottery_lib.findings import cells, tables
+from lottery_lib.findings.claims import Claim
+from lottery_lib.findings.effects import Effect
+from lottery_lib.findings.verdicts import Answer, Verdict
 
 RESNET = {"model": "resnet20", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
 
@@ -88,3 +93,23 @@ def test_modes_by_layer_draw_a_line_a_search():
 def test_nothing_on_record_is_one_sentence(draw):
     with pytest.raises(LotteryError, match="no run on record has what this figure shows"):
         getattr(claim_figures, draw)(runs().assign(changed=0.0))
+
+
+def test_the_forest_has_a_row_for_each_claim_and_data_set_and_no_interval_from_few_seeds():
+    effects = [Effect(1.0, 0.5, "3", 2, 2, 1.0), Effect(-2.0, math.nan, "1", 1, 2, 1.0)]
+    answers = [Answer(name, "holds", "", effect) for name, effect in zip(("MNIST", "CIFAR-10"), effects)]
+    verdict = Verdict((*answers, Answer("digits", "holds", "0 of 3 layers")), (), "lenet", "here", "lottery x")
+    claims = [Claim("C1", "It holds", "a − b", None, verdict), Claim("C2", "?", "?", None, None)]
+    ax = claim_figures.forest(claims).axes[0]
+    assert [text.get_text() for text in ax.texts] == [
+        "C1  a − b", "MNIST", "+1.00 ±\xa00.50", "3", "CIFAR-10", "−2.00", "1", "points", "seeds"]  # fmt: skip
+    known, few = ax.containers
+    assert [drawn.lines[0].get_xdata()[0] for drawn in (known, few)] == [1, -2]
+    assert known.has_xerr and not few.has_xerr and few.lines[0].get_markerfacecolor() == "white"
+    low, high = ax.get_xlim()
+    assert low < -2 and high > 1.5  # nothing lies outside
+
+
+def test_a_forest_of_nothing_is_refused():
+    with pytest.raises(LotteryError, match="no run on record"):
+        claim_figures.forest([Claim("C2", "?", "?", None, None)])

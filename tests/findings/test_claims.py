@@ -1,17 +1,22 @@
 """claims.py: a record decides the status, and the README says what the records say."""
 
 import pytest
+from runs import line, runs
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.findings import claims
 from lottery_lib.findings.claims import MARKERS, NOT_RUN, Claim
+from lottery_lib.findings.effects import Effect
 from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED
 from lottery_lib.findings.verdicts import Answer, Verdict
 
 STATUSES = (HOLDS, f"{HOLDS} ", "mixed, ", FAILS, UNDECIDED)
 VERDICT = Verdict(
-    (Answer("MNIST", HOLDS, "3 of 3"), Answer("CIFAR-10", UNDECIDED, "n = 1")),
+    (
+        Answer("MNIST", HOLDS, "3 of 3", Effect(1.0, 0.5, "3", 3, 3, 1.0), "3"),
+        Answer("CIFAR-10", UNDECIDED, "", n="1", reduced=True),
+    ),
     ("one", "two"),
     "lenet",
     "here",
@@ -42,7 +47,7 @@ def test_a_status_is_never_typed():
 def test_no_status_rests_on_fewer_than_three_seeds():
     for claim in claims.load():
         for answer in claim.verdict.answers if claim.verdict else ():
-            assert answer.status == UNDECIDED or not answer.numbers.endswith(("n = 1", "n = 2", "n = 0"))
+            assert answer.status == UNDECIDED or answer.n.rpartition(" ")[2] not in ("0", "1", "2")
 
 
 def test_what_a_page_says_is_the_verdict(monkeypatch):
@@ -50,36 +55,68 @@ def test_what_a_page_says_is_the_verdict(monkeypatch):
     found = {claim.id: claim for claim in claims.load()}
     said = claims.answer("C4", "C2")
     assert said.startswith(
-        f"**C4: holds on MNIST.** *{found['C4'].text}*\n\n- **holds** on MNIST: 3 of 3\n- **not enough"
+        f"**C4: holds on MNIST.** *{found['C4'].text}*\n\n- **holds** on MNIST: 3 of 3, +1.00 ±\xa00.50 points, n = 3\n"
     )
-    assert "- one\n- two\n\nProtocols lenet, on here. To remake it: `lottery x`" in said
+    assert "- one\n- two\n\nProtocols lenet, on here." in said
     assert said.endswith(f"**C2: not yet run.** *{found['C2'].text}*")
 
 
 def test_table():
-    rows = [Claim("C1", "It holds", "a", VERDICT), Claim("C2", "And this", "notebooks/02", None)]
-    rows += [Claim("O1", "What then?", None, None)]
-    assert claims.table(rows).splitlines()[2:] == [
-        "| [C1](a.ipynb) | It holds | **holds** on MNIST (3 of 3)<br>**not enough evidence** on CIFAR-10 (n = 1) |",
-        "| [C2](notebooks/02.ipynb) | And this | not yet run |",
-        "| O1 | What then? | not yet run |",
+    rows = [Claim("C1", "It holds", "a", "a", VERDICT), Claim("C2", "And this", "b", "notebooks/02", None)]
+    assert claims.table(rows, lambda claim: f"{claim.id}.md").splitlines()[2:] == [
+        "| [C1](C1.md) | It holds | MNIST | +1.00 ±\xa00.50 | 3 | **holds**: 3 of 3 |",
+        "| [C1](C1.md) |  | CIFAR-10, reduced | – | 1 | **not enough evidence** |",
+        "| [C2](C2.md) | And this | | | | not yet run |",
     ]
 
 
 def test_only_what_stands_between_the_markers_is_renewed():
-    found = [Claim("O1", "What then?", None, None)]
+    found = [Claim("O1", "What then?", "then", None, None)]
     text = f"before | a\n\n{MARKERS[0]}\nstale\n{MARKERS[1]}\nafter {MARKERS[1]}\n"
-    renewed = f"before | a\n\n{MARKERS[0]}\n{claims.table(found)}\n{MARKERS[1]}\nafter {MARKERS[1]}\n"
-    assert claims.with_table(text, found) == renewed
-    assert claims.with_table(renewed, found) == renewed
+    renewed = f"before | a\n\n{MARKERS[0]}\n{claims.summary(found)}\n{MARKERS[1]}\nafter {MARKERS[1]}\n"
+    assert claims.with_summary(text, found) == renewed
+    assert claims.with_summary(renewed, found) == renewed
 
 
 @pytest.mark.parametrize("text", ["", MARKERS[0], MARKERS[1], "".join(reversed(MARKERS))])
 def test_lost_markers(text):
     with pytest.raises(LotteryError, match=f"lost its markers {MARKERS[0]} and {MARKERS[1]}; put them around"):
-        claims.with_table(text, [])
+        claims.with_summary(text, [])
 
 
 def test_the_readme_says_what_the_records_say():
     readme = (paths.ROOT / "README.md").read_text("utf-8")
-    assert readme == claims.with_table(readme, claims.load()), "run: lottery claims --write"
+    assert readme == claims.with_summary(readme, claims.load()), "run: lottery claims --write"
+
+
+def test_the_page_of_claims_says_what_the_records_say():
+    assert (paths.ROOT / "book" / "claims.md").read_text("utf-8") == claims.page(claims.load()), (
+        "run: lottery claims --write"
+    )
+
+
+# The answer to the title's question.
+
+
+def around(mean: float) -> list[float]:
+    return [mean, mean + 0.1, mean - 0.1]
+
+
+@pytest.mark.parametrize(("ours", "said"), [
+    (97.0, "they are as good as"), (98.0, "they are better than"), (95.0, "they are worse than"),
+])  # fmt: skip
+def test_the_headline_is_what_the_records_say(ours, said, monkeypatch):
+    at = (0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+    rows = [row for d in at for row in line("mask, log, calibrated", around(ours), d) + line("IMP", around(97.0), d)]
+    rows += [row for d in at for row in line("random", around(60.0), d)] + line("dense", around(98.0), 1.0)
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
+    told = claims.headline()
+    assert said.removeprefix("they ") in told and told.startswith("On MNIST, ") and "CIFAR" not in told
+    assert "over all 7 settings on 3 seeds" in told and f"{ours - 97:+.2f}".replace("-", "−") in told
+
+
+def test_the_headline_says_where_seeds_are_too_few(monkeypatch):
+    rows = [*line("mask, log, calibrated", [95.0], 0.1), *line("IMP", [96.0], 0.1)]
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
+    assert "1.00 points worse on average over 1 of 7 settings on 1 seed" in claims.headline()
+    assert claims.headline().endswith("too few seeds to decide.")

@@ -1,0 +1,53 @@
+"""How large a difference is that a claim is about: over its cells, in points of test accuracy, with its interval."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lottery_lib.findings.cells import SEEDS, Contrasts, pairs
+from lottery_lib.findings.comparisons import interval, number, span
+from lottery_lib.findings.tables import PLACE
+
+KEY = [*PLACE, "density_asked", "contrast"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean difference over ``cells`` of the ``of`` that a claim names on a data set, first line minus second.
+
+    ``half_width`` is that of its 95 % interval over seeds, NaN where a cell rests on fewer than three; ``n`` is the
+    number of seeds, as text, since cells may differ in it; ``epochs`` those of the first line over those of the second.
+    """
+
+    mean: float
+    half_width: float
+    n: str
+    cells: int
+    of: int
+    epochs: float
+
+    def __str__(self) -> str:
+        return number(self.mean, self.half_width, "+")
+
+
+def on_record(cells: pd.DataFrame, share: float = 1.0) -> pd.DataFrame:
+    """Those of ``findings.cells`` that are on record, on however few seeds, at no more than ``share`` of the epochs."""
+    return cells[(cells.n > 0) & ~(cells.epochs > share * cells.epochs_other)]
+
+
+def effect(runs: pd.DataFrame, contrasts: Contrasts, cells: pd.DataFrame, of: int) -> Effect | None:
+    """The effect over ``cells`` on one data set, ``of`` so many; None if there are none."""
+    if cells.empty:
+        return None
+    both = pairs(runs, contrasts).merge(cells[KEY], on=KEY)
+    found = interval(both.groupby("seed").difference.mean().groupby(lambda seed: 0)).iloc[0]
+    known = cells.n.min() >= SEEDS
+    return Effect(
+        mean=found["mean"] if known else cells["mean"].mean(),
+        half_width=found.half_width if known else math.nan,
+        n=span(cells.n),
+        cells=len(cells),
+        of=of,
+        epochs=cells.epochs.sum() / cells.epochs_other.sum(),
+    )
