@@ -153,7 +153,7 @@ def describe(app, context, doctree):
     owner, _, name = app.config.html_theme_options["repository_url"].removeprefix("https://github.com/").partition("/")
     said = {
         "description": first[:300],
-        "og:title": context["title"],
+        "og:title": context.get("title", app.config.project),
         "og:description": first[:300],
         "og:image": f"https://{owner}.github.io/{name}/_static/local/claims.png",
     }

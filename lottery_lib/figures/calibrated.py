@@ -4,8 +4,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery_lib.figures.lines import by_place, look, ticks
-from lottery_lib.figures.style import BLACK, BLUE, STYLE, VERMILION, new_figure
+from lottery_lib.figures.lines import by_place, densities, look
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, VERMILION, new_figure
 from lottery_lib.findings.calibrated import QUANTILES, Watched
 from lottery_lib.methods.concave import TOLERANCE
 
@@ -14,7 +14,7 @@ from lottery_lib.methods.concave import TOLERANCE
 def prices(watched: Watched) -> Figure:
     """The prices of all weights over a search with the k-th among them, λ, and the share of entries from α up."""
     frames, done = watched.frames, 100 * watched.frames.done
-    figure, ((left, right),) = new_figure(1, 2, (9, 3))
+    figure, ((left, right),) = new_figure(1, 2, (COLUMN, 3))
     columns = [str(quantile) for quantile in QUANTILES]
     for low, high, shade in ((columns[0], columns[-1], "#e0e0e0"), (columns[1], columns[-2], "#bdbdbd")):
         left.fill_between(done, frames[low], frames[high], color=shade, lw=0)
@@ -43,17 +43,16 @@ def prices(watched: Watched) -> Figure:
 def density_errors(runs: pd.DataFrame) -> Figure:
     """How far off the density asked for each search of ``calibrated.steered`` ended, a panel a place, a dot a seed."""
     groups = by_place(runs)
-    figure, axes = new_figure(1, len(groups), (3.2 * max(2, len(groups)), 3), sharey=True)
+    figure, axes = new_figure(1, len(groups), (COLUMN, 3), sharey=True)
     shown = {}
     for ax, (label, group) in zip(axes[0], groups.items()):
         ax.axhspan(-100 * TOLERANCE, 100 * TOLERANCE, color="#e4e4e4", lw=0)
         for number, (name, rows) in enumerate(group.groupby("name", sort=False)):
             dots = look(name) | {"ls": "", "ms": 4}
             (shown[name],) = ax.plot(rows.density_asked * 1.06**number, 100 * rows.error, **dots)
-        ax.set(xscale="log", xlabel="density asked for", title=label)
+        densities(ax, group.density_asked)
+        ax.set(xlabel="density asked for, %", title=label)
         ax.set_yscale("symlog", linthresh=2)
-        ax.invert_xaxis()
-        ticks(ax.xaxis, group.density_asked)
     axes[0][0].set_ylabel("error of the density, %")
     axes[0][0].yaxis.set_major_formatter("{x:g}")
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=3)

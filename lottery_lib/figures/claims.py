@@ -1,6 +1,7 @@
 """Figures of the chapters on C3 to C8: the table of runs in, a matplotlib figure out, with panels for each place."""
 
 import math
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -8,14 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, look, ticks
-from lottery_lib.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure, panels
+from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, look, ticks
+from lottery_lib.figures.style import BLUE, COLUMN, STYLE, new_figure, panels
 from lottery_lib.findings import comparisons, relaxed_masks, tables
 from lottery_lib.findings.cells import JUDGED
 from lottery_lib.findings.claims import Claim
-from lottery_lib.findings.verdicts import Answer
+from lottery_lib.findings.comparisons import number
 
-COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+MARKERS = "os^Dv*Pphd"  # of contrasts, which are all of the mask, and so in its colour
 SHADES = mpl.colormaps["viridis"]
 
 
@@ -23,50 +24,81 @@ SHADES = mpl.colormaps["viridis"]
 def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
     """Paired differences in accuracy against density, with the intervals they are judged by, a panel a place.
 
-    ``cells`` of ``findings.cells``; what is not judged, as of fewer than three seeds, is not drawn. Within the grey
+    Contrasts that decide a claim are blue, others grey. ``cells`` of ``findings.cells``; what is not judged, as of
+    fewer than three seeds, is not drawn. Within the grey
     band, M to either side, methods count as equal. The axis ends at three times the largest difference at most: what
     sticks out is an interval that tells nothing.
     """
     cells = cells[cells.judgement.isin(JUDGED)]
     groups = by_place(cells)
     figure, axes = panels(len(groups))
-    colours = dict(zip(cells.contrast.drop_duplicates(), COLOURS * 2))
+    decides = cells.get("decides", pd.Series(True, cells.index)).groupby(cells.contrast, sort=False).any()
+    looks = {
+        contrast: {"color": BLUE if telling else GREY, "marker": marker, "ms": 5, "lw": 1}
+        for (contrast, telling), marker in zip(decides.items(), MARKERS)
+    }
     for ax, (label, group) in zip(axes, groups.items()):
         band = group.groupby("density_asked").margin.first()
         ends = [band.index[0] / 1.3, *band.index, band.index[-1] * 1.3]
         edge = [band.iloc[0], *band, band.iloc[-1]]
         ax.fill_between(ends, np.negative(edge), edge, color="#eeeeee", lw=0)
         ax.axhline(0, color="#555555", lw=0.8)
-        for number, (contrast, rows) in enumerate(group.groupby("contrast", sort=False)):
-            x = rows.density_asked * 1.04**number  # side by side
-            ax.errorbar(x, rows["mean"], rows.half_width, color=colours[contrast], marker="o", ms=4, capsize=2, lw=1)
+        for nth, (contrast, rows) in enumerate(group.sort_values("density_asked").groupby("contrast", sort=False)):
+            x = rows.density_asked * 1.04**nth  # side by side
+            ax.errorbar(x, rows["mean"], rows.half_width, capsize=2, **looks[contrast])
         sizes, least = group["mean"].abs(), group.margin.max()
         limit = min(3 * max(least, *sizes), 1.2 * max(least, *(sizes + group.half_width)))
-        ax.set(xscale="log", xlabel="density: share of weights kept", title=label, ylim=(-limit, limit))
-        ax.invert_xaxis()
-        ticks(ax.xaxis, group.density_asked)
+        ax.set(title=label, ylim=(-limit, limit))
+        densities(ax, group.density_asked)
         ax.set_ylabel(f"{first} − {second},\npoints of test accuracy")
-    handles = [mpl.lines.Line2D([], [], color=colour, marker="o", ms=4) for colour in colours.values()]
-    if any(colours):
-        figure.legend(handles, colours, loc="outside lower center", ncols=2)
+    handles = [mpl.lines.Line2D([], [], **look) for look in looks.values()]
+    if handles:
+        figure.legend(handles, looks, loc="outside lower center", ncols=2)
     return figure
 
 
-@mpl.rc_context(STYLE)
+@dataclass(frozen=True)
+class Row:
+    """Of a forest: a difference in points, half its interval (NaN: none is drawn), and its seeds."""
+
+    label: str
+    mean: float
+    half_width: float
+    n: str
+
+
 def forest(claims: list[Claim]) -> Figure:
     """Differences in test accuracy on one axis of points, a row a claim and data set (``findings.claims.load``).
 
     A dot with its 95 % interval over seeds, and the number of them. Where a cell rests on fewer than three seeds the
     dot is hollow and has no interval. Claims that are not about accuracy, or with nothing on record, have no row.
     """
-    rows: list[tuple[str, Answer | None]] = []
+    groups: dict[str, list[Row]] = {}
     for claim in claims:
-        found = [answer for answer in (claim.verdict.answers if claim.verdict else ()) if answer.effect]
-        if found:
-            rows += [(f"{claim.id}  {claim.short}", None), *((answer.dataset, answer) for answer in found)]
-    if not rows:
+        for answer in claim.verdict.answers if claim.verdict else ():
+            if effect := answer.effect:
+                row = Row(answer.dataset, effect.mean, effect.half_width, effect.n)
+                groups.setdefault(f"{claim.id}  {claim.short}", []).append(row)
+    return _forest(groups)
+
+
+def by_density(cells: pd.DataFrame) -> Figure:
+    """The same for cells (``findings.cells``) on record, a row a density: with the intervals they are judged by."""
+    groups: dict[str, list[Row]] = {}
+    for cell in cells[cells.n > 0].sort_values([*tables.PLACE, "contrast"], kind="stable").itertuples():
+        width = cell.half_width if cell.judgement in JUDGED else math.nan
+        place = f"{tables.network(cell.model)} on {tables.dataset(cell.dataset)}, {cell.contrast}"
+        row = Row(f"{100 * cell.density_asked:g} %", cell.mean, width, f"{cell.n:g}")
+        groups.setdefault(place, []).append(row)
+    return _forest(groups)
+
+
+@mpl.rc_context(STYLE)
+def _forest(groups: dict[str, list[Row]]) -> Figure:
+    if not groups:
         raise LotteryError(NOTHING)
-    figure = Figure(figsize=(4.6, 0.7 + 0.19 * len(rows)))
+    count = sum(1 + len(rows) for rows in groups.values())
+    figure = Figure(figsize=(4.6, 0.7 + 0.19 * count))
     ax = figure.add_axes((0.17, 0.55 / figure.get_figheight(), 0.49, 1 - 0.58 / figure.get_figheight()))
     ax.axvline(0, color="#555555", lw=0.8)
 
@@ -74,19 +106,19 @@ def forest(claims: list[Claim]) -> Figure:
         """At ``x``, in widths of the axes."""
         ax.text(x, line, text, transform=ax.get_yaxis_transform(), va="center", **style)
 
-    for line, (label, answer) in enumerate(rows):
-        if answer is None:
-            write(label, line, -0.34, weight="bold", backgroundcolor="white")
-            continue
-        effect, known = answer.effect, not math.isnan(answer.effect.half_width)
-        write(label, line, -0.03, ha="right")
-        style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}
-        ax.errorbar(effect.mean, line, xerr=effect.half_width if known else None, **style)
-        write(str(effect), line, 1.03)
-        write(effect.n, line, 1.68, ha="right")
+    at = iter(range(count))  # from the top
+    for label, rows in groups.items():
+        write(label, next(at), -0.34, weight="bold", backgroundcolor="white")
+        for row, line in zip(rows, at):
+            known = not math.isnan(row.half_width)
+            style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}
+            ax.errorbar(row.mean, line, xerr=row.half_width if known else None, **style)
+            write(row.label, line, -0.03, ha="right")
+            write(number(row.mean, row.half_width, "+"), line, 1.03)
+            write(row.n, line, 1.68, ha="right")
     write("points", -1, 1.03, color=GREY)
     write("seeds", -1, 1.68, ha="right", color=GREY)
-    ax.set(ylim=(len(rows) - 0.4, -1.6), yticks=[], xlabel="difference in test accuracy, points")
+    ax.set(ylim=(count - 0.4, -1.6), yticks=[], xlabel="difference in test accuracy, points")
     ax.spines["left"].set_visible(False)
     return figure
 
@@ -95,14 +127,14 @@ def forest(claims: list[Claim]) -> Figure:
 def alpha_sensitivity(swept: pd.DataFrame) -> Figure:
     """One search cut at several α's (``relaxed_masks.sweeps``): density, changed weights and accuracy, against α."""
     groups = by_place(swept)
-    figure, axes = new_figure(len(groups), 3, (9, 0.3 + 2.6 * len(groups)))
+    figure, axes = new_figure(len(groups), 3, (COLUMN, 0.3 + 2.3 * len(groups)))
     shown = {"density": "density", "changed": "share of kept weights changed", "test_accuracy": "test accuracy, %"}
     for across, (label, rows) in zip(axes, groups.items()):
         for ax, (column, called) in zip(across, shown.items()):
             found = comparisons.interval(rows.groupby("alpha")[column]).dropna(subset="mean")
             ax.errorbar(found.index, found["mean"], found.half_width.fillna(0), color=BLUE, marker="o", ms=3, capsize=2)
             ax.set(xscale="log", xlabel="threshold α", ylabel=called)
-            ticks(ax.xaxis, rows.alpha)
+            ticks(ax.xaxis, rows.alpha, apart=2.1)
         across[0].set(title=label, ylim=(0, None))
         across[1].set_ylim(0, 1)
     return figure
@@ -128,7 +160,7 @@ def alpha_at_equal_density(runs: pd.DataFrame, most: float = 0.1) -> Figure:
         ax.set(title=label, xlabel="threshold α that yields the density", xlim=(-0.03, 1.03))
         ax.set(ylabel="test accuracy, %", ylim=limits)
     handles = [mpl.lines.Line2D([], [], color=colour, marker="o", ms=3) for colour in colours.values()]
-    figure.legend(handles, map("{:g}".format, asked), title="density", loc="outside right center")
+    figure.legend(handles, [f"{100 * density:g} %" for density in asked], title="density", loc="outside right center")
     return figure
 
 
@@ -139,7 +171,7 @@ def modes_by_layer(layers: pd.DataFrame) -> Figure:
     A layer counts as bimodal where it lies in the grey on both sides (``verdicts.bimodal``).
     """
     groups = by_place(layers)
-    figure, axes = new_figure(len(groups), 2, (9, 0.4 + 2.8 * len(groups)))
+    figure, axes = new_figure(len(groups), 2, (COLUMN, 0.4 + 2.6 * len(groups)))
     for (between, top), (label, group) in zip(axes, groups.items()):
         for ax, column in ((between, "between"), (top, "top")):
             for (name, _), rows in group.groupby(["name", "run"], sort=False):

@@ -6,16 +6,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from lottery_lib.figures.lines import GREY, ticks
-from lottery_lib.figures.style import BLUE, GREEN, ORANGE, STYLE, VERMILION, new_figure
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, new_figure
 from lottery_lib.findings import tables
 from lottery_lib.findings.costs import LOOPS, at_once, steps
 
-COLOURS = {  # of the loops
-    ("ours", "dense"): BLUE,
-    ("ours", "relaxed"): ORANGE,
-    ("ours", "masked"): GREEN,
-    ("uncompiled", "dense"): GREY,
-    ("reference", "masked"): VERMILION,
+LOOKS = {  # of the loops: dense and mask in their colours, others grey
+    ("ours", "dense"): {"color": BLACK, "marker": "o", "mfc": "none", "ms": 7},
+    ("ours", "relaxed"): {"color": BLUE, "marker": "o", "ms": 4},
+    ("ours", "masked"): {"color": GREY, "marker": "s", "ms": 4},
+    ("uncompiled", "dense"): {"color": GREY, "marker": "^", "ms": 4},
+    ("reference", "masked"): {"color": GREY, "marker": "X", "ms": 6},
 }
 
 
@@ -24,12 +24,12 @@ def step_times(found: dict) -> Figure:
     """Every loop's step in multiples of the machine's limit, a column a network; bars from the least to the most."""
     rows = steps(found)
     names = list(rows.model.unique())
-    figure, ((ax,),) = new_figure(1, 1, (8, 3.4))
+    figure, ((ax,),) = new_figure(1, 1, (COLUMN, 3.4))
     for place, (key, called) in enumerate(LOOPS.items()):
         each = rows[(rows.loop == key[0]) & (rows.phase == key[1])].set_index("model").loc[names]
         x = [column + (place - 2) * 0.14 for column in range(len(names))]
         spread = [each.over_limit - each.least, each.most - each.over_limit]
-        ax.errorbar(x, each.over_limit, spread, color=COLOURS[key], marker="o", ms=4, ls="", capsize=2, label=called)
+        ax.errorbar(x, each.over_limit, spread, ls="", capsize=2, label=called, **LOOKS[key])
     ax.axhline(1, color="#222222", lw=1, ls=":", label="the machine's limit")
     ax.set_xticks(range(len(names)), [tables.network(name) for name in names])
     ax.set(yscale="log", ylabel="time of a step / limit")
@@ -42,11 +42,11 @@ def step_times(found: dict) -> Figure:
 def growth(found: dict) -> Figure:
     """How the step grows with the network's width, and what it takes of the machine if trainings share the cores."""
     rows, shared = steps(found, "widths"), at_once(found)
-    figure, ((width, many),) = new_figure(1, 2, (8, 3))
+    figure, ((width, many),) = new_figure(1, 2, (COLUMN, 3))
     for phase in ("dense", "relaxed"):
         each = rows[rows.phase == phase]
         key = "ours", phase
-        width.plot(each.width, each.ms, color=COLOURS[key], marker="o", ms=4, label=LOOPS[key])
+        width.plot(each.width, each.ms, label=LOOPS[key], **LOOKS[key])
     width.plot(each.width, each.limit, color="#222222", ls=":", lw=1, label="limit")
     label = tables.network(rows.model.iloc[0])
     width.set(xscale="log", yscale="log", xlabel=f"width of {label}", ylabel="ms a step", xticks=each.width)

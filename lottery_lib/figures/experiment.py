@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.style import BLUE, SKY, STYLE, VERMILION, new_figure
+from lottery_lib.figures.style import BLUE, COLUMN, SKY, STYLE, VERMILION, new_figure
 
 
 @mpl.rc_context(STYLE)
@@ -21,7 +21,7 @@ def curves(record: dict) -> Figure:
     watched = watched or record.get("calibration", {}).get("epochs", [])  # of records that do not hold their search
     shown = {"loss": "training loss", "val_accuracy": "validation accuracy, %"}
     moving = [key for key in ("density", "lam") if any(key in epoch for epoch in watched)]
-    figure, ((*axes,),) = new_figure(1, len(shown) + bool(moving), (3.3 * (len(shown) + bool(moving)), 2.7))
+    figure, ((*axes,),) = new_figure(1, len(shown) + bool(moving), (COLUMN, 2.7))
     for ax, (key, called) in zip(axes, shown.items()):
         for (phase, epochs), colour in zip(phases.items(), (VERMILION, BLUE)):
             values = [epoch[key] for epoch in epochs if key in epoch]
@@ -62,7 +62,7 @@ def layers(record: dict) -> Figure:
     if not record.get("layers"):
         raise LotteryError("the dense network has no ticket; take another method")
     names = [layer["layer"].removesuffix(".weight") for layer in record["layers"]]
-    figure, ((ax,),) = new_figure(1, 1, (max(4.0, min(10.0, 0.4 * len(names) + 2)), 2.9))
+    figure, ((ax,),) = new_figure(1, 1, (max(4.0, min(COLUMN, 0.4 * len(names) + 2)), 2.9))
     ax.bar(range(len(names)), [layer["density"] for layer in record["layers"]], color=SKY)
     ax.axhline(record["density"], color="#555555", ls=":", lw=1)
     ax.set_xticks(

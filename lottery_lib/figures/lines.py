@@ -1,6 +1,7 @@
 """How lines of the table of runs look, and what all figures of accuracies share."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import NullLocator
 
@@ -61,14 +62,24 @@ def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return tables.places(frame)
 
 
-def ticks(axis: Axis, values: pd.Series | pd.Index) -> None:
-    """On a logarithmic axis, ticks at these values alone, but for those too near to the next larger one."""
+def ticks(axis: Axis, values: pd.Series | pd.Index, apart: float = 1.25, scale: float = 1.0) -> None:
+    """On a logarithmic axis, ticks at these values alone, but for those less than ``apart`` times below the next one.
+
+    They are shown times ``scale``.
+    """
     placed: list[float] = []
     for value in sorted(values.unique(), reverse=True):
-        if not placed or 1.25 * value < placed[-1]:
+        if not placed or apart * value < placed[-1]:
             placed.append(value)
     axis.set_minor_locator(NullLocator())
-    axis.set_ticks(placed, [f"{value:g}" for value in placed])
+    axis.set_ticks(placed, [f"{scale * value:g}" for value in placed])
+
+
+def densities(ax: Axes, values: pd.Series | pd.Index) -> None:
+    """An axis of densities in percent, which falls to the right, with ticks at these."""
+    ax.set(xscale="log", xlabel="density, % of the weights kept")
+    ax.invert_xaxis()
+    ticks(ax.xaxis, values, scale=100)
 
 
 def accuracy_limits(least: float, best: float, factor: float) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from lottery_lib.experiments import logistic
-from lottery_lib.figures.style import BLACK, BLUE, GREEN, ORANGE, SKY, STYLE, VERMILION, new_figure
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, GREEN, ORANGE, SKY, STYLE, VERMILION, new_figure
 
 LOGISTIC_COLOURS = dict(zip([*logistic.METHODS, logistic.REFEREE], [ORANGE, VERMILION, GREEN, SKY, BLUE, BLACK]))
 
@@ -14,7 +14,7 @@ LOGISTIC_COLOURS = dict(zip([*logistic.METHODS, logistic.REFEREE], [ORANGE, VERM
 @mpl.rc_context(STYLE)
 def logistic_convergence(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
     """Claim C1, per iteration: objective, sign flips, and share of weights that are exactly zero."""
-    figure, ((objective, flips, zeros),) = new_figure(1, 3, (9, 3.4))
+    figure, ((objective, flips, zeros),) = new_figure(1, 3, (COLUMN, 3.2))
     iterations = np.arange(1, record["config"]["iterations"] + 1)
     for row, (name, colour) in enumerate(LOGISTIC_COLOURS.items()):
         if name == logistic.REFEREE:
@@ -38,7 +38,7 @@ def logistic_convergence(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
 @mpl.rc_context(STYLE)
 def logistic_paths(record: dict, arrays: dict[str, np.ndarray], last: int = 40) -> Figure:
     """Paths of single weights: the whole run above, the last iterations of the unneeded ones below."""
-    figure, axes = new_figure(2, len(logistic.METHODS), (10, 4.2), sharex="row")
+    figure, axes = new_figure(2, len(logistic.METHODS), (COLUMN, 4.2), sharex="row")
     total = record["config"]["iterations"]
     iterations = np.arange(1, total + 1)
     dropped = slice(logistic.TRACED // 2, None)
@@ -60,7 +60,7 @@ def logistic_paths(record: dict, arrays: dict[str, np.ndarray], last: int = 40) 
 def logistic_maps(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
     """The images of the weights (blue: speaks for the first class, red: for the second) and of what is kept."""
     names = [*logistic.METHODS, logistic.REFEREE]
-    figure, axes = new_figure(2, len(names), (10.5, 4.1), subplot_kw={"xticks": [], "yticks": []})
+    figure, axes = new_figure(2, len(names), (COLUMN, 3.4), subplot_kw={"xticks": [], "yticks": []})
     side = int(np.sqrt(arrays["weights"].shape[1]))
     masks = iter(arrays["masks"])
     for column, (name, w) in enumerate(zip(names, arrays["weights"])):

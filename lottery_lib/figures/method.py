@@ -6,13 +6,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from lottery_lib import regularizers
-from lottery_lib.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, new_figure
+from lottery_lib.figures.style import BLUE, COLUMN, GREEN, ORANGE, PURPLE, SKY, STYLE, new_figure
 
 
 @mpl.rc_context(STYLE)
 def penalties() -> Figure:
     """Every regulariser of the library at its default shape: r(m), and its slope r'(m), the pull towards zero."""
-    figure, ((value, slope),) = new_figure(1, 2, (7.5, 2.8))
+    figure, ((value, slope),) = new_figure(1, 2, (COLUMN, 2.8))
     m = torch.linspace(0, 1, 201, dtype=torch.float64)
     for (name, cls), colour in zip(regularizers.REGULARIZERS.items(), (SKY, BLUE, PURPLE, GREEN, ORANGE)):
         shape = ", ".join(f"{key} = {number:g}" for key, number in vars(cls()).items())
@@ -37,7 +37,7 @@ STATIONS = (  # of the pipeline: heading, text, colour
 @mpl.rc_context(STYLE)
 def pipeline() -> Figure:
     """The method's stations in a row, with the way back for another round."""
-    figure, ((ax,),) = new_figure(1, 1, (8.5, 2.1))
+    figure, ((ax,),) = new_figure(1, 1, (COLUMN, 2.1))
     ax.set(xlim=(-0.05, 5.05), ylim=(-0.62, 1.05))
     ax.axis("off")
     for x, (heading, text, colour) in enumerate(STATIONS):

@@ -26,6 +26,9 @@ STYLE = sns.axes_style("ticks") | {
 }
 
 
+COLUMN = 7.2  # inches: the width of the book's column, so that type is shown at the size at which it is set
+
+
 def new_figure(rows: int, columns: int, size: tuple[float, float], **kwargs) -> tuple[Figure, np.ndarray]:
     """A figure outside pyplot's registry: it is drawn where it is returned, and only there."""
     figure = Figure(figsize=size, layout="constrained")
@@ -35,7 +38,7 @@ def new_figure(rows: int, columns: int, size: tuple[float, float], **kwargs) -> 
 def panels(count: int) -> tuple[Figure, np.ndarray]:
     """A figure with this many panels, two beside each other."""
     rows, columns = math.ceil(count / 2), min(count, 2)
-    figure, axes = new_figure(rows, columns, (1.5 + 3.75 * columns, 0.4 + 2.9 * rows))
+    figure, axes = new_figure(rows, columns, (COLUMN if columns == 2 else 4.6, 0.5 + 2.5 * rows))
     for ax in axes.flat[count:]:
         ax.set_axis_off()
     return figure, axes.flat[:count]

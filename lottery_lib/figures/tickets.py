@@ -10,14 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.lines import NOTHING, accuracy_limits, by_place, look, ticks
-from lottery_lib.figures.style import BLACK, BLUE, SKY, STYLE, VERMILION, new_figure, panels
+from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, look, ticks
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, SKY, STYLE, new_figure, panels
 from lottery_lib.findings import relaxed_masks, tables
+from lottery_lib.findings.cells import SEEDS
 
 
 @mpl.rc_context(STYLE)
 def accuracy_against_density(found: pd.DataFrame) -> Figure:
     """Test accuracy of each line at each density, with 95 % intervals: a panel a place, and one of the top of it.
+    No interval is drawn from fewer than three seeds.
 
     Their axes end where the error is 6 and 2.5 times that of the best; where the second would show little less than the
     first, it is left out. ``found`` is of ``comparisons.summary``.
@@ -29,20 +31,20 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
         lines, dense = rows[rows.name != "dense"], rows[rows.name == "dense"]
         for called, line in lines.groupby("name", sort=False):
             style = look(called) | {"ms": 3, "lw": 1.3, "elinewidth": 0.6, "capsize": 1.5}
-            shown[called] = ax.errorbar(line.density, line["mean"], line.half_width.fillna(0), label=called, **style)
+            width = line.half_width.where(line.n >= SEEDS, 0)
+            shown[called] = ax.errorbar(line.density, line["mean"], width, label=called, **style)
         if len(dense):
             shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
-        ax.set(xscale="log", xlabel="density: share of weights kept", ylabel="test accuracy, %", ylim=limits)
+        ax.set(ylabel="test accuracy, %", ylim=limits)
         ax.set_title(f"{label}: the top" if label in drawn else label)
-        ax.invert_xaxis()
-        ticks(ax.xaxis, lines.density_asked)
+        densities(ax, lines.density_asked)
         drawn.add(label)
     _legend(figure, shown)
     return figure
 
 
 def _cuts(rows: pd.DataFrame) -> list[tuple[float, float]]:
-    least, best = (rows["mean"] - rows.half_width.fillna(0)).min(), rows["mean"].max()
+    least, best = (rows["mean"] - rows.half_width.where(rows.n >= SEEDS, 0)).min(), rows["mean"].max()
     whole, close = (accuracy_limits(least, best, factor) for factor in (6, 2.5))
     return [whole, close] if whole[1] - whole[0] > 1.5 * (close[1] - close[0]) else [whole]
 
@@ -60,7 +62,7 @@ def accuracy_against_epochs(
     if None in densities:
         wanted |= found.density_asked == found.groupby(tables.PLACE).density_asked.transform("min")
     parts = [
-        (f"{label}\ndensity {density:g}", rows)
+        (f"{label}\n{100 * density:g} % kept", rows)
         for label, group in by_place(found[wanted]).items()
         for density, rows in sorted(group.groupby("density_asked"), reverse=True, key=lambda part: part[0])
     ]
@@ -68,7 +70,7 @@ def accuracy_against_epochs(
     shown = {}
     for ax, (title, rows) in zip(axes, parts):
         for row in rows.itertuples():
-            error = 0 if row.n == 1 else row.half_width
+            error = row.half_width if row.n >= SEEDS else 0
             style = look(row.name) | {"ls": "", "elinewidth": 0.6, "label": row.name}
             shown[row.name] = ax.errorbar(row.total_epochs, row.mean, error, **style)
         best, room = rows["mean"].max(), 0.06 * span
@@ -82,22 +84,22 @@ def accuracy_against_epochs(
 def _legend(figure: Figure, shown: dict[str, Artist]) -> None:
     """The lines of all panels, below them."""
     names = sorted(shown, key=tables.rank)
-    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=4)
+    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=3, columnspacing=1)
 
 
 @mpl.rc_context(STYLE)
 def mask_histograms(places: Mapping[str, Mapping[str, tuple[dict, dict[str, np.ndarray]]]], most: int = 3) -> Figure:
     """The relaxed masks at the end of their searches, a column a record, a row a layer; counts are logarithmic.
 
-    The first and the last bar are the entries that are exactly 0 and exactly 1. Of a network with many layers, ``most``
-    are shown, evenly spaced from the first to the last. In a panel: the share of its entries from 0.05 to below 0.95.
+    The first, grey, and the last bar are the entries that are exactly 0 and exactly 1. Of a network with many layers,
+    ``most`` are shown, evenly spaced from the first to the last. In a panel: the share of its entries from 0.05 to below 0.95.
     LotteryError if there is no record.
     """
     if not places:
         raise LotteryError(NOTHING)
     drawn = {place: _some_layers(next(iter(found.values()))[0], most) for place, found in places.items()}
-    height, columns = sum(map(len, drawn.values())), max(map(len, places.values()))
-    figure = Figure((min(10.5, 4.2 * columns), 1.6 * height + 0.3 * len(places)), layout="constrained")
+    height = sum(map(len, drawn.values()))
+    figure = Figure((COLUMN, 1.6 * height + 0.3 * len(places)), layout="constrained")
     parts = figure.subfigures(len(places), 1, squeeze=False, height_ratios=[len(layers) for layers in drawn.values()])
     for part, (place, found) in zip(parts.flat, places.items()):
         part.suptitle(place, size=9, weight="bold")
@@ -121,7 +123,7 @@ def _some_layers(record: dict, most: int) -> list[tuple[int, str]]:
 def _histogram(ax: Axes, counts: np.ndarray) -> None:
     bins = len(counts) - 2
     ax.stairs(counts[1:-1], np.linspace(0, 1, bins + 1), fill=True, color=SKY)
-    ax.bar([-0.02, 1.02], [counts[0], counts[-1]], 0.02, color=[VERMILION, BLUE], lw=0)
+    ax.bar([-0.02, 1.02], [counts[0], counts[-1]], 0.02, color=[GREY, BLUE], lw=0)
     ax.set(yscale="log", ylim=(0.5, None))
     between = f"{100 * relaxed_masks.shares(counts)['between']:.1f} % between"
     ax.annotate(between, (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", size=7)
@@ -130,7 +132,7 @@ def _histogram(ax: Axes, counts: np.ndarray) -> None:
 @mpl.rc_context(STYLE)
 def kept_pixels(masks: Mapping[str, np.ndarray]) -> Figure:
     """How many of each pixel's first-layer weights are kept; ``masks``: name -> that layer's mask (units, pixels)."""
-    figure, axes = new_figure(1, len(masks), (2.3 * len(masks), 2.5), subplot_kw={"xticks": [], "yticks": []})
+    figure, axes = new_figure(1, len(masks), (COLUMN, 2.2), subplot_kw={"xticks": [], "yticks": []})
     for ax, (called, mask) in zip(axes.flat, masks.items()):
         counts = mask.sum(0)
         side = int(np.sqrt(len(counts)))

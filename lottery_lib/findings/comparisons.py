@@ -11,7 +11,7 @@ from lottery_lib.findings.tables import SETTING, rank
 
 
 def lines(cells: pd.DataFrame, title: str = "") -> list[str]:
-    """What cells come to, a line a place, as ``LeNet-300-100 on MNIST (lenet), n = 5: one shot, better at 0.01``."""
+    """What cells come to, a line a place, as ``LeNet-300-100 on MNIST (lenet), n = 5: one search, better at 0.01``."""
     found = []
     for place, rows in tables.places(cells).items():
         parts = [", ".join(filter(None, [how, _judgements(one)])) for how, one in rows.groupby("contrast", sort=False)]

@@ -82,8 +82,8 @@ def sentence(record: dict) -> str:
     return (
         f"**{record['config']['method']}** kept {100 * record['density']:.2f} % of the weights after "
         f"{record['search_epochs']:g} epochs of search; retrained, {record['total_epochs']:g} epochs in all and "
-        f"{record['seconds']:.0f} s, the ticket classifies {record['val_accuracy']:.2f} % of the validation and "
-        f"{record['test_accuracy']:.2f} % of the test images."
+        f"{record['seconds']:.0f} s, the ticket classifies {record['val_accuracy']:.1f} % of the validation and "
+        f"{record['test_accuracy']:.1f} % of the test images."
     )
 
 

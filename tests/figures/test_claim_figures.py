@@ -69,7 +69,7 @@ def test_alpha_at_equal_density_draws_a_line_a_density():
     figure = claim_figures.alpha_at_equal_density(table)
     drawn = [points(drawn) for drawn in figure.axes[0].lines if drawn.get_marker() == "o"]
     assert drawn == [[[0.0, 97.0], [0.5, 98.0]], [[0.3, 96.0]]]
-    assert [text.get_text() for text in figure.legends[0].texts] == ["0.1", "0.05"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["10 %", "5 %"]
 
 
 def test_modes_by_layer_draw_a_line_a_search():

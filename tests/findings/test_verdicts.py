@@ -55,7 +55,7 @@ def test_a_ticket_by_top_k_decides_nothing():
     soft = [row | ({"implied_alpha": 0.3} if "implied_alpha" not in row else {}) for row in line(PLAIN, HIGH, 0.1)]
     table = runs(*better(), *soft)
     beside = [finding for finding in verdicts.ruled("C5", table).findings if "top-k, better at 0.1" in finding]
-    assert len(beside) == 1 and beside[0].startswith("beside the claim, ")
+    assert len(beside) == 1 and beside[0].startswith("for comparison, ")
 
 
 def test_a_verdict_names_protocols_devices_and_commands(tmp_path, monkeypatch):
