@@ -31,7 +31,9 @@ def logistic_convergence(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
     objective.yaxis.set_minor_formatter("{x:g}")
     flips.set(title="weights that change sign", xlabel="iteration", xscale="log", yscale="symlog", ylim=(-0.2, None))
     zeros.set(title="share of exact zeros", xlabel="iteration", xscale="log", ylim=(-0.02, 1.02))
-    figure.legend(*objective.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    for axis in (objective.xaxis, flips.xaxis, flips.yaxis, zeros.xaxis):
+        axis.set_major_formatter("{x:g}")  # exponents would be too small to read
+    figure.legend(*objective.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -48,6 +50,7 @@ def logistic_paths(record: dict, arrays: dict[str, np.ndarray], last: int = 40) 
         whole.plot(iterations, path, color=LOGISTIC_COLOURS[name], lw=0.7, rasterized=True)
         end.plot(iterations[-last:], path[-last:, dropped], color=LOGISTIC_COLOURS[name], lw=0.9, marker=".", ms=2.5)
         whole.set(title=_two_lines(name), xscale="log")
+        whole.xaxis.set_major_formatter("{x:g}")
         end.set(ylim=(-shift, shift), xlabel="iteration")
         if row:
             end.tick_params(labelleft=False)
@@ -70,7 +73,7 @@ def logistic_maps(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
         above.imshow(w.reshape(side, side), cmap="RdBu_r", vmin=-limit, vmax=limit)
         below.imshow(kept.reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
         final = record["methods"][name]
-        above.set_title(_two_lines(name), fontsize=8)
+        above.set_title(_two_lines(name), fontsize=8.5)
         below.set_xlabel(f"{final['kept']} of {len(w)} kept\n{final['test_accuracy']:.1f} % test")
     axes[0, 0].set_ylabel("weight w")
     axes[1, 0].set_ylabel("mask m, or w ≠ 0")

@@ -43,10 +43,10 @@ def pipeline() -> Figure:
     for x, (heading, text, colour) in enumerate(STATIONS):
         ax.add_patch(FancyBboxPatch((x + 0.08, 0.08), 0.76, 0.84, boxstyle="round,pad=0.03", fc=colour, ec="#555555"))
         ax.text(x + 0.46, 0.75, heading, ha="center", va="center", weight="bold")
-        ax.text(x + 0.46, 0.36, text, ha="center", va="center", fontsize=8)
+        ax.text(x + 0.46, 0.36, text, ha="center", va="center", fontsize=8.5)
         if x:
             ax.annotate("", (x + 0.05, 0.5), (x - 0.13, 0.5), arrowprops={"arrowstyle": "-|>", "color": "#222222"})
     curve = {"arrowstyle": "-|>", "color": "#222222", "connectionstyle": "arc3,rad=-0.22"}
     ax.annotate("", (1.46, 0.03), (3.46, 0.03), arrowprops=curve)
-    ax.text(2.46, -0.55, "another round, on the weights that are left", ha="center", fontsize=8)
+    ax.text(2.46, -0.55, "another round, on the weights that are left", ha="center", fontsize=8.5)
     return figure

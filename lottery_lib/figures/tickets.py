@@ -92,8 +92,8 @@ def mask_histograms(places: Mapping[str, Mapping[str, tuple[dict, dict[str, np.n
     """The relaxed masks at the end of their searches, a column a record, a row a layer; counts are logarithmic.
 
     The first, grey, and the last bar are the entries that are exactly 0 and exactly 1. Of a network with many layers,
-    ``most`` are shown, evenly spaced from the first to the last. In a panel: the share of its entries from 0.05 to below 0.95.
-    LotteryError if there is no record.
+    ``most`` are shown, evenly spaced from the first to the last. In a panel: the share of its entries from 0.05 to
+    below 0.95. LotteryError if there is no record.
     """
     if not places:
         raise LotteryError(NOTHING)
@@ -125,8 +125,9 @@ def _histogram(ax: Axes, counts: np.ndarray) -> None:
     ax.stairs(counts[1:-1], np.linspace(0, 1, bins + 1), fill=True, color=SKY)
     ax.bar([-0.02, 1.02], [counts[0], counts[-1]], 0.02, color=[GREY, BLUE], lw=0)
     ax.set(yscale="log", ylim=(0.5, None))
+    ax.yaxis.set_major_formatter("{x:,g}")
     between = f"{100 * relaxed_masks.shares(counts)['between']:.1f} % between"
-    ax.annotate(between, (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", size=7)
+    ax.annotate(between, (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", size=8.5)
 
 
 @mpl.rc_context(STYLE)

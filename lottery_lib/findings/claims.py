@@ -152,7 +152,7 @@ def table(claims: list[Claim], link: Callable[[Claim], str]) -> str:
 
 def page(claims: list[Claim]) -> str:
     """``book/claims.md``: every claim with its answers, cell by cell, and the commands that remake the runs, once."""
-    parts = [f"({claim.id})=\n## {claim.id}\n\n{_answer(claim)}" for claim in claims]
+    parts = [f"## {claim.id}\n\n{_answer(claim)}" for claim in claims]
     made = [claim.verdict.command.split(" && ") for claim in claims if claim.verdict]
     commands = "\n".join(sorted({command for commands in made for command in commands}))
     remade = f"## To remake all runs\n\n<details><summary>The commands</summary>\n\n```\n{commands}\n```\n\n</details>"

@@ -128,8 +128,10 @@ function drawLayers(root, { task }, { kept }) {
 function drawCurve(chart, { task, search }, { density, accuracy: now }) {
   const [low, high] = task.span, densities = [...search.points, ...task.imp].map((point) => point.density);
   const least = Math.min(0.1, density || 1, ...densities) / 1.1;
-  chart.rescale({ x: { min: 1, max: least, log: true, label: "density" }, y: { min: low, max: high } });
-  const y = (accuracy) => Math.min(chart.floor, Math.max(chart.top, chart.Y(accuracy)));  // what lies outside, at the rim
+  const lowest = Math.min(...[...search.points, ...task.imp].map((point) => point.accuracy)); // no dot lies outside
+  const bottom = Math.min(low, Math.floor(lowest));
+  chart.rescale({ x: { min: 1, max: least, log: true, label: "density" }, y: { min: bottom, max: high } });
+  const y = (accuracy) => Math.min(chart.floor, Math.max(chart.top, chart.Y(accuracy)));  // ends of intervals, at the rim
   const dot = ({ density, accuracy }, r, name) =>
     svg("circle", { cx: chart.X(density), cy: y(accuracy), r, class: name }, chart.layer);
   const path = (d, name) => svg("path", { d, class: name }, chart.layer);

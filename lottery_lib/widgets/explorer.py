@@ -110,7 +110,7 @@ class TicketExplorer(InteractiveFigure):
         worth = f"{now['accuracy']:.2f} % ({now['kind']})" if "accuracy" in now else "not measured"
         dense = f"; the dense network's is {task.dense.accuracy:.2f} %" if task.dense else ""
         return (
-            f"**This mask {decided} made up its mind.** At λ = {search.pressure[0]:.2g}, {by_whom}"
+            f"**As this page opens, the mask {decided} made up its mind.** At λ = {search.pressure[0]:.2g}, {by_whom}"
             f"{100 * zeros:.1f} % of its entries ended at exactly 0. The threshold α = {view['alpha']:g} keeps "
             f"{100 * view['density']:.2f} % of the weights, α = {more['alpha']:g} still {100 * more['density']:.2f} %. "
             f"The ticket's test accuracy: {worth}{dense}."

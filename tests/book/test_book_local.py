@@ -92,6 +92,30 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
         )
 
 
+def test_labels_of_the_bibliography_are_those_of_the_text(book):
+    from pybtex.database import Entry, Person
+
+    def entry(*names):
+        return Entry("misc", {"year": "2009"}, {"author": [Person(name) for name in names]})
+
+    found = book.AuthorYear().format_labels([entry("Beck, A."), entry("Beck, A.", "Li, B."), entry("A", "B", "C")])
+    assert [*found] == ["Beck, 2009", "Beck and Li, 2009", "A et al., 2009"]
+
+
+def test_a_page_says_what_it_is_about(book):
+    nodes = pytest.importorskip("docutils.nodes")
+    document = pytest.importorskip("docutils.utils").new_document("x")
+    document += [nodes.title("", "T"), nodes.paragraph("", 'Masks  "and"\ntickets.')]
+    app = SimpleNamespace(
+        config=SimpleNamespace(html_theme_options={"repository_url": "https://github.com/me/mine"}, project="book")
+    )
+    book.describe(app, context := {"title": "T"}, document)
+    assert 'name="description" property="description" content="Masks &quot;and&quot; tickets."' in context["metatags"]
+    assert "https://me.github.io/mine/_static/local/claims.png" in context["metatags"]
+    book.describe(app, context := {}, None)  # as the index of names has neither title nor text
+    assert 'content="book"' in context["metatags"]
+
+
 def test_a_still_picture_stands_in_where_scripts_are_off(book):
     nodes = pytest.importorskip("docutils.nodes")
     document = pytest.importorskip("docutils.utils").new_document("x")

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
+from lottery_lib.findings import claims
 from lottery_lib.paths import ROOT
 
 SITE = ROOT / "_build" / "html"
@@ -96,6 +97,30 @@ def test_book(check):
     if not (SITE / "index.html").exists():
         pytest.skip("the book is not built: make book")
     assert check(SITE) == []
+
+
+def test_the_landing_page_answers_its_title():
+    if not (SITE / "index.html").exists():
+        pytest.skip("the book is not built: make book")
+    article = soup(SITE / "index.html").find("article")
+    assert article.find("p").get_text(" ", strip=True) == claims.headline()
+    found = claims.load()
+    rows = [[cell.get_text(strip=True) for cell in row.find_all("td")] for row in article.find("table").find_all("tr")]
+    answered = {(row[0], row[2].removesuffix(", reduced")) for row in rows if row}
+    for claim in found:
+        for answer in claim.verdict.answers if claim.verdict else ():
+            assert (claim.id, answer.dataset) in answered
+    ways = [link.get_text(strip=True) for link in article.select(".sd-card .sd-card-title")]
+    assert ways == ["Check the claims", "Watch a mask", "Prune my network"]
+
+
+def test_numbers_of_chapters_are_those_of_the_sidebar():
+    if not (SITE / "index.html").exists():
+        pytest.skip("the book is not built: make book")
+    sidebar = soup(SITE / "index.html").find(class_="bd-links")
+    entries = [entry.get_text(strip=True) for entry in sidebar.select("li.toctree-l1 > a")]
+    numbers = [int(entry.split(".")[0]) for entry in entries if entry[0].isdigit()]
+    assert numbers == [*range(1, len(numbers) + 1)] != []
 
 
 GOOD = """<title>t</title><h1 id="a b">h</h1><a href="#a%20b">x</a><a href="https://other.org">y</a>

@@ -296,6 +296,20 @@ def test_the_first_view_makes_its_point(open_widget):
     quiet(visit)
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_paused_it_starts_at_nothing_and_runs_on_one_click(open_widget, small):
+    page, visit = open_widget(Playground(paused=True, small=small), width=420 if small else 900)
+    settled(page, 0)
+    page.get_by_role("status").get_by_text("Press Play").wait_for()
+    visible = page.locator("button:visible, input:visible, select:visible").count()
+    assert visible == 2 if small else visible > 6  # the small one: Play, and λ
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("() => Number(document.querySelector('.clock').textContent.slice(10)) > 30")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("status").get_by_text("Press Play").wait_for(state="detached")
+    quiet(visit)
+
+
 PLAY_AND_LOOK = """async () => {
   document.querySelector("button").click();
   await new Promise((resolve) => setTimeout(resolve, 400));
