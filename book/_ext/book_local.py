@@ -13,6 +13,7 @@ from typing import get_type_hints
 from docutils import nodes
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style as UnsrtStyle
+from pybtex.style.labels import BaseLabelStyle
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.rst import escape
@@ -116,10 +117,14 @@ def copy_scripts(app):
     gallery.FIGURES["claims"]().savefig(target / "claims.png")  # for previews, which show no SVG
 
 
-class AuthorYear(UnsrtStyle):
-    """The bibliography, with labels as citations have them in the text."""
+class Bibliography(UnsrtStyle):
+    """With labels as citations have them in the text, and in their order."""
 
-    default_sorting_style = "author_year_title"
+    default_label_style, default_sorting_style = "author_year", "author_year_title"
+
+
+class AuthorYear(BaseLabelStyle):
+    """``Beck and Teboulle, 2009``."""
 
     def format_labels(self, entries):
         for entry in entries:
@@ -220,7 +225,8 @@ def setup(app):
     app.connect("builder-inited", copy_scripts)
     app.add_post_transform(StillPictures)
     app.add_post_transform(Hovers)
-    register_plugin("pybtex.style.formatting", "author_year", AuthorYear)
+    register_plugin("pybtex.style.labels", "author_year", AuthorYear)
+    register_plugin("pybtex.style.formatting", "author_year", Bibliography)
     app.connect("html-page-context", finish_page, priority=900)  # the theme makes its buttons at 501
     app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -110,7 +110,8 @@ function threshold(chart, at, text) {
 }
 
 function drawLayers(root, { task }, { kept }) {
-  const row = 20, [from, to] = [66, 236], shares = task.layers.map(([, weights], k) => kept[k] / weights);
+  const longest = Math.max(...task.layers.map(([name]) => name.length));
+  const row = 20, [from, to] = [Math.max(66, 12 + 6 * longest), 236], shares = task.layers.map(([, weights], k) => kept[k] / weights);
   root.setAttribute("viewBox", `0 0 300 ${24 + row * task.layers.length}`);
   root.replaceChildren();
   svg("text", { x: 4, y: 11, class: "title" }, root).textContent = "share of weights kept, by layer";

@@ -94,8 +94,8 @@ function render({ model, el }) {
   function drawImage(context, width, height, colour) {
     const size = magnitudes(selected()), side = Math.round(Math.sqrt(data.d)), cell = height / side;
     const largest = model.get("variable") === "mask" ? 1 : Math.max(...size);
-    context.fillStyle = colour("mark");
     size.forEach((value, i) => {
+      context.fillStyle = colour(value >= model.get("alpha") ? "mark" : "muted"); // what α prunes is grey
       context.globalAlpha = value / largest;
       context.fillRect((i % side) * cell, Math.floor(i / side) * cell, cell, cell);
     });
