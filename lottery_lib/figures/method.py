@@ -6,7 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from lottery_lib import regularizers
+from lottery_lib.experiments.catalogue import SPOKEN
 from lottery_lib.figures.style import BLUE, COLUMN, GREEN, ORANGE, PURPLE, SKY, STYLE, new_figure
+
+SYMBOLS = {"eps": "ε", "gamma": "γ"}
 
 
 @mpl.rc_context(STYLE)
@@ -15,8 +18,9 @@ def penalties() -> Figure:
     figure, ((value, slope),) = new_figure(1, 2, (COLUMN, 2.8))
     m = torch.linspace(0, 1, 201, dtype=torch.float64)
     for (name, cls), colour in zip(regularizers.REGULARIZERS.items(), (SKY, BLUE, PURPLE, GREEN, ORANGE)):
-        shape = ", ".join(f"{key} = {number:g}" for key, number in vars(cls()).items())
-        value.plot(m, cls().value(m), color=colour, label=f"{name} ({shape})" if shape else name)
+        shape = ", ".join(f"{SYMBOLS.get(key, key)} = {number:g}" for key, number in vars(cls()).items())
+        called = SPOKEN.get(name, name)
+        value.plot(m, cls().value(m), color=colour, label=f"{called} ({shape})" if shape else called)
         slope.plot(m, cls().gradient(m), color=colour)
     value.set(title="penalty r(m)", xlabel="mask entry m")
     slope.set(title="slope r′(m)", xlabel="mask entry m", yscale="log", ylim=(0.05, 20))

@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import logistic, records
+from lottery_lib.experiments.catalogue import SPOKEN
 from lottery_lib.experiments.logistic import METHODS, REFEREE
 from lottery_lib.figures import gallery, method
 from lottery_lib.figures import logistic as logistic_figures
@@ -123,7 +124,7 @@ def test_maps_draw_weights_and_masks(mnist):
 def test_penalties_draws_every_regulariser():
     value, slope = method.penalties().axes
     assert len(value.lines) == len(slope.lines) == len(REGULARIZERS)
-    assert [line.get_label().split()[0] for line in value.lines] == list(REGULARIZERS)
+    assert [line.get_label().split()[0] for line in value.lines] == [SPOKEN.get(name, name) for name in REGULARIZERS]
     for line in value.lines:
         assert line.get_ydata()[0] == 0 and line.get_ydata()[-1] == pytest.approx(1)
 
