@@ -83,9 +83,13 @@ def forest(claims: list[Claim]) -> Figure:
 
 
 def by_density(cells: pd.DataFrame) -> Figure:
-    """The same for cells (``findings.cells``) on record, a row a density: with the intervals they are judged by."""
+    """The same for cells (``findings.rules.shown``) on record, a row a density: with the intervals they are judged by.
+
+    Those that decide a claim are drawn, or where none is on record, all.
+    """
     groups: dict[str, list[Row]] = {}
-    for cell in cells[cells.n > 0].sort_values([*tables.PLACE, "contrast"], kind="stable").itertuples():
+    found = cells[cells.n > 0].sort_values([*tables.PLACE, "contrast"], kind="stable")
+    for cell in (found[found.decides] if found.decides.any() else found).itertuples():
         width = cell.half_width if cell.judgement in JUDGED else math.nan
         place = f"{tables.network(cell.model)} on {tables.dataset(cell.dataset)}, {cell.contrast}"
         row = Row(f"{100 * cell.density_asked:g} %", cell.mean, width, f"{cell.n:g}")

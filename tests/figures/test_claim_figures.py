@@ -113,3 +113,16 @@ def test_the_forest_has_a_row_for_each_claim_and_data_set_and_no_interval_from_f
 def test_a_forest_of_nothing_is_refused():
     with pytest.raises(LotteryError, match="no run on record"):
         claim_figures.forest([Claim("C2", "?", "?", None, None)])
+
+
+def test_densities_as_a_forest_are_those_that_decide_or_else_all():
+    few = [*line("mask, log", [98.0]), *line("IMP", [97.0])]
+    enough = [*line("mask, log", [95.0, 95.5, 96.0], 0.1), *line("IMP", [94.0] * 3, 0.1), *line("random", [60.0], 0.1)]
+    table = tables.chosen(runs(*few, *enough, *line("dense", [98.0], 1.0)))
+    found = cells.cells(table, {"one search": ("mask, log", "IMP")})
+    texts = [text.get_text() for text in claim_figures.by_density(found.assign(decides=True)).axes[0].texts]
+    assert texts[:7] == ["LeNet-300-100 on MNIST, one search", "10 %", texts[2], "3", "5 %", "+1.00", "1"]
+    assert texts[2].startswith("+1.50 ±")
+    some = claim_figures.by_density(found.assign(decides=found.density_asked == 0.1)).axes[0]
+    none = claim_figures.by_density(found.assign(decides=False)).axes[0]
+    assert len(some.containers) == 1 and len(none.containers) == 2
