@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -106,13 +107,13 @@ def _forest(groups: dict[str, list[Row]]) -> Figure:
     ax = figure.add_axes((0.17, 0.55 / figure.get_figheight(), 0.49, 1 - 0.58 / figure.get_figheight()))
     ax.axvline(0, color="#555555", lw=0.8)
 
-    def write(text: str, line: float, x: float, **style: str) -> None:
+    def write(text: str, line: float, x: float, **style: Any) -> None:
         """At ``x``, in widths of the axes."""
         ax.text(x, line, text, transform=ax.get_yaxis_transform(), va="center", **style)
 
     at = iter(range(count))  # from the top
     for label, rows in groups.items():
-        write(label, next(at), -0.34, weight="bold", backgroundcolor="white")
+        write(label, next(at), -0.34, weight="bold", bbox={"fc": "white", "lw": 0, "pad": 1})
         for row, line in zip(rows, at):
             known = not math.isnan(row.half_width)
             style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}

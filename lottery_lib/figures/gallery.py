@@ -43,7 +43,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "log-or-l1": lambda: _differences("C6", "log mask", "ℓ1 mask"),
     "alpha-sensitivity": lambda: claim_figures.alpha_sensitivity(relaxed_masks.sweeps(tables.runs())),
     "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(relaxed_masks.at_equal_density(tables.runs())),
-    "mask-histograms": lambda: ticket_figures.mask_histograms(relaxed_masks.samples(tables.runs())),
+    "mask-ridges": lambda: ticket_figures.mask_ridges(relaxed_masks.samples(tables.runs())),
     "mask-modes": lambda: claim_figures.modes_by_layer(relaxed_masks.decided(relaxed_masks.searches(tables.runs()))),
     "density-errors": lambda: calibrated_figures.density_errors(calibrated.steered(tables.runs())),
     "calibrated-or-fixed": lambda: _differences("O1", "calibrated", "best fixed λ"),

@@ -114,6 +114,40 @@ def mask_histograms(places: Mapping[str, Mapping[str, tuple[dict, dict[str, np.n
     return figure
 
 
+@mpl.rc_context(STYLE)
+def mask_ridges(places: Mapping[str, Mapping[str, tuple[dict, dict[str, np.ndarray]]]], most: int = 3) -> Figure:
+    """The same as ridges, one above the other: a column a layer, of ``most`` at most, a ridge a record.
+
+    A ridge is as high as the logarithm of the count; grey at its left are the entries that are exactly 0, dark at its
+    right those that are exactly 1.
+    """
+    if not places:
+        raise LotteryError(NOTHING)
+    height = [0.9 + 0.42 * len(found) for found in places.values()]
+    figure = Figure((COLUMN, sum(height)), layout="constrained")
+    parts = figure.subfigures(len(places), 1, height_ratios=height, squeeze=False)
+    for part, (place, found) in zip(parts.flat, places.items()):
+        part.suptitle(place, size=9, weight="bold")
+        layers = _some_layers(next(iter(found.values()))[0], most)
+        axes = part.subplots(1, len(layers), squeeze=False, sharey=True)[0]
+        for ax, (layer, called) in zip(axes, layers):
+            for base, (name, (_, arrays)) in zip(range(len(found))[::-1], found.items()):
+                _ridge(ax, arrays["histogram"][layer], base, look(name)["color"])
+            ax.set(title=called, xlabel="mask entry m")
+            ax.spines["left"].set_visible(False)
+            ax.tick_params(left=False)
+        axes[0].set_yticks(np.arange(len(found))[::-1] + 0.3, [*found])
+    return figure
+
+
+def _ridge(ax: Axes, counts: np.ndarray, base: float, colour: str) -> None:
+    size = np.log1p(counts) / np.log1p(counts.max()) * 0.85
+    middles = (np.arange(len(counts) - 2) + 0.5) / (len(counts) - 2)
+    ax.fill_between(middles, base, base + size[1:-1], color=colour, alpha=0.7, lw=0)
+    ax.bar([-0.03, 1.03], size[[0, -1]], 0.03, bottom=base, color=[GREY, BLACK], lw=0)
+    ax.plot([-0.045, 1.045], [base, base], color="#999999", lw=0.5)
+
+
 def _some_layers(record: dict, most: int) -> list[tuple[int, str]]:
     names = [layer["layer"].removesuffix(".weight") for layer in record["layers"]]
     places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)

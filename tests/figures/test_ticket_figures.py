@@ -105,6 +105,22 @@ def test_of_many_layers_some_are_drawn():
     assert figure.axes[1].patches[0].get_data().values[0] == 10 * 102 + 1
 
 
+def test_ridges_are_as_high_as_the_logarithm_of_their_counts():
+    counts = np.array([[99, 0, 9, 3], [9, 1, 0, 99]])
+    record = {"layers": [{"layer": "a.weight"}, {"layer": "b.weight"}]}
+    runs = {name: (record, {"histogram": counts}) for name in ("mask, log", "mask, ℓ1")}
+    figure = ticket_figures.mask_ridges({"LeNet": runs})
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["mask, log", "mask, ℓ1"]
+    for ax, layer in zip(figure.axes, counts):
+        for base, ends in zip((1, 0), ax.containers):  # the first on top
+            assert [bar.get_y() for bar in ends] == [base] * 2
+            heights = 0.85 * np.log1p(layer[[0, -1]]) / np.log1p(layer.max())
+            np.testing.assert_allclose([bar.get_height() for bar in ends], heights)
+    with pytest.raises(LotteryError):
+        ticket_figures.mask_ridges({})
+
+
 def test_kept_pixels_counts_over_units():
     mask = np.zeros((3, 4), dtype=bool)
     mask[:, 1] = mask[0, 2] = True
