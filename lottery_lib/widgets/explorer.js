@@ -186,7 +186,7 @@ function build(el, model) {
   const pick = (traits) => { model.set(traits); model.save_changes(); };
   const choices = html("div", { className: "controls" }, root), sliders = html("div", { className: "sliders" }, root);
   const asked = stepper(sliders, "density asked for", "density", (search) => pick({ density: search.asked }));
-  const lam = stepper(sliders, "λ, penalty", "lam", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
+  const lam = stepper(sliders, "λ, and step η_m", "lam", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
   const alpha = stepper(sliders, "α, threshold", "alpha", (value) => pick({ alpha: value }));
 
   const panels = html("div", { className: "panels" }, root), empty = { min: 0.1, max: 1 };
@@ -220,7 +220,7 @@ function build(el, model) {
     const { task, searches, search } = found, exact = live && search.exact, total = sum(view.kept);
     offer(tasks, found);
     asked(search.asked ? searches : [], search, percent(search.asked));
-    lam(search.asked ? [] : searches, search, scientific(few(search.lam)));
+    lam(search.asked ? [] : searches, search, `${scientific(few(search.lam))}, η_m ${few(search.mask_lr)}`);
     const among = stops(found, exact);
     alpha(among, nearest(among, (stop) => apart(stop, view.alpha)), String(view.alpha));
     drawHistogram(histogram, found, view);
@@ -237,6 +237,7 @@ function build(el, model) {
     bring.disabled = !idle || exact;
     note.textContent = !live ? "Both need a Python kernel: open this page as a notebook."
       : model.get("note") || (exact ? "The mask is here: any α is exact." : `α moves in steps of ${1 / task.bins}.`);
+    note.textContent += ` Tickets of this search that were retrained: ${search.points.length}.`;
     Object.assign(root.dataset, { lam: search.lam, rate: search.mask_lr, alpha: view.alpha, kept: view.kept.join(" "),
       asked: search.asked ?? "", density: view.density, kind: view.accuracy.kind, accuracy: view.accuracy.accuracy ?? "" }); // for tests
   };

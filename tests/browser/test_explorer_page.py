@@ -245,3 +245,17 @@ def test_in_jupyterlab_the_kernel_computes_what_the_page_does_not_hold(lab, open
     here.retrain()
     assert seen(page)["accuracy"] == here.view["accuracy"]["accuracy"]
     assert visit.asked_elsewhere == []
+
+
+def test_no_dot_lies_outside_the_axis_and_the_step_is_said(open_widget):
+    counts = np.zeros((1, 102), int)
+    counts[0, [0, 50, 101]] = 80, 10, 10
+    good = [Point(0.1 + 0.01 * k, 96.0, None, 1) for k in range(28)]  # so many that two others are left out of the span
+    points = [Point(0.001, 60.0, None, 1), Point(0.002, 62.0, None, 1), *good]
+    task = Task("a toy", [("fc", 100)], [Search(DigitsLeNet(lam=0.1, mask_lr=5.0), counts, points)])
+    page, _ = open_widget(TicketExplorer({"toy": task}, lam=0.1, alpha=1.0))
+    plot = page.get_by_role("img", name="test accuracy of the ticket")
+    heights = [float(dot.get_attribute("cy")) for dot in plot.locator("circle.ours.point").all()]
+    assert len(set(heights)) == 3  # none is moved to the rim
+    assert "η_m 5" in control(page, "λ").get_attribute("aria-valuetext")
+    assert "retrained: 30." in page.locator(".note").inner_text()

@@ -82,7 +82,7 @@ def test_accuracy_against_epochs_at_the_lowest_density_of_each_network():
     fewer = FOUND[FOUND.density_asked >= 0.05].assign(model="resnet20", dataset="cifar10")
     figure = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, fewer]), (0.05, None))
     drawn = {ax.get_title().replace("\n", " "): len(ax.containers) for ax in figure.axes if ax.axison}
-    assert [title[:6] + title[-4:] for title in drawn] == ["LeNet-0.05", "LeNet-0.01", "ResNet0.05"]
+    assert [title[:6] + title[-9:] for title in drawn] == ["LeNet- 5 % kept", "LeNet- 1 % kept", "ResNet 5 % kept"]
     assert all(drawn.values())
 
 
