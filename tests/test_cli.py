@@ -252,7 +252,9 @@ def test_claims_are_listed_and_renewed_in_the_readme(tmp_path, lottery, monkeypa
     assert code == 1 and stderr.startswith("error: the README has lost its markers <!-- claims --> and <!-- end of")
     assert readme.read_text() == "# Title\n"
     readme.write_text("# Title\n<!-- claims -->\n<!-- end of claims -->\n")
+    (tmp_path / "book").mkdir()
     assert lottery("claims", "--write") == (0, listed, "")
+    assert "## C1\n" in (tmp_path / "book" / "claims.md").read_text("utf-8")
     assert "| [C1](" in readme.read_text("utf-8") and "| O3 | " in readme.read_text("utf-8")
 
 
