@@ -255,7 +255,7 @@ def test_claims_are_listed_and_renewed_in_the_readme(tmp_path, lottery, monkeypa
     (tmp_path / "book").mkdir()
     assert lottery("claims", "--write") == (0, listed, "")
     assert "## C1\n" in (tmp_path / "book" / "claims.md").read_text("utf-8")
-    assert "| [C1](" in readme.read_text("utf-8") and "| O3 | " in readme.read_text("utf-8")
+    assert "| [C1](" in readme.read_text("utf-8") and "| [O3](" in readme.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
