@@ -1,5 +1,6 @@
 """Figures of the ticket chapters: the table of runs, or a record, in; a matplotlib figure out."""
 
+import math
 from collections.abc import Mapping
 
 import matplotlib as mpl
@@ -82,8 +83,9 @@ def accuracy_against_epochs(
 
 
 def _legend(figure: Figure, shown: dict[str, Artist]) -> None:
-    """The lines of all panels, below them."""
+    """The lines of all panels, below them, in room of its own."""
     names = sorted(shown, key=tables.rank)
+    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(names) / 3))
     figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=3, columnspacing=1)
 
 
