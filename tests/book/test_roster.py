@@ -6,7 +6,11 @@ from lottery_lib.findings import tables
 from lottery_lib.paths import ROOT
 
 PAGE = (ROOT / "book" / "protocols.md").read_text("utf-8")
-ROWS = dict(re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \|", PAGE, re.MULTILINE))
+ROWS = {
+    name: said
+    for names, said in re.findall(r"^\| (\*\*.+?\*\*) \| (.+?) \|", PAGE, re.MULTILINE)
+    for name in re.findall(r"\*\*(.+?)\*\*", names)
+}
 
 
 def unexplained(called: str) -> str:
