@@ -31,7 +31,7 @@ def penalties() -> Figure:
 
 STATIONS = (  # of the pipeline: heading, text, colour
     ("dense start", "weights θ₀\nmask m = 1", "#eeeeee"),
-    ("search", "descend on θ,\nproject m to [0, 1]", "#d6ecfa"),
+    ("search", "descend on θ,\nclip m to [0, 1]", "#d6ecfa"),
     ("threshold", "keep m ≥ α", "#d6ecfa"),
     ("rewind", "θ₀ where kept,\n0 elsewhere", "#fde8cc"),
     ("retrain", "the ticket alone", "#fde8cc"),

@@ -17,6 +17,9 @@ STYLE = sns.axes_style("ticks") | {
     "axes.titlesize": 9,
     "axes.labelsize": 9,
     "legend.fontsize": 8.5,
+    "legend.handlelength": 1.5,
+    "legend.columnspacing": 0.8,
+    "legend.handletextpad": 0.5,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -26,7 +29,7 @@ STYLE = sns.axes_style("ticks") | {
 }
 
 
-COLUMN = 7.2  # inches: the width of the book's column, so that type is shown at the size at which it is set
+COLUMN = 6.8  # inches: the width of the book's column, so that type is shown at the size at which it is set
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], **kwargs) -> tuple[Figure, np.ndarray]:

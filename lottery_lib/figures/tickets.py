@@ -86,7 +86,7 @@ def _legend(figure: Figure, shown: dict[str, Artist]) -> None:
     """The lines of all panels, below them, in room of its own."""
     names = sorted(shown, key=tables.rank)
     figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(names) / 3))
-    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=3, columnspacing=1)
+    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=3)
 
 
 @mpl.rc_context(STYLE)
