@@ -37,6 +37,9 @@ FORMS = {
     "per layer": "P",
     "early rewinding": "D",
     "in rounds": "^",
+    "of search": "<",
+    "of the images": ">",
+    "half resolution": "p",
     "calibrated": "*",
     "ε": "X",
 }  # the method's colour, another marker

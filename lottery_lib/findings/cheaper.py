@@ -15,9 +15,14 @@ BESIDE = ("IMP", "gradual magnitude", "SNIP", "random")  # lines
 
 
 def lines(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of runs of ``tables.chosen``: the whole search and its cheaper forms, and what stands on the same axes."""
+    """Of runs of ``tables.chosen``: the cheaper forms of the whole search, and what stands on the same axes as they do.
+
+    That is, at the places and densities where there is one.
+    """
     form = runs.name.str.startswith(f"{WHOLE}, ") & (runs["rounds"] == 1)
-    return runs[form | runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(UNTRAINED)]
+    beside = runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(UNTRAINED)
+    there = form.groupby([runs[column] for column in (*tables.PLACE, "density_asked")]).transform("any")
+    return runs[form | (beside & there)]
 
 
 def against_whole(runs: pd.DataFrame) -> pd.DataFrame:

@@ -73,8 +73,12 @@ def pending() -> str:
     labels = {run: label(run.protocol, run.model, run.dataset, run.reduced) for run in runs}
     total = Counter(labels.values())
     done = Counter(place for run, place in labels.items() if records.exists(run))
-    left = [f"{place}, {done[place]} of {total[place]} runs" for place in sorted(total) if done[place] < total[place]]
-    return f"Still being put on record: {'; '.join(left)}. Once they are, this page will say so." if left else ""
+    begun = [f"{place}, {done[place]} of {total[place]} runs" for place in sorted(done) if done[place] < total[place]]
+    ahead = sorted(total.keys() - done.keys())
+    return " ".join(
+        [f"Still being put on record: {'; '.join(begun)}. Once they are, this page will say so."] * bool(begun)
+        + [f"Not begun: {'; '.join(ahead)}."] * bool(ahead)
+    )
 
 
 def sentence(record: dict) -> str:
