@@ -18,6 +18,7 @@ from torch import nn
 
 from lottery_lib.data import batches
 from lottery_lib.errors import LotteryError
+from lottery_lib.files import whole
 from lottery_lib.provenance import provenance
 from lottery_lib.training import speed
 from lottery_lib.training.loop import train
@@ -129,5 +130,6 @@ def write(found: dict) -> Path:
     device = re.sub(r"[^a-z0-9]+", "-", found["provenance"]["device"].lower()).strip("-")
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{device}.json"
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    with whole(path) as unfinished:
+        unfinished.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path

@@ -1,6 +1,5 @@
 """The command line: one function a subcommand. What a subcommand needs it imports itself, so that --help is quick."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,12 @@ from lottery_lib.errors import LotteryError
 class Group(TyperGroup):
     """Turns the user's errors into one line on stderr and an exit code; the programmer's keep their traceback."""
 
+    def main(self, *args, **kwargs):
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # what a terminal cannot show, as λ in cp1252, is shown as ?
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
@@ -21,7 +26,7 @@ class Group(TyperGroup):
             raise
         except (LotteryError, OSError) as error:
             text = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error
-            typer.echo(f"error: {text}", err=True)
+            typer.echo(f"error: {' '.join(str(text).split())}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -58,6 +63,8 @@ def notebook(
         raise typer.BadParameter("NAME says which notebook to run; without it, only the notebooks are listed")
     if name is None:
         _table(notebooks.titles().items())
+    elif help_params and (pairs or out):
+        raise typer.BadParameter("--help-params runs nothing; leave out the other options")
     elif help_params:
         found = notebooks.parameters(notebooks.find(name))
         _table((key, p.annotation, repr(p.default), p.comment) for key, p in found.items())
@@ -176,6 +183,8 @@ def verify(
 
     if bool(runs) == bool(sample):
         raise LotteryError("name the runs to verify, or say how many to draw with --sample")
+    if runs and protocol:
+        raise LotteryError("--protocol says of which to draw a --sample; leave it out where runs are named")
     found = []
     for run in runs or verify.sample(sample, protocol):
         found.append(verify.verify(run))
@@ -187,16 +196,12 @@ def verify(
 @app.command()
 def table():
     """Write results/table.csv, one row for each ticket run on record."""
-    from lottery_lib import notebooks, paths
+    from lottery_lib import files, notebooks, paths
     from lottery_lib.findings import tables
 
     found, target = tables.runs(), paths.RESULTS / "table.csv"
-    unfinished = target.with_suffix(f".{os.getpid()}")
-    try:
+    with files.whole(target) as unfinished:
         found.to_csv(unfinished, index=False)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
     typer.echo(f"wrote {notebooks.shown(target)}: {len(found)} runs")
 
 
@@ -213,14 +218,16 @@ def figure():
 @app.command()
 def claims(write: Annotated[bool, typer.Option("--write", help="Renew README.md and book/claims.md.")] = False):
     """Print the claims and what the records say of them."""
-    from lottery_lib import paths
+    from lottery_lib import files, paths
     from lottery_lib.findings import claims
 
     found = claims.load()
     if write:
         readme = paths.ROOT / "README.md"
-        readme.write_text(claims.with_summary(readme.read_text("utf-8"), found), "utf-8")
-        (paths.ROOT / "book" / "claims.md").write_text(claims.page(found), "utf-8")
+        text = claims.with_summary(readme.read_text("utf-8", "surrogateescape"), found)  # its other bytes stay
+        for path, written in ((readme, text), (paths.ROOT / "book" / "claims.md", claims.page(found))):
+            with files.whole(path) as unfinished:
+                unfinished.write_text(written, "utf-8", "surrogateescape")
     _table(
         (claim.id, claim.status, "; ".join(map(str, claim.verdict.answers)) if claim.verdict else claim.text)
         for claim in found

@@ -1,8 +1,16 @@
-"""The one exception that is a message to the user, and the end of such messages."""
+"""The one exception that is a message to the user, the end of such messages, and numbers that none may be.
+
+What no computation can hold is refused before one begins.
+"""
 
 import difflib
+import math
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
+
+LEAST, MOST = 1e-30, 1e30  # the size of a number other than 0, within float32
+SEEDS = 2**63  # so many there are; a seed and a small number are one of PyTorch's seeds too
 
 
 class LotteryError(ValueError):
@@ -22,5 +30,46 @@ class LotteryError(ValueError):
 def hint(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, or else all of them."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
+
+
+def settle(config: Any) -> None:
+    """Make the numbers in a dataclass Python's own, which can be written to any file, and refuse those beyond range.
+
+    Raises:
+        LotteryError: a number is not finite, too large or too small for float32, or a ``seed`` is none.
+    """
+    for item in fields(config):
+        value = plain(getattr(config, item.name))
+        for number in value if isinstance(value, tuple) else (value,):
+            _require(item.name, number)
+        object.__setattr__(config, item.name, value)
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy's or PyTorch's as Python's, in a tuple too; anything else as it is."""
+    if type(value) is tuple:
+        return tuple(map(plain, value))
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def seed(value: Any) -> int:
+    """The seed, if generators take it; LotteryError otherwise."""
+    try:
+        if 0 <= value < SEEDS and int(value) == value:
+            return int(value)
+    except TypeError:
+        pass
+    raise LotteryError(f"seed = {value!r}: must be a whole number, from 0 to 2^63 - 1")
+
+
+def _require(name: str, number: Any) -> None:
+    if name == "seed":
+        seed(number)
+    elif isinstance(number, float) and not math.isfinite(number):
+        raise LotteryError(f"{name} = {number!r}: must be a finite number")
+    elif isinstance(number, float) and number and not LEAST <= abs(number) <= MOST:
+        raise LotteryError(f"{name} = {number!r}: must be 0, or of a size from {LEAST:g} to {MOST:g}")
+    elif isinstance(number, int) and abs(number) >= SEEDS:
+        raise LotteryError(f"{name} = {number!r}: must be below 2^63")

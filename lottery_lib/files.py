@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and the bytes of tensors that their checksums are taken over."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,15 @@ from lottery_lib.errors import LotteryError
 def whole(path: Path) -> Iterator[Path]:
     """Where to write what ``path`` shall be: it takes that place once the block has ended well, and else is removed.
 
-    Processes and threads side by side may write the same file: each has a name of its own until then.
+    Processes and threads side by side may write the same file: each has a name of its own until then. A link stays one:
+    what it leads to is written.
+
+    Raises:
+        OSError: it cannot be written there, or is a device.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no file but a device, and stays one", str(path))
     unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         yield unfinished

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lottery_lib import errors
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.weights import prunable
 
@@ -107,13 +108,14 @@ def random(model: nn.Module | Shapes, density: float, seed: int) -> Mask:
         device, model = next(model.parameters()).device, shapes(whole)
     weights = sum(map(math.prod, model.values()))
     kept = torch.zeros(weights, dtype=torch.bool)
-    kept[torch.randperm(weights, generator=torch.Generator().manual_seed(seed))[: count(density, weights)]] = True
+    order = torch.randperm(weights, generator=torch.Generator().manual_seed(errors.seed(seed)))
+    kept[order[: count(density, weights)]] = True
     return _split(kept.to(device), model)
 
 
 def shuffle(mask: Mask, seed: int) -> Mask:
     """Each layer's entries permuted within the layer, which keeps as many as before. Drawn on the CPU from ``seed``."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(errors.seed(seed))
     orders = {name: torch.randperm(m.numel(), generator=generator) for name, m in mask.items()}
     return {name: m.flatten()[orders[name].to(m.device)].view(m.shape) for name, m in mask.items()}
 
@@ -222,8 +224,9 @@ def unpack(packed: np.ndarray | bytes, shapes: Shapes) -> Mask:
     """The mask on the CPU that ``pack`` packed, from its layers' ``shapes`` in order; LotteryError if sizes differ."""
     packed = np.frombuffer(packed, dtype=np.uint8)
     weights = sum(map(math.prod, shapes.values()))
-    if len(packed) != math.ceil(weights / 8):
-        raise LotteryError(f"a packed mask of {weights} weights has {math.ceil(weights / 8)} bytes, not {len(packed)}")
+    size = -(-weights // 8)
+    if len(packed) != size:
+        raise LotteryError(f"a packed mask of {weights} weights has {size} bytes, not {len(packed)}")
     return _split(torch.from_numpy(np.unpackbits(packed, count=weights).astype(bool)), shapes)
 
 

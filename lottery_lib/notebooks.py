@@ -11,7 +11,9 @@ import os
 import pkgutil
 import sys
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,7 +117,7 @@ def parameters(path: Path) -> dict[str, Parameter]:
     try:
         for name, line in pm.inspect_notebook(notebook).items():
             annotation, default = line["inferred_type_name"], ast.literal_eval(line["default"])
-            kind = eval(annotation, {"__builtins__": {}}, TYPES) or type(default)  # no annotation reads as None
+            kind = _kind(annotation) or type(default)  # no annotation reads as None
             found[name] = Parameter(annotation, kind, default, line["help"])
     except (NameError, SyntaxError, TypeError, ValueError):
         pass
@@ -125,6 +127,39 @@ def parameters(path: Path) -> dict[str, Parameter]:
             f"with a type made of {', '.join(TYPES)}, and no second '=' or '#'"
         )
     return found
+
+
+def check(namespace: Mapping[str, Any]) -> None:
+    """Refuse what papermill by itself lets pass; a notebook calls it after its parameters, with its ``globals()``.
+
+    Raises LotteryError if a parameter has a value of another type than its own, or if papermill was given a name that
+    is none. Ranges are refused by what the values are given to next.
+    """
+    known: dict[str, Any] = {}
+    for source in namespace.get("In", ()):  # what ran so far: IPython keeps it
+        try:
+            lines = ast.parse(source).body
+        except SyntaxError:  # a magic command
+            continue
+        if not known and lines and all(isinstance(line, ast.AnnAssign) for line in lines):
+            known = {line.target.id: _kind(ast.unparse(line.annotation)) for line in lines}
+            known |= {line.target.id: known[line.target.id] | None for line in lines if _is_none(line.value)}
+        elif source.startswith("# Parameters\n"):  # papermill's own cell
+            for name in [target.id for line in lines for target in line.targets]:
+                if name not in known:
+                    raise LotteryError(f"unknown parameter {name!r}{errors.hint(name, known)}")
+    for name, kind in known.items():
+        if not params.fits(namespace[name], kind):
+            said = "a list" if kind is list else params.expected(kind)
+            raise LotteryError(f"{name} = {namespace[name]!r}: must be {said}")
+
+
+def _kind(annotation: str) -> Any:
+    return eval(annotation, {"__builtins__": {}}, TYPES)
+
+
+def _is_none(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
 
 
 def shown(path: Path) -> str:
@@ -138,12 +173,15 @@ def _check(source: Path, pairs: Sequence[str]) -> dict[str, Any]:
     if pairs and not known:
         raise LotteryError(f"{shown(source)} takes no parameters: it has no cell tagged 'parameters'")
     types = {name: parameter.type for name, parameter in known.items()}
-    config_name = _load(source).metadata.get("lottery", {}).get("config")
+    about = _load(source).metadata.get("lottery")
+    config_name = about.get("config") if isinstance(about, dict) else None
     if config_name is None:
         return params.parse(pairs, types)
     try:
         config = pkgutil.resolve_name(config_name)
-    except (ImportError, AttributeError, ValueError) as error:
+        if not (isinstance(config, type) and is_dataclass(config)):
+            raise TypeError("that is no dataclass")
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise LotteryError(f"{shown(source)}: its metadata name the config {config_name!r}, but {error}") from None
     shared = {name: kind for name, kind in params.field_types(config).items() if name in known}
     values = params.parse(pairs, types | shared)
@@ -156,7 +194,7 @@ def _prepare(source: Path, out: Path) -> Path:
     """Make sure that ``out`` can be written; the path in which the run grows until it is complete."""
     target = out.resolve()
     partial = target.with_suffix(".partial.ipynb")
-    if out.suffix != ".ipynb" or target.is_dir():
+    if out.suffix != ".ipynb" or (target.exists() and not target.is_file()):
         raise LotteryError(f"the output {out} must be the path of an .ipynb file")
     if any(path.exists() and path.samefile(source) for path in (target, partial)):
         raise LotteryError(f"the output {out} would overwrite the notebook that is run; name another with --out")
@@ -209,8 +247,12 @@ def _load(path: Path):
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4)
-    except (ValueError, AttributeError, KeyError, nbformat.ValidationError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a cell without an id, which older ones lack
+            notebook = nbformat.read(path, as_version=4)
+            nbformat.validate(notebook)
+        return notebook
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError, nbformat.ValidationError):
         raise LotteryError(f"{shown(path)} is not a Jupyter notebook, or a damaged one") from None
 
 

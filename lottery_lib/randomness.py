@@ -6,10 +6,16 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from lottery_lib import errors
+
 
 @contextmanager
 def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
-    """torch's generators start from (seed, epoch) within, and go on as they were afterwards."""
+    """torch's generators start from (seed, epoch) within, and go on as they were afterwards.
+
+    Raises:
+        LotteryError: the seed is none.
+    """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(_sequence(seed, epoch).generate_state(1)[0]))
         yield
@@ -21,4 +27,4 @@ def generator(seed: int, epoch: int) -> np.random.Generator:
 
 
 def _sequence(seed: int, epoch: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(seed, spawn_key=(epoch,))
+    return np.random.SeedSequence(errors.seed(seed), spawn_key=(epoch,))

@@ -6,7 +6,6 @@ and the logarithm; the other three are the concave penalties of the sparse-estim
 differentiable on the box, so projected gradient replaces subgradients; on m ≥ 0 beyond 1 they go on as written.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lottery_lib import errors
 from lottery_lib.errors import LotteryError, hint
 
 RULES: dict[str, Callable[[float], bool]] = {
@@ -34,9 +34,10 @@ class Regularizer:
     RULE: ClassVar[str] = "> 0"  # for its shape, one of ``RULES``
 
     def __post_init__(self) -> None:
+        errors.settle(self)
         for item in fields(self):
             value = getattr(self, item.name)
-            if not (math.isfinite(value) and RULES[self.RULE](value)):
+            if not RULES[self.RULE](value):
                 raise LotteryError(f"{item.name} = {value!r}: must be {self.RULE}")
 
     def raw(self, m: Tensor) -> Tensor:

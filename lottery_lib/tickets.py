@@ -4,28 +4,20 @@ The exports turn a ticket's mask into what other tools read. None of them makes 
 follow no structure do not speed up dense kernels, and sparse ones pay only at densities of a few percent or below.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from lottery_lib import masks
+from lottery_lib import masks, ticket_files
 from lottery_lib.errors import LotteryError
-from lottery_lib.files import bits, whole
 from lottery_lib.masks import Mask
-
-VERSION = 1  # of the file; a reader refuses files newer than itself
-_PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
-_TEXTS = ("config", "provenance", "architecture", "search_epochs", "seed", "state_sha256", "info")  # as JSON
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,7 +71,7 @@ class Ticket:
         if self.rewind is not None or self.state_sha256 is None:
             state = self.state()
             _require_layout(self.architecture["layout"], masks.shapes(state), "the rewind state")
-            object.__setattr__(self, "state_sha256", _sha256(state))
+            object.__setattr__(self, "state_sha256", ticket_files.sha256(state))
 
     def __repr__(self) -> str:
         return f"Ticket(density={self.density:.4g}, layers={len(self.mask)}, search_epochs={self.search_epochs:g})"
@@ -100,7 +92,7 @@ class Ticket:
 
         seed: Any = self.seed  # there is one: without a state, a ticket needs it
         state = models.create(**self.architecture["created"], seed=seed).state_dict()
-        if self.state_sha256 not in (None, _sha256(state)):
+        if self.state_sha256 not in (None, ticket_files.sha256(state)):
             raise LotteryError(
                 f"seed {self.seed} does not give the initial state that this ticket was found with; it needs that seed "
                 f"and torch {self.provenance.get('torch', 'as it was then')} (here {torch.__version__})"
@@ -120,42 +112,38 @@ class Ticket:
     def save(self, path: str | Path, relaxed: bool = False) -> None:
         """Write the ticket to ``path``, all or nothing; ``relaxed`` adds the values before thresholding.
 
-        LotteryError if config, provenance or info are not JSON-able, ``path`` has a pickle's suffix or cannot be
-        written, or as ``state``.
+        A link stays one: the file that it leads to is written. LotteryError if config, provenance or info are not
+        JSON-able, a tensor holds NaN, ``path`` has a pickle's suffix, is a device or cannot be written, or as
+        ``state``.
         """
         path = Path(path)
-        _refuse_pickle(path)
+        ticket_files.refuse_pickle(path)
         self.state()  # a seed that does not give the state is noticed here, not by the next reader
         parts = {"state": self.rewind, "relaxed": self.relaxed if relaxed else None}
         tensors = {f"{part}/{name}": t for part, of in parts.items() for name, t in (of or {}).items()}
         tensors["mask"] = torch.from_numpy(masks.pack(self.mask))
-        try:
-            texts = {name: json.dumps(getattr(self, name)) for name in _TEXTS}
-        except (TypeError, ValueError) as reason:
-            raise LotteryError(f"config, provenance and info must be JSON-able: {reason}") from None
-        texts |= {"lottery_ticket": str(VERSION), "mask": json.dumps(list(self.mask))}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as unfinished:
-                unfinished.write_bytes(safetensors.torch.save(tensors, texts | {"sha256": _sha256(tensors, texts)}))
-        except OSError as reason:
-            raise LotteryError(f"cannot write the ticket {path}: {reason.strerror}") from reason
+        ticket_files.write(
+            path, tensors, {item.name: getattr(self, item.name) for item in fields(self)} | {"mask": list(self.mask)}
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> "Ticket":
         """The ticket saved at ``path``; no code in it is ever run.
 
-        LotteryError if the file is missing, damaged, not a ticket, or of a newer format.
+        LotteryError if the file is missing, damaged, not a ticket, of a newer format, or not a ticket's in any part.
         """
-        texts, tensors = _read(Path(path))
-        fields = {name: json.loads(texts[name]) for name in _TEXTS}
-        layout = fields["architecture"]["layout"]
-        mask = masks.unpack(tensors["mask"].numpy(), {name: layout[name] for name in json.loads(texts["mask"])})
+        path = Path(path)
+        found, tensors = ticket_files.read(path)
+        layout, names = found["architecture"]["layout"], found.pop("mask")
         state, relaxed = (
             {name: tensors[f"{part}/{name}"] for name in layout if f"{part}/{name}" in tensors} or None
             for part in ("state", "relaxed")
         )
-        return cls(mask=mask, rewind=state, relaxed=relaxed, **fields)
+        try:
+            mask = masks.unpack(tensors["mask"].numpy(), {name: layout[name] for name in names})
+            return cls(mask=mask, rewind=state, relaxed=relaxed, **found)
+        except LotteryError as reason:
+            raise ticket_files.broken(path, reason) from None
 
 
 def architecture(model: nn.Module, **created: Any) -> dict:
@@ -165,8 +153,9 @@ def architecture(model: nn.Module, **created: Any) -> dict:
     LotteryError if the state holds anything but tensors.
     """
     layout = {name: list(tensor.shape) for name, tensor in _state(model).items()}
-    sha256 = hashlib.sha256(json.dumps([*layout.items()]).encode()).hexdigest()
-    return json.loads(json.dumps({"sha256": sha256, "layout": layout, "created": created or None}))  # tuples as lists
+    return json.loads(
+        json.dumps({"sha256": ticket_files.digest(layout), "layout": layout, "created": created or None})
+    )  # tuples as lists
 
 
 def to_state_dict(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Tensor]:
@@ -232,48 +221,12 @@ def _state(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return state
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a file that is whole and a ticket; LotteryError otherwise."""
-    _refuse_pickle(path)
-    try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-    except OSError as reason:
-        raise LotteryError(f"cannot read the ticket {path}: {reason.strerror}") from reason
-    except SafetensorError as reason:
-        raise LotteryError(f"{path} is damaged or no safetensors file ({reason}); get the ticket again") from reason
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # as the format has it
-    texts = header.get("__metadata__", {})
-    version = texts.get("lottery_ticket")
-    if version is None:
-        raise LotteryError(f"{path} is a safetensors file but not a ticket; give one that Ticket.save wrote")
-    if version.isdecimal() and int(version) > VERSION:
-        raise LotteryError(f"{path} is a ticket of format {version}, newer than {VERSION}; update lottery_lib")
-    if texts.pop("sha256", None) != _sha256(tensors, texts):
-        raise LotteryError(f"{path} does not match its own checksum: it is damaged or was edited; get the ticket again")
-    return texts, tensors
-
-
-def _refuse_pickle(path: Path) -> None:
-    if path.suffix in _PICKLES:
-        raise LotteryError(f"{path}: {path.suffix} files can run code when loaded; tickets are .safetensors files")
-
-
 def _require_layout(ticket: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
     """LotteryError that names the first difference between two layouts, which are equal in order as well."""
     for ours, theirs in zip_longest(ticket.items(), other.items()):
         if ours is None or theirs is None or (ours[0], tuple(ours[1])) != (theirs[0], tuple(theirs[1])):
             ours, theirs = (f"{x[0]!r} of shape {tuple(x[1])}" if x else "nothing more" for x in (ours, theirs))
             raise LotteryError(f"wrong architecture: where the ticket has {ours}, {what} has {theirs}")
-
-
-def _sha256(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> str:
-    """Over names, types, shapes and bits, and over ``texts``, whatever their order."""
-    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(bits(tensor))
-    return digest.hexdigest()
 
 
 def _copy(tensor: Tensor) -> Tensor:

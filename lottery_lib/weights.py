@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from lottery_lib import errors
 from lottery_lib.errors import LotteryError, hint
 
 
@@ -15,7 +16,7 @@ def initialize(model: nn.Module, seed: int) -> None:
     """Draw θ₀ in place: weights of convolutions from N(0, 2 / fan_in) (He et al. 2015), those of linear layers from
     N(0, 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, as for LeNet in Frankle & Carbin 2019), their biases 0, batch
     normalisation reset; other parameters stay. Drawn on the CPU: one ``seed`` means the same bits on every device."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(errors.seed(seed))
     for module in model.modules():
         if isinstance(module, (_ConvNd, nn.Linear)):
             weight = torch.empty(module.weight.shape)

@@ -17,8 +17,8 @@ MODULES = {
     if path != PACKAGE / "__init__.py"
 }
 METHOD = (  # rooms of the method, each may import from those before it
-    "errors", "paths", "files", "randomness", "provenance", "data", "weights", "models", "regularizers", "masks",
-    "relaxation", "training", "tickets", "methods",
+    "errors", "paths", "files", "randomness", "provenance", "data", "weights", "models", "regularizers",
+    "masks", "relaxation", "training", "ticket_files", "tickets", "methods",
 )  # fmt: skip
 EVIDENCE = ("experiments", "findings", "figures", "widgets", "notebooks", "cli")
 ROOMS = (*METHOD, *EVIDENCE)

@@ -32,6 +32,7 @@ _TORCHVISION = {
 }
 _TINY_URL, _TINY_MD5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
 NAMES = ("digits", *_TORCHVISION, "tiny-imagenet")
+GREY = ("digits", "mnist", "fashion-mnist")
 AUGMENTED = ("cifar10", "cifar100", "tiny-imagenet")
 
 

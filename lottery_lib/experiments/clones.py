@@ -4,15 +4,11 @@ A record comes back only if it is what it says: its name is the hash of its conf
 made by code that this repository has, unchanged.
 """
 
-import json
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
-
-import numpy as np
 
 from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError
@@ -77,12 +73,10 @@ def collect(clone: Path) -> Collected:
 def _refusal(folder: Path) -> str | None:
     """Why a record may not come, if it may not."""
     try:
-        record = json.loads((folder / "record.json").read_text("utf-8"))
-        with np.load(folder / "arrays.npz") as stored:
-            arrays = dict(stored)
+        record, arrays = records.read_folder(folder)
         config = protocols.config_class(record["protocol"])(**record["config"])
         commit = record["provenance"]["commit"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, LotteryError) as reason:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
         return f"cannot be read: {' '.join(str(reason).split())}"
     if not folder.name == record["run"] == records.name(config):
         return f"its config is that of {records.name(config)} here"

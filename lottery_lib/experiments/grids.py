@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,10 +24,8 @@ def grid(name: str) -> list[list[Any]]:
     known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
     if name not in known:
         raise LotteryError(f"there is no grid {name!r}{hint(name, known)}")
+    content = _content(known[name])
     try:
-        content = yaml.load(known[name].read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):
-            raise LotteryError("must hold protocol, over and runs, and nothing else")
         configs, over, runs = map(protocols.config_class, _named(content)), content["over"], content["runs"]
         if not (isinstance(over, dict) and isinstance(runs, list) and all(isinstance(row, dict) for row in runs)):
             raise LotteryError("over must map fields to values, and runs must list such maps")
@@ -35,8 +34,21 @@ def grid(name: str) -> list[list[Any]]:
         if not any(groups):
             raise LotteryError("holds no runs; give runs at least one row, and over no empty list")
         return groups
-    except (LotteryError, yaml.YAMLError) as reason:
-        raise LotteryError(f"grid {name!r}: {' '.join(str(reason).split())}") from reason
+    except LotteryError as reason:
+        raise LotteryError(f"grid {name!r}: {reason}") from reason
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a grid's file holds, with the names of protocols."""
+    try:
+        content = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (ValueError, RecursionError, yaml.YAMLError) as reason:
+        raise LotteryError(f"grid {path.stem!r}: {' '.join(str(reason).split())}") from reason
+    if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):
+        raise LotteryError(f"grid {path.stem!r}: must hold protocol, over and runs, and nothing else")
+    if not all(isinstance(name, str) for name in _named(content)):
+        raise LotteryError(f"grid {path.stem!r}: protocol must be a name, or a list of names")
+    return content
 
 
 def _named(content: dict[str, Any]) -> list[str]:
@@ -59,7 +71,7 @@ def groups_of(part: str) -> slice:
 
     LotteryError unless 1 ≤ I ≤ N.
     """
-    found = re.fullmatch(r"(\d+)([/-])(\d+)", part)
+    found = re.fullmatch(r"(\d{1,9})([/-])(\d{1,9})", part)
     first, last = (int(found[1]), int(found[3])) if found else (0, 0)
     if not 1 <= first <= last:
         raise LotteryError(f"part {part!r}: must be I/N, as in 1/2, or the groups I-N, as in 3-5, with 1 ≤ I ≤ N")
@@ -68,6 +80,6 @@ def groups_of(part: str) -> slice:
 
 def command(protocols: Iterable[str]) -> str:
     """What puts the grids of these protocols on record."""
-    grids = {path.stem: _named(yaml.safe_load(path.read_text("utf-8"))) for path in paths.GRIDS.glob("*.yaml")}
+    grids = {path.stem: _named(_content(path)) for path in paths.GRIDS.glob("*.yaml")}
     made = [f"lottery sweep {grid}" for grid, names in sorted(grids.items()) if {*names} & {*protocols}]
     return " && ".join(made or [f"lottery train {protocol}" for protocol in protocols])

@@ -7,7 +7,6 @@ problem from outside. All start from the same random weights, in float64, on the
 1/‖∇²L‖.
 """
 
-import math
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -22,12 +21,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 from tqdm import tqdm
 
+from lottery_lib import errors
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.regularizers import L1, Log, Regularizer
 
 START_STD = 0.1  # of the common random start: small against fitted weights, and nowhere exactly zero
+LONGEST = 100_000  # iterations, whose paths are kept whole meanwhile
 TRACED = 8  # entries whose whole path is kept
 
 
@@ -50,21 +51,23 @@ class LogisticConfig:
     step_decay: Annotated[float, "p of the subgradients' steps, η / t^p"] = 0.0
 
     def __post_init__(self):
+        errors.settle(self)
         rules = {
             "lam": (self.lam > 0, "> 0"),
             "eps": (self.eps > 0, "> 0"),
             "step": (0 < self.step < 2, "between 0 and 2, both excluded (in units of 1/‖∇²L‖)"),
             "mask_step": (self.mask_step > 0, "> 0"),
             "weight_decay": (self.weight_decay >= 0, "≥ 0"),
-            "iterations": (self.iterations >= 10, "at least 10"),
+            "iterations": (10 <= self.iterations <= LONGEST, f"10 to {LONGEST}"),
             "step_decay": (self.step_decay >= 0, "≥ 0"),
-            "seed": (self.seed >= 0, "≥ 0"),
         }
         for name, (holds, rule) in rules.items():
-            if not (holds and math.isfinite(getattr(self, name))):
+            if not holds:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be {rule}")
         if self.dataset not in datasets.NAMES:
             raise LotteryError(f"unknown data set {self.dataset!r}{hint(self.dataset, datasets.NAMES)}")
+        if self.dataset not in datasets.GREY:
+            raise LotteryError(f"dataset = {self.dataset!r}: must be of grey images, {', '.join(datasets.GREY)}")
         object.__setattr__(self, "digits", tuple(self.digits))
         if len(set(self.digits)) != 2 or not set(self.digits) <= set(range(10)):
             raise LotteryError(f"digits = {self.digits!r}: must be two different digits, as in (3, 8)")
@@ -229,9 +232,14 @@ def _liblinear(x: Tensor, y: Tensor, lam: float) -> Tensor:
         max_iter=5000,
         random_state=0,  # of the order of its coordinates
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # an unfinished referee is none
-        return torch.from_numpy(solver.fit(x.numpy(), y.numpy()).coef_[0])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an unfinished referee is none
+            return torch.from_numpy(solver.fit(x.numpy(), y.numpy()).coef_[0])
+    except Warning:
+        raise LotteryError(
+            f"lam = {lam!r}: the referee, liblinear, does not converge with it; take a larger one"
+        ) from None
 
 
 def _entries_to_trace(final: np.ndarray, spread: np.ndarray) -> np.ndarray:

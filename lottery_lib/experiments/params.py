@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from lottery_lib.errors import LotteryError, hint
 
 Config = TypeVar("Config")
-WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", NoneType: "none"}
+WORDS = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    str: "a text",
+    NoneType: "none",
+}
+NUMBER = (int, float)
 BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -35,7 +42,7 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Any], kind: str = "paramete
         try:
             values[name] = _convert(text, fields[name])
         except ValueError:
-            raise LotteryError(f"{name} = {text!r}: must be {_expected(fields[name])}") from None
+            raise LotteryError(f"{name} = {text!r}: must be {expected(fields[name])}") from None
     return values
 
 
@@ -60,7 +67,7 @@ def described(config_class: type) -> list[tuple[str, str, str, str]]:
     rows = []
     for item in dataclasses.fields(config_class):
         kind, *notes = get_args(types[item.name]) if get_origin(types[item.name]) is Annotated else [types[item.name]]
-        rows.append((item.name, _expected(kind), spelt(item.default), *notes[:1]))
+        rows.append((item.name, expected(kind), spelt(item.default), *notes[:1]))
     return rows
 
 
@@ -69,6 +76,39 @@ def spelt(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return ",".join(map(spelt, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def misfit(value: Any, kind: Any, place: str = "it") -> str | None:
+    """Where data read from a file do not have their ``kind``: a type, or several, a list's one kind, or a dict's kinds
+    by name, which may hold more. None if they do."""
+    if isinstance(kind, dict):
+        if not isinstance(value, dict):
+            return f"{place} is no dict"
+        misfits = (
+            misfit(value[key], each, key) if key in value else f"its {key} is missing" for key, each in kind.items()
+        )
+        return next(filter(None, misfits), None)
+    if isinstance(kind, list):
+        if not isinstance(value, list):
+            return f"{place} is no list"
+        return next(filter(None, (misfit(each, kind[0], place) for each in value)), None)
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    return None if fits else f"its {place} is {value!r}"
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value that was not read from a text has the type ``kind``, one of those of ``parse``."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(fits(value, option) for option in args)
+    if kind in (list, tuple) or origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            return False
+        args = args[:1] * len(value) if origin is list or Ellipsis in args else args
+        return not origin or (len(args) == len(value) and all(map(fits, value, args)))
+    if kind is float:
+        return type(value) in NUMBER and math.isfinite(value)
+    return value in args if origin is Literal else type(value) is kind
 
 
 def _convert(text: str, kind: Any) -> Any:
@@ -104,14 +144,14 @@ def _convert(text: str, kind: Any) -> Any:
     raise ValueError
 
 
-def _expected(kind: Any) -> str:
+def expected(kind: Any) -> str:
     """What a value of type ``kind`` looks like, to follow the words 'must be'."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (Union, UnionType):
-        return " or ".join(map(_expected, args))
+        return " or ".join(map(expected, args))
     if origin in (list, tuple):
         many = origin is list or args[-1] is Ellipsis
-        return f"{'' if many else f'{len(args)} '}comma-separated values, each {_expected(args[0])}"
+        return f"{'' if many else f'{len(args)} '}comma-separated values, each {expected(args[0])}"
     return WORDS.get(kind, f"set in Python: no text can spell {kind}")

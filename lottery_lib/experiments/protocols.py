@@ -46,11 +46,11 @@ def config_class(protocol: str) -> type:
 def train(config: Any, progress: bool = False) -> Path:
     """The folder of this run's record; it is made first unless it is there.
 
-    LotteryError if it is damaged. Where the protocol holds its runs to other ``arithmetic`` than this process computes
-    with, another one makes it.
+    LotteryError if it is damaged, or lacks a file. Where the protocol holds its runs to other ``arithmetic`` than this
+    process computes with, another one makes it.
     """
-    if records.exists(config):
-        records.read(config)  # whole, as its maker left it
+    if records.folder(config).exists():
+        records.read_folder(records.folder(config))  # whole, as its maker left it
         return records.folder(config)
     if variables := arithmetic.needed(config):
         arithmetic.lottery(shlex.split(records.command(config))[1:], variables)

@@ -23,6 +23,18 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import params
 from lottery_lib.provenance import provenance
 
+NUMBER = params.NUMBER
+RECORD = {  # what is read of every record; a record may hold more
+    "run": str, "protocol": str,
+    "provenance": {"device": str, "torch": str, "numpy": str, "commit": str, "threads": int},
+}  # fmt: skip
+TICKET = {  # and of a ticket protocol's
+    "dataset": str, "model": str, "reduced": bool, "density": NUMBER, "search_epochs": NUMBER, "total_epochs": NUMBER,
+    "val_accuracy": NUMBER, "test_accuracy": NUMBER, "seconds": NUMBER, "history": [dict], "images": {"train": int},
+    "config": {"method": str, "density": NUMBER, "seed": int, "rounds": int, "precision": str},
+    "recipe": {"batch_size": int, "precision": str},
+}  # fmt: skip
+
 
 def name(config: Any) -> str:
     """``<protocol>-<8 hex digits>``, the hash taken over the config's non-default fields and the protocol's version."""
@@ -90,7 +102,12 @@ def read_run(run: str) -> tuple[dict, dict[str, np.ndarray]]:
     Raises:
         LotteryError: one of the two files is damaged.
     """
-    return _record(paths.RESULTS / run / "record.json"), _arrays(paths.RESULTS / run / "arrays.npz")
+    return read_folder(paths.RESULTS / run)
+
+
+def read_folder(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """The record in a folder, which may be another checkout's, and its arrays; LotteryError if one is damaged."""
+    return _record(folder / "record.json"), _arrays(folder / "arrays.npz")
 
 
 def finished() -> list[Path]:
@@ -105,9 +122,15 @@ def read_all() -> list[dict]:
 
 def _record(path: Path) -> dict:
     try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as reason:
-        raise _damaged(path, reason) from reason
+        record = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError, FileNotFoundError) as reason:
+        raise damaged(path, reason) from reason
+    found = params.misfit(record, RECORD)
+    if not found and "method" in record.get("config", {}):
+        found = params.misfit(record, TICKET)
+    if found:
+        raise damaged(path, found)
+    return record
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -115,10 +138,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path) as stored:
             return dict(stored)
     except (ValueError, EOFError, KeyError, FileNotFoundError, BadZipFile, zlib.error) as reason:
-        raise _damaged(path, reason) from reason
+        raise damaged(path, reason) from reason
 
 
-def _damaged(path: Path, reason: Exception) -> LotteryError:
+def damaged(path: Path, reason: Exception | str) -> LotteryError:
+    """What to say of a record's file that cannot be read."""
     why = " ".join(str(reason).split()) or type(reason).__name__
     return LotteryError(f"{path} is damaged ({why}); delete the folder {path.parent.name}, and make the run again")
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lottery_lib import masks, methods, models, paths
+from lottery_lib import errors, masks, methods, models, paths
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data, halved
 from lottery_lib.errors import LotteryError, hint
@@ -24,6 +24,7 @@ FIFTHS = (  # densities of magnitude pruning by a fifth a round, halved every th
     0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
     0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
 )  # fmt: skip
+MOST = 100  # rounds, or recipes in one training
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -72,6 +73,7 @@ class TicketRun:
     fast: Annotated[bool, "false: in fp32 as written, uncompiled, to compare with"] = True
 
     def __post_init__(self):
+        errors.settle(self)
         if self.method not in METHODS:
             load_plugins()
         if self.method not in METHODS:
@@ -86,8 +88,9 @@ class TicketRun:
         if (self.method == "dense") != (self.density == 1):
             right = "1 for the dense network" if self.method == "dense" else "below 1 for a ticket"
             raise LotteryError(f"density = {self.density!r}: must be {right}")
-        if self.rounds < 1 or self.seed < 0:
-            raise LotteryError(f"rounds = {self.rounds}, seed = {self.seed}: must be ≥ 1 and ≥ 0")
+        for name in ("rounds", "length"):
+            if not 1 <= getattr(self, name) <= MOST:
+                raise LotteryError(f"{name} = {getattr(self, name)}: must be 1 to {MOST}")
         if row.ladder and self.rounds == 1 and self.density not in self.ladder:
             raise LotteryError(f"density = {self.density!r}: {self.method} reaches {', '.join(map(str, self.ladder))}")
         if self.search_length is not None and self.search_length < 1:

@@ -81,10 +81,9 @@ def compare(record: dict, arrays: dict, again: dict, remade: dict) -> Outcome:
 
 
 def _stored(run: str) -> tuple[dict, dict[str, np.ndarray]]:
-    try:
-        return records.read_run(run)
-    except FileNotFoundError:
-        raise LotteryError(f"no record {run!r}; it must be the name of a folder in {paths.RESULTS}") from None
+    if not (paths.RESULTS / run / "record.json").exists():
+        raise LotteryError(f"no record {run!r}; it must be the name of a folder in {paths.RESULTS}")
+    return records.read_run(run)
 
 
 def _same(record: Any, again: Any) -> bool:

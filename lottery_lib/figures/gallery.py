@@ -16,6 +16,7 @@ from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, logistic_paths
 from lottery_lib.figures.method import penalties, pipeline
 from lottery_lib.figures.style import STYLE
+from lottery_lib.files import whole
 from lottery_lib.findings import calibrated, claims, comparisons, costs, relaxed_masks, rules, tables
 
 
@@ -57,7 +58,7 @@ def draw_all(folder: Path = paths.FIGURES) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for stem, draw in FIGURES.items():
-        with mpl.rc_context(STYLE):
-            draw().savefig(folder / f"{stem}.svg", metadata={"Date": None})
+        with mpl.rc_context(STYLE), whole(folder / f"{stem}.svg") as unfinished:
+            draw().savefig(unfinished, format="svg", metadata={"Date": None})
         written.append(folder / f"{stem}.svg")
     return written

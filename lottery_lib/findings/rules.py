@@ -12,13 +12,17 @@ import yaml
 
 from lottery_lib import models, paths
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.experiments import protocols
+from lottery_lib.experiments import params, protocols
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import BETTER, DEARER, EQUAL, JUDGED, WORSE, Contrasts
 from lottery_lib.findings.tables import PLACE
 
 FEWEST = 2  # cells that must be decided: one alone may be luck
+ROW = {  # of a claim that has a rule
+    "asks": str, "contrasts": dict, "beside": dict, "conditions": dict, "epochs": params.NUMBER,
+    "primary": [{"protocol": str, "model": str, "densities": [params.NUMBER]}],
+}  # fmt: skip
 HOLDS, MIXED, FAILS, UNDECIDED = "holds", "mixed", "does not hold", "not enough evidence"
 
 
@@ -45,8 +49,15 @@ class Rule:
 
 
 def read() -> dict[str, dict]:
-    """The claims as they are written, by their ids, in order."""
-    return {row["id"]: row for row in yaml.safe_load(paths.CLAIMS.read_text("utf-8"))}
+    """The claims as they are written, by their ids, in order; LotteryError if that is no list of claims."""
+    try:
+        rows = yaml.safe_load(paths.CLAIMS.read_text("utf-8"))
+    except (ValueError, RecursionError, yaml.YAMLError) as reason:
+        raise LotteryError(f"{paths.CLAIMS}: {' '.join(str(reason).split())}") from reason
+    for row in rows if isinstance(rows, list) else [None]:
+        if not (isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("id", "claim"))):
+            raise LotteryError(f"{paths.CLAIMS}: must be a list of claims, each with its id and its claim")
+    return {row["id"]: row for row in rows}
 
 
 def rule(id: str) -> Rule:
@@ -54,18 +65,29 @@ def rule(id: str) -> Rule:
     row = read().get(id, {})
     if missing := {"asks", "contrasts", "primary"} - row.keys():
         raise LotteryError(f"{paths.CLAIMS}: {id} has no {min(missing)}")
-    given = {key: row[key] for key in ("conditions", "epochs") if key in row}
-    pairs = {key: {how: tuple(lines) for how, lines in row.get(key, {}).items()} for key in ("contrasts", "beside")}
-    found = Rule(row["asks"], primary=tuple(row["primary"]), **given, **pairs)
+    row = {"conditions": {}, "beside": {}, "epochs": 1.0} | row
+    pairs = [*_values(row["contrasts"]), *_values(row["beside"])]
+    misfit = params.misfit(row, ROW) or params.misfit([*pairs, *_values(row["conditions"])], [[str]], "list of names")
+    if misfit or {*map(len, pairs)} - {2}:
+        raise LotteryError(f"{paths.CLAIMS}: {id}: {misfit or 'a contrast must be of two lines'}")
+    contrasts, beside = ({how: tuple(lines) for how, lines in row[key].items()} for key in ("contrasts", "beside"))
+    found = Rule(row["asks"], contrasts, tuple(row["primary"]), row["conditions"], row["epochs"], beside)
     if wrong := _wrong(found):
         raise LotteryError(f"{paths.CLAIMS}: {id}: {wrong}")
     return found
+
+
+def _values(part: Any) -> list:
+    return [*part.values()] if isinstance(part, dict) else []
 
 
 def _wrong(rule: Rule) -> str | None:
     """What a rule says that nobody could have meant, as it would decide a claim without a word."""
     if rule.asks not in ("better", "not worse"):
         return f"asks: {rule.asks}; it must be better, or not worse"
+    for entry in rule.primary:
+        if not isinstance(entry.get("contrasts", []), list):
+            return f"contrasts: {entry['contrasts']!r}; of a cell they must be a list of names"
     for how in [how for entry in rule.primary for how in entry.get("contrasts", ())] + sum(
         rule.conditions.values(), []
     ):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lottery_lib import masks
+from lottery_lib import errors, masks
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
@@ -40,6 +40,7 @@ class SearchConfig:
     allow_empty_layers: bool = False
 
     def __post_init__(self) -> None:
+        errors.settle(self)
         if not 0 < self.density <= 1:
             raise LotteryError(f"density = {self.density!r}: must lie in (0, 1], a fraction of the weights to keep")
         if not 0 <= self.rewind_epoch < self.recipe.epochs:

@@ -50,6 +50,14 @@ class Calibration:
     updates: int = 200  # of the price
 
 
+def require_steep(regularizer: Regularizer, alpha: float) -> None:
+    """LotteryError if a penalty cannot be priced where entries decide about α."""
+    if min(regularizer.slope(at) for at in (alpha, (1 + alpha) / 2)) < FLAT:
+        raise LotteryError(
+            f"{regularizer} is flat where entries decide, so no λ steers them; change its shape or give lam"
+        )
+
+
 class CalibratedMask(RelaxedMask):
     """W = m⊙θ with λ and η_m set on the way, so that ``kept`` entries end at or above α after ``steps`` steps."""
 
@@ -57,10 +65,7 @@ class CalibratedMask(RelaxedMask):
         self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, kept: int, steps: int,
         within: Mask | None = None, calibration: Calibration = Calibration(),
     ):  # fmt: skip
-        if min(regularizer.slope(at) for at in (calibration.alpha, (1 + calibration.alpha) / 2)) < FLAT:
-            raise LotteryError(
-                f"{regularizer} is flat where entries decide, so no λ steers them; change its shape or give lam"
-            )
+        require_steep(regularizer, calibration.alpha)
         super().__init__(model, names, regularizer, lam=0.0, mask_lr=0.0, within=within)
         self.alive = [m.clone() for m in self.m]  # what earlier rounds have left
         self.kept, self.steps, self.calibration = kept, steps, calibration

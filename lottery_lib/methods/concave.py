@@ -21,7 +21,7 @@ from lottery_lib.masks import Mask
 from lottery_lib.methods import attached
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
-from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap
+from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap, require_steep
 from lottery_lib.relaxation import RelaxedMask
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import snapshot
@@ -46,7 +46,7 @@ class Config(SearchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        regularizers.create(self.regularizer, self.shape)
+        penalty = regularizers.create(self.regularizer, self.shape)
         for name in ("lam", "mask_lr"):
             if (value := getattr(self, name)) is not None and not value >= 0:
                 raise LotteryError(f"{name} = {value!r}: must be ≥ 0")
@@ -57,6 +57,9 @@ class Config(SearchConfig):
             raise LotteryError(
                 f"{given}: needs a lam; without one the search sets both for one density over all layers"
             )
+
+        if self.calibrated:
+            require_steep(penalty, Calibration().alpha if self.alpha is None else self.alpha)
 
     @property
     def calibrated(self) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits, whole
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
@@ -53,8 +54,11 @@ class Checkpoint:
             tensors |= _prefixed("optimizer", _optimizer_tensors(optimizer))
         text = json.dumps(history)
         contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}  # tied ones too
-        with whole(self.path) as unfinished:
-            save_file(contiguous, unfinished, {"history": text, "checksum": _checksum(contiguous, text)})
+        try:
+            with whole(self.path) as unfinished:
+                save_file(contiguous, unfinished, {"history": text, "checksum": _checksum(contiguous, text)})
+        except (OSError, SafetensorError) as reason:
+            raise LotteryError(f"cannot write the checkpoint {self.path}: {reason}; is the disk full?") from reason
 
     def resume(self, model: nn.Module, rule: Parameterization, optimizer: Optimizer) -> list[dict] | None:
         """Load what is there and return its history; None if there is nothing whole."""

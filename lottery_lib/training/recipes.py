@@ -3,6 +3,7 @@
 import bisect
 from dataclasses import dataclass
 
+from lottery_lib import errors
 from lottery_lib.errors import LotteryError, hint
 
 SCHEDULES = {  # learning rate as a share of its peak: corners of a line over the share of training done
@@ -37,6 +38,7 @@ class Recipe:
     fast: bool = True  # compiled where that pays (``speed``); False: as written, to compare with
 
     def __post_init__(self) -> None:
+        errors.settle(self)
         for name in ("epochs", "batch_size", "lr"):
             if not getattr(self, name) > 0:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be > 0")

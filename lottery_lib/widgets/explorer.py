@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -12,13 +12,27 @@ from matplotlib.figure import Figure
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from lottery_lib import masks, paths
-from lottery_lib.errors import LotteryError, hint
+from lottery_lib.errors import LEAST, MOST, LotteryError, hint
 from lottery_lib.experiments import records, ticket_run
 from lottery_lib.figures import style
 from lottery_lib.findings import tables
 from lottery_lib.widgets import searches
 from lottery_lib.widgets.base import InteractiveFigure, module, sheet
 from lottery_lib.widgets.searches import Point, Search, Task
+
+
+@dataclass(frozen=True)
+class View:
+    """What an explorer opens on; LotteryError if that is not on record, or a number is out of its range."""
+
+    dataset: str = "lenet"
+    density: float = 0.05
+    regularizer: str = "log, calibrated"
+    lam: float = 5.8e-5
+    alpha: float = 0.1
+
+    def __post_init__(self):
+        _check(searches.on_record(), vars(self))
 
 
 class TicketExplorer(InteractiveFigure):
@@ -49,6 +63,7 @@ class TicketExplorer(InteractiveFigure):
         if not self._known:
             raise LotteryError("no search is on record; make one with: lottery train lenet -p lam=5.8e-5")
         traits.setdefault("dataset", next(iter(self._known)))
+        _check(self._known, traits)
         super().__init__(**traits)
         self._publish()
         self.observe(self._move, ["dataset", "regularizer", "density", "lam", "mask_lr", "alpha"])
@@ -118,23 +133,17 @@ class TicketExplorer(InteractiveFigure):
 
     @t.validate("dataset")
     def _known_dataset(self, proposal) -> str:
-        self._task(proposal.value)
+        _check(self._known, {"dataset": proposal.value})
         return proposal.value
-
-    def _task(self, dataset: str) -> Task:
-        if dataset not in self._known:
-            raise LotteryError(f"nothing on record under {dataset!r}{hint(dataset, self._known)}")
-        return self._known[dataset]
 
     @t.validate("regularizer")
     def _known_family(self, proposal) -> str:
-        self._task(self.dataset).nearest(proposal.value, self.lam)
+        _check(self._known, {"dataset": self.dataset, "regularizer": proposal.value})
         return proposal.value
 
     @t.validate("density", "lam", "mask_lr", "alpha")
-    def _positive(self, proposal) -> float:
-        if not proposal.value > 0:
-            raise LotteryError(f"{proposal.trait.name} = {proposal.value!r}: must be > 0")
+    def _in_range(self, proposal) -> float:
+        _check(self._known, {"dataset": self.dataset, proposal.trait.name: proposal.value})
         return proposal.value
 
     @t.observe("dataset")
@@ -172,6 +181,18 @@ class TicketExplorer(InteractiveFigure):
             self._tell(str(reason))
         finally:
             self.set_trait("busy", False)
+
+
+def _check(known: Mapping[str, Task], given: Mapping[str, Any]) -> None:
+    """Refuse what cannot be shown, in this order: a data set, then the traits that were given."""
+    if (dataset := given["dataset"]) not in known:
+        raise LotteryError(f"nothing on record under {dataset!r}{hint(dataset, known)}")
+    if "regularizer" in given:
+        known[dataset].nearest(given["regularizer"], 1.0)
+    for name, most in (("density", 1.0), ("alpha", 1.0), ("lam", MOST), ("mask_lr", MOST)):
+        if name in given and not LEAST <= given[name] <= most:
+            asked = "above 0 and at most 1" if most == 1 else "> 0"
+            raise LotteryError(f"{name} = {given[name]!r}: must be {asked}")
 
 
 def _bring(search: Search, task: Task, tell: Callable[[int], None] = lambda share: None) -> None:

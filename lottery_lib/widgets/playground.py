@@ -1,5 +1,7 @@
 """The sanity experiment of ``experiments.logistic``, running in the reader's browser."""
 
+from dataclasses import dataclass
+
 import matplotlib as mpl
 import numpy as np
 import torch
@@ -19,6 +21,20 @@ SEEDS = 10
 LAST = 3840  # iterations, as in playground.js
 PENALTIES, VARIABLES = {"log": "log", "l1": "ℓ1"}, ("mask", "weights")
 METHOD_NAMES = ("mask + {}, projected", "weights + {}, subgradient")  # of logistic.METHODS, for a penalty
+
+
+@dataclass(frozen=True)
+class Setting(LogisticConfig):
+    """What a playground opens with; LotteryError if a value is out of its range."""
+
+    dataset: str = "digits"
+    iterations: int = 240
+    penalty: str = "log"
+    alpha: float = 0.05
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check(self, self.penalty, "mask", self.alpha)
 
 
 class Playground(InteractiveFigure):
