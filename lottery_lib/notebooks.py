@@ -252,7 +252,9 @@ def _load(path: Path):
             notebook = nbformat.read(path, as_version=4)
             nbformat.validate(notebook)
         return notebook
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError, nbformat.ValidationError):
+    except OSError:
+        raise
+    except Exception:  # its readers fail in many ways
         raise LotteryError(f"{shown(path)} is not a Jupyter notebook, or a damaged one") from None
 
 

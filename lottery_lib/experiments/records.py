@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args
 from zipfile import BadZipFile
 
@@ -25,14 +26,22 @@ from lottery_lib.provenance import provenance
 
 NUMBER = params.NUMBER
 RECORD = {  # what is read of every record; a record may hold more
-    "run": str, "protocol": str,
+    "run": str, "protocol": str, "config": dict,
     "provenance": {"device": str, "torch": str, "numpy": str, "commit": str, "threads": int},
 }  # fmt: skip
 TICKET = {  # and of a ticket protocol's
     "dataset": str, "model": str, "reduced": bool, "density": NUMBER, "search_epochs": NUMBER, "total_epochs": NUMBER,
     "val_accuracy": NUMBER, "test_accuracy": NUMBER, "seconds": NUMBER, "history": [dict], "images": {"train": int},
-    "config": {"method": str, "density": NUMBER, "seed": int, "rounds": int, "precision": str},
+    "config": {
+        "method": str, "density": NUMBER, "seed": int, "rounds": int, "precision": str, "regularizer": (str, NoneType),
+        "score": (str, NoneType), "per_layer": bool, "rewind_epoch": int,
+        **dict.fromkeys(("eps", "lam", "mask_lr", "start", "alpha"), (*NUMBER, NoneType)),
+    },
     "recipe": {"batch_size": int, "precision": str},
+}  # fmt: skip
+SOMETIMES = {
+    "calibration": {"alpha": NUMBER}, "bimodality": NUMBER,
+    "layers": [{"layer": str, "shape": [int], "weights": int, "kept": int}],
 }  # fmt: skip
 
 
@@ -126,8 +135,8 @@ def _record(path: Path) -> dict:
     except (ValueError, RecursionError, FileNotFoundError) as reason:
         raise damaged(path, reason) from reason
     found = params.misfit(record, RECORD)
-    if not found and "method" in record.get("config", {}):
-        found = params.misfit(record, TICKET)
+    if not found and "method" in record["config"]:
+        found = params.misfit(record, TICKET | {key: SOMETIMES[key] for key in SOMETIMES.keys() & record.keys()})
     if found:
         raise damaged(path, found)
     return record

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lottery_lib import paths, regularizers
+from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import records
 from lottery_lib.experiments.catalogue import METHODS, Method, load_plugins
 from lottery_lib.experiments.protocols import PROTOCOLS
@@ -53,12 +54,12 @@ def _runs(folder: Path, stamp: tuple) -> pd.DataFrame:
     for record in records.read_all():
         if "method" not in record["config"]:
             continue
-        made, config = record["provenance"], dict(record["config"])
-        facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
-        facts["asked_rounds"] = config["rounds"]
-        facts["precision"] = record["recipe"]["precision"]
-        facts |= {"vectors": vectors(made), "threads": made["threads"], **_cut(record)}
-        rows.append(config | record | facts | {"device": made["device"], "commit": made["commit"]})
+        try:
+            rows.append(_row(record))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as reason:
+            if isinstance(reason, LotteryError):
+                raise
+            raise records.damaged(folder / record["run"] / "record.json", reason) from reason
     found = pd.DataFrame(rows, columns=COLUMNS)
     if not METHODS.keys() >= {*found.method}:
         load_plugins()
@@ -66,6 +67,15 @@ def _runs(folder: Path, stamp: tuple) -> pd.DataFrame:
         among = [method for method, row in METHODS.items() if column in row.reads]
         found.loc[~found.method.isin(among), column] = None
     return found.sort_values(["protocol", "method", "regularizer", "density_asked", "seed", "run"], ignore_index=True)
+
+
+def _row(record: dict) -> dict:
+    made, config = record["provenance"], dict(record["config"])
+    facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
+    facts["asked_rounds"] = config["rounds"]
+    facts["precision"] = record["recipe"]["precision"]
+    facts |= {"vectors": vectors(made), "threads": made["threads"], **_cut(record)}
+    return config | record | facts | {"device": made["device"], "commit": made["commit"]}
 
 
 def _cut(record: dict) -> dict[str, float]:
