@@ -221,6 +221,74 @@ def test_plain_papermill_runs_the_same_notebook(root):
     assert printed(root / "out.ipynb").startswith("0.01 (3, 8) ")
 
 
+CHECK = "from lottery_lib import notebooks\n\nnotebooks.check(globals())"
+
+
+@pytest.mark.parametrize(
+    "name, value, sentence",
+    [
+        ("lam", "abc", "lam = 'abc': must be a finite number"),
+        ("digits", "3", "digits = 3: must be 2 comma-separated values, each a whole number"),
+        ("lamda", "1", "unknown parameter 'lamda'; did you mean 'lam'?"),
+    ],
+)
+def test_plain_papermill_stops_at_a_wrong_parameter(root, name, value, sentence):
+    write(root / "x.ipynb", CHECK, "print('never')", parameters=f"{PARAMETERS}most: float = None")
+    command = [sys.executable, "-m", "papermill", "x.ipynb", "out.ipynb", "-p", name, value]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode and done.stderr.rstrip().endswith(f"LotteryError: {sentence}")
+    assert printed(root / "out.ipynb") == ""
+
+
+def test_plain_papermill_goes_on_with_right_ones(root):
+    write(
+        root / "x.ipynb", "%matplotlib inline", CHECK, "print(lam, most)", parameters=f"{PARAMETERS}most: float = None"
+    )
+    command = [sys.executable, "-m", "papermill", "x.ipynb", "out.ipynb", "-p", "lam", "2", "-r", "title", "λ"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert printed(root / "out.ipynb") == "2 None\n"
+
+
+CHAPTERS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_chapter_checks_its_parameters_before_and_after_papermill_has_them(path):
+    notebook = nbformat.read(path, as_version=4)
+    first, second = (cell for cell in notebook.cells if cell.cell_type == "code" and cell.id in ("cell-01", "check"))
+    assert "parameters" in first.metadata.tags and second.source.startswith(CHECK)
+    code = [cell.id for cell in notebook.cells if cell.cell_type == "code"]
+    assert code.index("check") == code.index("cell-01") + 1
+    assert notebook.metadata.lottery.config
+
+
+@pytest.mark.parametrize(
+    "stem, pair, said",
+    [
+        ("explorer", "alpha=1.5", "alpha = 1.5: must be above 0 and at most 1"),
+        ("explorer", "density=2", "density = 2.0: must be above 0 and at most 1"),
+        ("explorer", "lam=-1", "lam = -1.0: must be > 0"),
+        ("explorer", "dataset=mnits", "nothing on record under 'mnits'"),
+        ("explorer", "regularizer=lgo", "no search on record with regularizer 'lgo'"),
+        ("playground", "alpha=1.5", "alpha = 1.5: must be above 0 and at most 1"),
+        ("playground", "iterations=4000", "iterations = 4000: must be at most 3840 in the playground"),
+        ("playground", "seed=10", "seed = 10: must be at most 9 in the playground"),
+        ("playground", "penalty=lp", "unknown penalty 'lp'"),
+        ("playground", "dataset=cifar10", "dataset = 'cifar10': must be of grey images"),
+        ("01", "dataset=cifar10", "dataset = 'cifar10': must be of grey images"),
+        ("02", "density=1", "density = 1.0: must be below 1 for a ticket"),
+        ("05", "protocol=digits", "protocol = 'digits': no run of it is on record"),
+        ("14", "seed=-1", "seed = -1: must be a whole number"),
+        ("experiment", "alpha=2", "alpha = 2.0: must lie in (0, 1]"),
+    ],
+)
+def test_every_range_is_checked_before_the_first_cell(stem, pair, said):
+    pytest.importorskip("anywidget")
+    with pytest.raises(LotteryError) as error:
+        notebooks._check(notebooks.find(stem), [pair])
+    assert str(error.value).startswith(said)
+
+
 # The commands that pages print.
 
 

@@ -1,8 +1,12 @@
 """How lines of the table of runs look, and what all figures of accuracies share."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from lottery_lib.errors import LotteryError
@@ -63,6 +67,16 @@ def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if frame.empty:
         raise LotteryError(NOTHING)
     return tables.places(frame)
+
+
+def drawn(draw: Callable[..., Figure], *given: Any) -> Any:
+    """The figure, for a page; or a line that says so, where nothing of it is on record under what the page selects."""
+    from IPython.display import Markdown
+
+    try:
+        return draw(*given)
+    except LotteryError as reason:
+        return Markdown(f"*{str(reason).capitalize()}.*")
 
 
 def ticks(axis: Axis, values: pd.Series | pd.Index, apart: float = 1.25, scale: float = 1.0) -> None:

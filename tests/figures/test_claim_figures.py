@@ -89,6 +89,13 @@ def test_modes_by_layer_draw_a_line_a_search():
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["x", "y"]
 
 
+def test_a_page_says_where_nothing_is_on_record():
+    """As of a protocol that is shown, and has no run of the kind: the page goes on."""
+    pytest.importorskip("IPython")
+    said = lines.drawn(claim_figures.alpha_sensitivity, runs().assign(changed=0.0))
+    assert said.data.startswith("*No run on record has what this figure shows; ")
+
+
 @pytest.mark.parametrize("draw", ["alpha_sensitivity", "modes_by_layer"])
 def test_nothing_on_record_is_one_sentence(draw):
     with pytest.raises(LotteryError, match="no run on record has what this figure shows"):
