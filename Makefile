@@ -50,7 +50,7 @@ clean:
 	@touch $@ .venv/book.stamp
 
 .venv/bin/python: | check
-	$(PYTHON) -m venv --clear .venv
+	"$(PYTHON)" -m venv --clear .venv
 
 check:
 	@command -v "$(PYTHON)" >/dev/null || { echo "error: '$(PYTHON)' not found: install Python 3.10 or newer," \

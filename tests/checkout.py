@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 
 import numpy as np
@@ -41,13 +42,14 @@ def register():
     datasets.load = cache(datasets.load)
     protocols.register(Tiny, run)
 '''
+PACKAGES = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")  # for another Python than this one
 ENTRY = "[lottery_lib.plugins]\ntiny = tiny:register\n"
 
 
 class Checkout:
     """The grid ``tiny`` of four methods, and ``lottery sweep tiny`` as a process."""
 
-    def __init__(self, root, seeds, densities):
+    def __init__(self, root, seeds, densities, grid="tiny"):
         here = paths.ROOT
         for part in ("lottery_lib", "workflow"):
             shutil.copytree(here / part, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.js", "grids"))
@@ -59,23 +61,23 @@ class Checkout:
         rows = [{"method": method, "density": densities} for method in ("random", "concave", "imp", "snip")]
         rows[1]["lam"] = 1e-4  # two steps are too few for a search to set it
         (root / "workflow" / "grids").mkdir()
-        (root / "workflow" / "grids" / "tiny.yaml").write_text(
+        (root / "workflow" / "grids" / f"{grid}.yaml").write_text(
             yaml.safe_dump({"protocol": "tiny", "over": {"seed": seeds}, "runs": rows})
         )
-        self.root, self.runs = root, len(seeds) * len(rows) * len(densities)
+        self.grid, self.root, self.runs = grid, root, len(seeds) * len(rows) * len(densities)
 
-    def start(self, *words, threads="1"):
+    def start(self, *words, threads="1", python=sys.executable):
         code = "from lottery_lib.cli import app; app()"
         given = {"OMP_NUM_THREADS": threads} if threads else {}
         return subprocess.Popen(
-            [sys.executable, "-c", code, "sweep", "tiny", *words], cwd=self.root, text=True, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(self.root)} | given,
+            [python, "-c", code, "sweep", self.grid, *words], cwd=self.root, text=True, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (self.root, *PACKAGES)))} | given,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def sweep(self, *words):
+    def sweep(self, *words, **given):
         """Run to the end: exit code, stdout and stderr."""
-        process = self.start(*words)
+        process = self.start(*words, **given)
         stdout, stderr = process.communicate()
         return process.returncode, stdout, stderr
 

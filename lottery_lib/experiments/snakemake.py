@@ -5,6 +5,7 @@ fails or is run again. Its outputs are stamps in ``paths.WORK``, and files that 
 """
 
 import importlib.util
+import json
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ def run(
     groups, started = grids.grid(name), time.time()
     batch = max(BATCH.get(profile, 1), sum(map(len, groups)) // 1000)  # nobody schedules more jobs gladly
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.SNAKEFILE), "--directory", str(paths.ROOT)]
-    command += ["--profile", str(profiles[profile]), "--config", f"grid={name}", f"batch={batch}"]
+    command += ["--profile", str(profiles[profile]), "--config", f"grid={json.dumps(name)}", f"batch={batch}"]
     command += ["--cores", str(cores)] if cores else []
     command += ["--dry-run"] if dry_run else []
     if dry_run:

@@ -46,3 +46,13 @@ def test_no_python_at_all():
     run = subprocess.run(wrong, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode != 0
     assert run.stderr.startswith("error: 'no-such-python' not found: install Python 3.10 or newer")
+
+
+def test_a_python_whose_path_has_a_space(tmp_path):
+    python = tmp_path / "my python" / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/called"\n')
+    python.chmod(0o755)
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text("utf-8"))
+    subprocess.run(["make", ".venv/bin/python", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "called").read_text().splitlines() == ["tools/check_python.py", "-m venv --clear .venv"]

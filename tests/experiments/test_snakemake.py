@@ -109,3 +109,16 @@ def test_killed_and_with_failures_the_records_are_those_of_the_loop(tmp_path):
     assert loop.sweep()[0] == 0
     assert engine.contents() == loop.contents()
     assert len(engine.contents()) == engine.runs
+
+
+def test_grids_and_interpreters_of_any_name(tmp_path):
+    """A number, spaces and braces: in a file's name, in the shell, and in what Snakemake reads as a pattern."""
+    pytest.importorskip("snakemake")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "my python"], check=True)
+    python = tmp_path / "my python" / "bin" / "python"
+    for grid in ("2026", "my {grid}"):
+        checkout = Checkout(tmp_path / grid, [0], [0.5], grid)
+        code, stdout, stderr = checkout.sweep("--engine", "snakemake", "--cores", "2", python=python)
+        assert code == 0, stderr
+        assert len(checkout.recorded()) == checkout.runs
+        assert len((checkout.root / "results" / "table.csv").read_text("utf-8").splitlines()) == 1 + checkout.runs
