@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lottery_lib import errors
+from lottery_lib import errors, states
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.weights import prunable
 
@@ -34,8 +34,8 @@ def ones(model: nn.Module, names: Iterable[str] | None = None) -> Mask:
     >>> masks.shapes(mask)
     {'0.weight': torch.Size([3, 4]), '2.weight': torch.Size([2, 3])}
     """
-    covered = prunable(model, names)
-    return {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in covered}
+    own = states.parameters(model)
+    return {name: torch.ones_like(own[name], dtype=torch.bool) for name in prunable(model, names)}
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
@@ -71,24 +71,23 @@ def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = No
     {'first': tensor([ True, False]), 'second': tensor([ True, False])}
     """
     _refuse_nan(scores)
-    if within is None:
-        within = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
-    _require_same(scores, within)
+    if within is not None:
+        _require_same(scores, within)
     if per_layer:
-        return {name: top_k({name: scores[name]}, density, {name: within[name]})[name] for name in scores}
+        each = {name: None if within is None else {name: within[name]} for name in scores}
+        return {name: top_k({name: scores[name]}, density, each[name])[name] for name in scores}
     flat = _flat(scores)
     k = count(density, flat.numel())
-    candidates = _flat({name: within[name] for name in scores}).nonzero().squeeze(1)
-    if len(candidates) < k:
+    left = None if within is None else _flat({name: within[name] for name in scores})
+    values = flat if left is None else flat[left]
+    if len(values) < k:
         where = f" in layer {next(iter(scores))!r}" if len(scores) == 1 else ""
         raise LotteryError(
             f"density {density:g} asks for {k} of {flat.numel()} weights{where}, but the earlier mask has only "
-            f"{len(candidates)} left; ask for a lower density"
+            f"{len(values)} left; ask for a lower density"
         )
-    best = flat[candidates].argsort(descending=True, stable=True)[:k]
-    kept = torch.zeros_like(flat, dtype=torch.bool)
-    kept[candidates[best]] = True
-    return _split(kept, shapes(scores))
+    kept = _largest(values, k)
+    return _split(kept if left is None else left.masked_scatter(left, kept), shapes(scores))
 
 
 def random(model: nn.Module | Shapes, density: float, seed: int) -> Mask:
@@ -192,7 +191,7 @@ def check_no_empty_layer(mask: Mask) -> None:
 
 def validate(mask: Mask, model: nn.Module | Shapes) -> None:
     """LotteryError unless ``mask`` fits ``model`` (or a dict name -> shape): at least one known name, shapes, bool."""
-    known = shapes(dict(model.named_parameters())) if isinstance(model, nn.Module) else model
+    known = shapes(states.parameters(model, tied=False)) if isinstance(model, nn.Module) else model
     if not mask:
         raise LotteryError("the mask is empty; it must cover at least one parameter")
     for name, m in mask.items():
@@ -210,8 +209,9 @@ def validate(mask: Mask, model: nn.Module | Shapes) -> None:
 def apply_(model: nn.Module, mask: Mask) -> None:
     """Set the pruned weights to +0.0 in place, wherever mask and model lie. LotteryError as ``validate``."""
     validate(mask, model)
+    own = states.parameters(model)
     for name, m in mask.items():
-        parameter = model.get_parameter(name)
+        parameter = own[name]
         parameter.masked_fill_(~m.to(parameter.device), 0)
 
 
@@ -261,6 +261,17 @@ def bimodality(values: Mapping[str, Tensor], low: float = 0.05, high: float = 0.
 
 def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
+
+
+def _largest(values: Tensor, k: int) -> Tensor:
+    """Which of the values (d,) are the k largest, of equal ones the first: without sorting them all, on a CPU."""
+    if values.is_cuda:
+        edge = values.sort(descending=True).values[k - 1]
+    else:
+        edge = values.kthvalue(len(values) - k + 1).values
+    kept = values > edge
+    kept[(values == edge).nonzero().squeeze(1)[: k - int(kept.count_nonzero())]] = True
+    return kept
 
 
 def _split(flat: Tensor, shapes: Shapes) -> Mask:

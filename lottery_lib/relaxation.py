@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lottery_lib import states
 from lottery_lib.regularizers import Regularizer
 
 Mask = dict[str, Tensor]
@@ -25,7 +26,8 @@ class Parameterization:
 
     def __init__(self, model: nn.Module, names: Sequence[str] = ()):
         self.names = list(names)
-        self.weights: list[Tensor] = [model.get_parameter(name) for name in self.names]
+        own = states.parameters(model)
+        self.weights: list[Tensor] = [own[name] for name in self.names]
         self.leaves = self.weights
 
     def advance(self, fraction: float) -> None:

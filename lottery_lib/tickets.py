@@ -5,6 +5,7 @@ follow no structure do not speed up dense kernels, and sparse ones pay only at d
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import zip_longest
@@ -13,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils import prune
 
-from lottery_lib import masks, ticket_files
+from lottery_lib import masks, states, ticket_files
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 
@@ -25,8 +27,8 @@ class Ticket:
     """A mask and what belongs to it. It keeps copies of the tensors on the CPU: later training does not reach them.
 
     - ``mask``: name -> bool tensor, True where the weight is kept.
-    - ``rewind``: the whole ``state_dict`` that the kept weights are rewound to; None if that is the initialisation
-      from ``seed`` of a library model, which ``architecture`` then says how to create.
+    - ``rewind``: the tensors of the ``state_dict`` that the kept weights are rewound to; None if that is the
+      initialisation from ``seed`` of a library model, which ``architecture`` then says how to create.
     - ``config``, ``provenance``, ``info``: JSON-able dicts: how the ticket was found, with what versions, any remarks.
     - ``architecture``: what ``architecture(model)`` returned for the network.
     - ``search_epochs``: training epochs spent up to the mask.
@@ -65,7 +67,8 @@ class Ticket:
             raise LotteryError("a ticket needs the state it rewinds to, or the seed of a model made by models.create")
         for name in ("mask", "rewind", "relaxed"):
             if (tensors := getattr(self, name)) is not None:
-                object.__setattr__(self, name, {key: _copy(tensor) for key, tensor in tensors.items()})
+                kept = {key: _copy(tensor) for key, tensor in tensors.items() if isinstance(tensor, Tensor)}
+                object.__setattr__(self, name, kept)
         if self.relaxed is not None:
             _require_layout(masks.shapes(self.mask), masks.shapes(self.relaxed), "the relaxed mask")
         if self.rewind is not None or self.state_sha256 is None:
@@ -106,7 +109,7 @@ class Ticket:
         """
         _require_layout(self.architecture["layout"], architecture(model)["layout"], "the model")
         masks.validate(self.mask, model)
-        model.load_state_dict(self.state())
+        states.load(model, self.state())
         masks.apply_(model, self.mask)
 
     def save(self, path: str | Path, relaxed: bool = False) -> None:
@@ -148,9 +151,8 @@ class Ticket:
 
 def architecture(model: nn.Module, **created: Any) -> dict:
     """What identifies a network, as a JSON-able dict: ``layout`` (name -> shape of every tensor in its state, in
-    order), the ``sha256`` of that, and ``created``, the arguments of ``models.create`` without the seed, or None.
-
-    LotteryError if the state holds anything but tensors.
+    order), the ``sha256`` of that, and ``created``, the arguments of ``models.create`` without the seed, or None. Names
+    are those of the plain network, where it is wrapped.
     """
     layout = {name: list(tensor.shape) for name, tensor in _state(model).items()}
     return json.loads(
@@ -173,7 +175,12 @@ def to_state_dict(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[s
     masks.validate(mask, masks.shapes(state))
     kept = {_memory(state[name]): m for name, m in mask.items()}
     pruned = {name: ~kept[_memory(t)].to(t.device) for name, t in state.items() if _memory(t) in kept}
-    return {name: t.detach().masked_fill(pruned[name], 0) if name in pruned else t.clone() for name, t in state.items()}
+    found: Any = OrderedDict() if isinstance(model, nn.Module) else {}
+    for name, t in state.items():
+        found[name] = t.detach().masked_fill(pruned[name], 0) if name in pruned else t.clone()
+    if isinstance(model, nn.Module):
+        found._metadata = states.versions(model)
+    return found
 
 
 def to_prune(model: nn.Module, mask: Mask) -> None:
@@ -190,7 +197,8 @@ def to_prune(model: nn.Module, mask: Mask) -> None:
     tensor([[1., 0., 1.]])
     """
     masks.validate(mask, model)
-    kept = {model.get_parameter(name): m for name, m in mask.items()}
+    own = states.parameters(model)
+    kept = {own[name]: m for name, m in mask.items()}
     for name, parameter in [*model.named_parameters(remove_duplicate=False)]:  # tied weights stay tied
         if parameter in kept:
             module, _, attribute = name.rpartition(".")
@@ -201,7 +209,9 @@ def to_csr(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Ten
     """Each masked weight as a ``torch.sparse_csr`` matrix (out, rest) of its kept, non-zero entries.
 
     A convolution's (out, in, height, width) is flattened to (out, in * height * width), the matrix that multiplies
-    unfolded patches. LotteryError as ``masks.validate``.
+    unfolded patches. A transposed one's, and that of Hugging Face's ``Conv1D``, which PyTorch has as (in, out, …), are
+    turned first; of a state alone nobody can tell them, and its first dimension counts as out. LotteryError as
+    ``masks.validate``.
 
     >>> import torch
     >>> from lottery_lib import to_csr
@@ -210,11 +220,23 @@ def to_csr(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Ten
     tensor([1., 3.])
     """
     state = to_state_dict(model, mask)
-    return {name: state[name].reshape(len(state[name]), -1).to_sparse_csr() for name in mask}
+    layers = states.modules(model) if isinstance(model, nn.Module) else {}
+    found = {name: _out_first(state[name], layers.get(name.rpartition(".")[0])) for name in mask}
+    return {name: weight.flatten(1).to_sparse_csr() for name, weight in found.items()}
+
+
+def _out_first(weight: Tensor, layer: nn.Module | None) -> Tensor:
+    """A layer's weight as (out, in / groups, …)."""
+    if isinstance(layer, _ConvTransposeNd):
+        of_group = weight.unflatten(0, (layer.groups, -1))  # (groups, in / groups, out / groups, …)
+        return of_group.transpose(1, 2).flatten(0, 1)
+    if type(layer).__name__ == "Conv1D":
+        return weight.T
+    return weight if weight.ndim > 1 else weight.unsqueeze(1)
 
 
 def _state(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    state = model.state_dict() if isinstance(model, nn.Module) else model
+    state = states.tensors(model) if isinstance(model, nn.Module) else model
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise LotteryError(f"the model's state {name!r} is a {type(value).__name__}; a ticket holds tensors only")

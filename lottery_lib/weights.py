@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from lottery_lib import errors
+from lottery_lib import errors, states
 from lottery_lib.errors import LotteryError, hint
 
 
@@ -46,15 +46,16 @@ def prunable(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
     >>> weights.prunable(model, names=["0.weight", "2.weight"])
     ['0.weight', '2.weight']
     """
-    parameters = [name for name, _ in model.named_parameters()]  # a shared parameter has one name here
+    own = states.parameters(model, tied=False)
+    parameters = [*own]  # a shared parameter has one name here
     if names is None:
-        layers = list(model.named_modules())
+        layers = states.modules(model).items()
         linear = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, nn.Linear)]
         convolutions = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, _ConvNd)]
         chosen = {*convolutions, *(linear[:-1] if convolutions else linear)}
         for name, module in layers:
-            chosen |= {f"{name}.{own}".lstrip(".") for own in _more(module)}
-        chosen -= {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+            chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}
+        chosen -= {name for name, parameter in own.items() if not parameter.requires_grad}
     else:
         chosen = set(names)
         for name in sorted(chosen.difference(parameters)):
@@ -82,6 +83,7 @@ def left_dense(model: nn.Module, covered: Iterable[str]) -> tuple[float, list[st
 
     Vectors, as biases and normalisation have, are no weights here.
     """
-    known, sizes = set(covered), {name: parameter.numel() for name, parameter in model.named_parameters()}
-    others = [name for name, parameter in model.named_parameters() if parameter.ndim >= 2 and name not in known]
+    known, own = set(covered), states.parameters(model, tied=False)
+    sizes = {name: parameter.numel() for name, parameter in own.items()}
+    others = [name for name, parameter in own.items() if parameter.ndim >= 2 and name not in known]
     return sum(sizes[name] for name in others) / sum(sizes.values()), sorted(others, key=lambda name: -sizes[name])

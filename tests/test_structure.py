@@ -17,7 +17,7 @@ MODULES = {
     if path != PACKAGE / "__init__.py"
 }
 METHOD = (  # rooms of the method, each may import from those before it
-    "errors", "paths", "files", "randomness", "provenance", "data", "weights", "models", "regularizers",
+    "errors", "paths", "files", "randomness", "provenance", "data", "states", "weights", "models", "regularizers",
     "masks", "relaxation", "training", "ticket_files", "tickets", "methods",
 )  # fmt: skip
 EVIDENCE = ("experiments", "findings", "figures", "widgets", "notebooks", "cli")

@@ -206,12 +206,8 @@ def test_architecture_is_the_layout_of_the_state(lenet):
     assert plain["sha256"] == made["sha256"] != architecture(models.create(**RESNET))["sha256"]
     assert list(plain["layout"].items())[:2] == [("fc1.weight", [30, 64]), ("fc1.bias", [30])]
 
-    class Extra(nn.Linear):
-        def get_extra_state(self):
-            return {"calls": 3}
-
-    with pytest.raises(LotteryError, match="the model's state '_extra_state' is a dict; a ticket holds tensors only"):
-        architecture(Extra(2, 2))
+    with pytest.raises(LotteryError, match="the model's state 'extra' is a dict; a ticket holds tensors only"):
+        tickets.to_state_dict({"weight": torch.ones(2, 2), "extra": {}}, {"weight": torch.ones(2, 2).bool()})
 
 
 @pytest.mark.parametrize(
@@ -346,6 +342,38 @@ def test_a_ticket_that_cannot_be_written_leaves_nothing_behind(lenet, ticket, sa
         ticket.save(saved)
     assert [*saved.parent.iterdir()] == [saved] and saved.read_bytes() == whole
     assert not list(saved.parent.parent.glob(f"{saved.parent.name}.*"))
+
+
+class Conv1D(nn.Module):
+    """As Hugging Face's: a linear layer whose weight is (in, out)."""
+
+    def __init__(self, nx, nf):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(nx, nf))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_sparse_matrix_has_outputs_down(groups):
+    """Of a 1×1 convolution it is the matrix itself, in each group."""
+    x = torch.randn(5, 4)
+    for layer in (
+        nn.ConvTranspose2d(4, 6, 1, groups=groups, bias=False),
+        nn.Conv2d(4, 6, 1, groups=groups, bias=False),
+    ):
+        mask = {"0.weight": torch.rand(layer.weight.shape) < 0.5}
+        model = nn.Sequential(layer)
+        masks.apply_(model, mask)
+        matrix = tickets.to_csr(model, mask)["0.weight"].to_dense()
+        assert matrix.shape == (6, 4 // groups)
+        parts = [part @ block.T for part, block in zip(x.chunk(groups, 1), matrix.chunk(groups))]
+        torch.testing.assert_close(torch.cat(parts, 1), model(x[:, :, None, None])[:, :, 0, 0])
+    model = nn.Sequential(Conv1D(4, 6))
+    matrix = tickets.to_csr(model, {"0.weight": torch.ones(4, 6, dtype=torch.bool)})["0.weight"].to_dense()
+    torch.testing.assert_close(x @ matrix.T, model(x))
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")

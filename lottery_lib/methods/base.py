@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lottery_lib import errors, masks
+from lottery_lib import errors, masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
@@ -70,8 +70,8 @@ class Trainer:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name in self.names:
-            zeros = float((self.model.get_parameter(name) == 0).float().mean())
+        for name, weight in zip(self.names, self.parameters()):
+            zeros = float((weight == 0).float().mean())
             if FEW < zeros < 1:  # a whole layer may begin at zero
                 raise LotteryError(
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
@@ -114,9 +114,14 @@ class Trainer:
         """Of one training from the rewind epoch to the end."""
         return self.config.recipe.epochs - self.config.rewind_epoch
 
+    def parameters(self) -> list[Tensor]:
+        """The weights that a mask covers, in the order of ``names``."""
+        own = states.parameters(self.model)
+        return [own[name] for name in self.names]
+
     def weights(self) -> dict[str, Tensor]:
         """A copy of the weights that a mask covers."""
-        return {name: self.model.get_parameter(name).detach().clone() for name in self.names}
+        return {name: weight.detach().clone() for name, weight in zip(self.names, self.parameters())}
 
     def ticket(
         self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, trained: bool = False,
@@ -143,7 +148,7 @@ class Trainer:
             **more,
         )
         if not self.config.allow_empty_layers:
-            self.model.load_state_dict(rewind)
+            states.load(self.model, rewind)
             try:
                 masks.check_no_empty_layer(mask)
             except LotteryError as error:

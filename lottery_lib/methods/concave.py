@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lottery_lib import masks, regularizers
+from lottery_lib import masks, regularizers, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
@@ -106,7 +106,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)
     for density in config.densities:
-        model.load_state_dict(rewind)
+        states.load(model, rewind)
         rule = config.rule(trainer, density, mask)
         trainer.train(rule)
         mask = _kept(rule, config, mask, density)

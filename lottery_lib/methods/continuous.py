@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lottery_lib import masks
+from lottery_lib import masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import attached
@@ -92,9 +92,9 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)
-    s = {name: torch.full_like(model.get_parameter(name), config.start).detach() for name in trainer.names}
+    s = {name: torch.full_like(weight, config.start) for name, weight in trainer.weights().items()}
     for density in config.densities:
-        model.load_state_dict(rewind)
+        states.load(model, rewind)
         rule = SigmoidMask(model, s, config.lam, config.mask_lr)
         trainer.train(rule)
         values = dict(zip(rule.names, rule.s))
@@ -113,7 +113,7 @@ def attach(
     """
     config, trainer = attached.prepared(Config, model, density=density, **options)
     rewind = snapshot(model)
-    s = {name: torch.full_like(model.get_parameter(name), config.start).detach() for name in trainer.names}
+    s = {name: torch.full_like(weight, config.start) for name, weight in trainer.weights().items()}
     rule = SigmoidMask(model, s, config.lam, config.mask_lr)
 
     def finish(search: AttachedSearch) -> Ticket:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from lottery_lib import masks
+from lottery_lib import masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.tickets import Ticket
@@ -67,7 +67,7 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     >>> lottery.masks.overlap(fresh.mask, ticket.mask), fresh.state_sha256 == ticket.state_sha256
     (1.0, False)
     """
-    model.load_state_dict(ticket.state())
+    states.load(model, ticket.state())
     initialize(model, seed + SHIFT)
     fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None)
     fresh.apply(model)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lottery_lib import masks
+from lottery_lib import masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
@@ -48,7 +48,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)
     for density in config.densities:
-        model.load_state_dict(rewind)
+        states.load(model, rewind)
         trainer.train(FixedMask(model, mask))
         scores = _scores(trainer.weights(), rewind, config.score)
         mask = masks.top_k(scores, density, mask, config.per_layer)

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lottery_lib import masks
+from lottery_lib import masks, states
 from lottery_lib.data.splits import Pair, TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.randomness import seeded
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import snapshot
 
 TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
 SYNFLOW_ROUNDS = 100
@@ -49,7 +48,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     rewind = trainer.rewind_state()
     with seeded(next(model.parameters()).device, config.seed):  # dropout
         mask = CRITERIA[config.criterion](trainer)
-    model.load_state_dict(rewind)
+    states.load(model, rewind)
     return trainer.ticket(mask, rewind, config.rewind_epoch)
 
 
@@ -61,7 +60,7 @@ def snip(trainer: Trainer) -> masks.Mask:
 
 def grasp(trainer: Trainer) -> masks.Mask:
     """Keep the largest θ⊙Hg: what, removed, would lower the norm of the gradient most (Wang, Zhang & Grosse 2020)."""
-    weights = [trainer.model.get_parameter(name) for name in trainer.names]
+    weights = trainer.parameters()
     batches = list(_batches(trainer))  # the same ones twice, whatever the loader would give the next time
     first = [gradient.detach() for gradient in _gradients(trainer, batches, TEMPERATURE).values()]
     products = [torch.zeros_like(w) for w in weights]
@@ -88,12 +87,13 @@ def synflow(trainer: Trainer) -> masks.Mask:
         )
     ones = torch.ones_like(inputs[:1], dtype=torch.float64)
     model = deepcopy(trainer.model).eval().double()
-    positive = {name: t.abs() if t.is_floating_point() else t for name, t in snapshot(model).items()}
+    positive = {name: t.abs() if t.is_floating_point() else t.clone() for name, t in states.tensors(model).items()}
     mask = masks.ones(model, trainer.names)
     for k in range(1, SYNFLOW_ROUNDS + 1):
-        model.load_state_dict(positive)
+        states.load(model, positive)
         masks.apply_(model, mask)
-        weights = [model.get_parameter(name) for name in trainer.names]
+        own = states.parameters(model)
+        weights = [own[name] for name in trainer.names]
         gradients = torch.autograd.grad(model(ones).sum(), weights)
         scores = {name: (w * g).abs().detach() for name, w, g in zip(trainer.names, weights, gradients)}
         mask = masks.top_k(scores, config.density ** (k / SYNFLOW_ROUNDS), mask, config.per_layer)
@@ -110,7 +110,7 @@ def _batches(trainer: Trainer) -> Iterator[Pair]:
 
 def _gradients(trainer: Trainer, batches: list[Pair], temperature: float = 1.0) -> dict[str, Tensor]:
     """∂L/∂θ summed over the batches, without moving a weight."""
-    weights = [trainer.model.get_parameter(name) for name in trainer.names]
+    weights = trainer.parameters()
     total = [torch.zeros_like(w) for w in weights]
     trainer.model.train()
     for inputs, labels in batches:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lottery_lib import states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits, whole
@@ -49,7 +50,7 @@ class Checkpoint:
     def _write(
         self, model: nn.Module, rule: Parameterization, optimizer: Optimizer, history: list[dict], complete: bool
     ) -> None:
-        tensors = _prefixed("model", model.state_dict()) | _prefixed("rule", rule.state())
+        tensors = _prefixed("model", states.tensors(model)) | _prefixed("rule", rule.state())
         if not complete:
             tensors |= _prefixed("optimizer", _optimizer_tensors(optimizer))
         text = json.dumps(history)
@@ -70,7 +71,7 @@ class Checkpoint:
             return None
         if texts.get("checksum") != _checksum(tensors, texts.get("history", "")):
             return None
-        model.load_state_dict(_within("model", tensors))
+        states.load(model, _within("model", tensors))
         rule.load(_within("rule", tensors))
         _load_optimizer_tensors(optimizer, _within("optimizer", tensors))
         return json.loads(texts["history"])
@@ -85,7 +86,7 @@ def identity(
         facts = [asdict(recipe), type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
         facts += [repr(model), _probe(model, data, loss), distributed.world()]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for tensors in (model.state_dict(), rule.state()):
+    for tensors in (states.tensors(model), rule.state()):
         for name, tensor in tensors.items():
             digest.update(f"{name} {tensor.stride()}".encode() + bits(tensor))
     return digest.hexdigest()[:24]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from lottery_lib import states
 from lottery_lib.data.splits import TrainingData, TrainingSplit
 from lottery_lib.errors import LotteryError
 from lottery_lib.randomness import seeded
@@ -178,9 +179,9 @@ def _answers(outputs: Any, labels: Any) -> Tensor | None:
     return (outputs > 0).to(labels.dtype) if outputs.shape == labels.shape else None
 
 
-def snapshot(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's state, parameters and buffers, to rewind to with ``load_state_dict``."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+def snapshot(model: nn.Module) -> dict[str, Any]:
+    """A copy of the model's state, parameters and buffers, to rewind to with ``states.load``."""
+    return states.snapshot(model)
 
 
 def _optimizer(recipe: Recipe, tensors: list[Tensor]) -> torch.optim.Optimizer:

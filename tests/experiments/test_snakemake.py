@@ -116,8 +116,8 @@ def test_grids_and_interpreters_of_any_name(tmp_path):
     pytest.importorskip("snakemake")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "my python"], check=True)
     python = tmp_path / "my python" / "bin" / "python"
-    for grid in ("2026", "my {grid}"):
-        checkout = Checkout(tmp_path / grid, [0], [0.5], grid)
+    for number, grid in enumerate(("2026", "my {grid}")):
+        checkout = Checkout(tmp_path / str(number), [0], [0.5], grid)
         code, stdout, stderr = checkout.sweep("--engine", "snakemake", "--cores", "2", python=python)
         assert code == 0, stderr
         assert len(checkout.recorded()) == checkout.runs
