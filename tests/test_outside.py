@@ -25,7 +25,7 @@ from lottery_lib.cli import app
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import grids, protocols, records, ticket_run
 from lottery_lib.findings import rules, tables
-from lottery_lib.methods import concave, continuous
+from lottery_lib.methods import concave, continuous, saliency
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
@@ -354,6 +354,22 @@ def test_options_that_nothing_reads_are_refused(root):
         1, "error: --protocol says of which to draw a --sample; leave it out where runs are named\n"
     )  # fmt: skip
     assert said(["notebook", "x", "--help-params", "-p", "lam=1"])[0] == 2
+
+
+@pytest.mark.parametrize(
+    "config, given",
+    [
+        (Recipe, {"optimizer": "adamw", "momentum": 0.5}),
+        (Recipe, {"optimizer": "adamw", "nesterov": True}),
+        (controls.Config, {"density": 0.2, "rounds": (0.5, 0.2)}),
+        (saliency.Config, {"criterion": "synflow", "batches": 3}),
+        (concave.Config, {"lam": 1e-4, "alpha": 0.1, "per_layer": True}),
+        (Tiny, {"fast": False, "precision": "bf16"}),
+    ],
+)
+def test_options_that_a_method_does_not_read_are_refused(config, given):
+    with pytest.raises(LotteryError, match="leave (it|them) out|leave out one of the two"):
+        config(**given)
 
 
 def test_a_terminal_that_cannot_show_every_letter(root):

@@ -24,6 +24,7 @@ FIFTHS = (  # densities of magnitude pruning by a fifth a round, halved every th
     0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
     0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
 )  # fmt: skip
+COMPILE_FROM = 500  # planned steps, which must not depend on how fast a machine is: compiled sums round otherwise
 MOST = 100  # rounds, or recipes in one training
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -99,6 +100,8 @@ class TicketRun:
             raise LotteryError(f"search_images = {self.search_images!r}: must lie in (0, 1]")
         if self.precision not in (known := (*PRECISIONS, "auto")):
             raise LotteryError(f"unknown precision {self.precision!r}{hint(self.precision, known)}")
+        if self.precision == "bf16" and not self.fast:
+            raise LotteryError("precision = 'bf16': fast = False is in fp32; leave out one of the two")
         self.search_config()  # checks the rest
 
     @property
@@ -130,7 +133,7 @@ class TicketRun:
     def training(self) -> Recipe:
         """The protocol's recipe as this run takes it, on this machine."""
         chosen = speed.precision(self.precision, DEVICE) if self.fast else "fp32"
-        return replace(self.recipe, precision=chosen, fast=self.fast)
+        return replace(self.recipe, precision=chosen, fast=self.fast, compile_from=COMPILE_FROM)
 
     def search_config(self) -> methods.SearchConfig:
         """The config of the method that searches; for a derived control that of the ticket it is made from."""

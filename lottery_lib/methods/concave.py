@@ -52,6 +52,10 @@ class Config(SearchConfig):
                 raise LotteryError(f"{name} = {value!r}: must be ≥ 0")
         if self.alpha is not None and not 0 < self.alpha <= 1:
             raise LotteryError(f"alpha = {self.alpha!r}: must lie in (0, 1]")
+        if self.alpha is not None and self.per_layer and not self.rounds:
+            raise LotteryError(
+                f"per_layer = True: the threshold alpha = {self.alpha!r} decides; leave out one of the two"
+            )
         if self.calibrated and (self.mask_lr is not None or self.per_layer):
             given = "per_layer = True" if self.per_layer else f"mask_lr = {self.mask_lr!r}"
             raise LotteryError(

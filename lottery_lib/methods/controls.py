@@ -7,6 +7,7 @@ from torch import nn
 
 from lottery_lib import masks, states
 from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import snapshot
@@ -18,6 +19,11 @@ SHIFT = 1_000_003  # between the seed of a search and that of its control
 @dataclass(frozen=True)
 class Config(SearchConfig):
     """A random mask, its density uniform over all weights (or in each layer, with ``per_layer``)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rounds:
+            raise LotteryError(f"rounds = {self.rounds!r}: a random mask is drawn in none; leave it out")
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:

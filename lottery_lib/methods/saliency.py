@@ -30,6 +30,8 @@ class Config(SearchConfig):
         super().__post_init__()
         if self.criterion not in CRITERIA:
             raise LotteryError(f"unknown criterion {self.criterion!r}; known: {', '.join(CRITERIA)}")
+        if self.criterion == "synflow" and self.batches != Config.batches:
+            raise LotteryError(f"batches = {self.batches}: synflow sees no data; leave it out")
         if self.batches < 1 or self.rounds:
             raise LotteryError("pruning at initialisation needs batches ≥ 1 and knows no rounds")
 

@@ -95,9 +95,11 @@ def train(
     steps = data.train.steps(recipe.batch_size)
     network = distributed.parallel(model)
     forward: Callable[[Tensor], Tensor] = network
+    found: float | None = None  # whether it is worth compiling, where that is measured
     if recipe.fast:
         speed.keep_freed_memory()
-        forward = speed.forward(network, (stop - start) * steps)
+        found = history[-1].get("compiled") if history else None
+        forward = speed.forward(network, (stop - start) * steps, recipe.compile_from, found)
     silent = not (progress and distributed.first())
     bar = tqdm(total=(stop - start) * steps, initial=len(history) * steps, disable=silent, unit="step")
     for epoch in range(start + len(history), stop):
@@ -128,6 +130,10 @@ def train(
         if data.val is not None:
             metrics |= {f"val_{key}": value for key, value in evaluate(model, data.val, loss).items()}
         metrics |= {key: value.item() for key, value in rule.metrics().items()}
+        if isinstance(forward, speed.Timed) and forward.compiled is not None:
+            found = float(forward.compiled)
+        if found is not None:
+            metrics["compiled"] = found
         history.append(metrics | {"seconds": time.perf_counter() - began})
         bar.set_postfix({key: f"{metrics[key]:.3g}" for key in ("loss", "density") if key in metrics})
         if checkpoint:

@@ -36,6 +36,7 @@ class Recipe:
     schedule: str = "linear"
     precision: str = "fp32"  # bf16: forward and backward under autocast; weights and masks stay fp32
     fast: bool = True  # compiled where that pays (``speed``); False: as written, to compare with
+    compile_from: int | None = None  # compiled by so many planned steps, not by the time that steps are seen to take
 
     def __post_init__(self) -> None:
         errors.settle(self)
@@ -45,6 +46,8 @@ class Recipe:
         for name in ("momentum", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be ≥ 0")
+        if self.optimizer != "sgd" and (self.nesterov or self.momentum != Recipe.momentum):
+            raise LotteryError(f"{self.optimizer} reads neither momentum nor nesterov; leave them out")
         if self.nesterov and not self.momentum:
             raise LotteryError("nesterov = True: needs a momentum > 0")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):

@@ -2,16 +2,20 @@
 
 import ctypes
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from functools import cache
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
 
-COMPILE_FROM = 500  # planned steps: compiling takes as long as it saves in about so many (benchmarks/)
+WATCHED = 10  # steps, after which it is known how long one takes
+COMPILING = 40.0  # seconds it takes, of a small CNN on two cores; more of a larger network, whose steps take longer too
+SAVED = {"cpu": 0.1, "cuda": 0.25}  # of a step, at most, by compiling it: seen in benchmarks/ on CPUs, assumed of GPUs
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
 
 
@@ -40,8 +44,14 @@ def keep_freed_memory() -> None:
     mallopt(MMAP_THRESHOLD, 2**30)
 
 
-def forward(model: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
+def forward(
+    model: nn.Module, steps: int, compile_from: int | None = None, compiled: float | None = None
+) -> Callable[[Tensor], Tensor]:
     """``model`` as a function to train with: compiled if ``steps`` planned steps of convolutions pay for it.
+
+    That is known once some steps were timed. With ``compile_from`` it is by the number of planned steps alone, at
+    least so many, so that a training has the same bits however busy the machine is; with ``compiled`` it is as found
+    before, when a training goes on.
 
     Linear layers leave nothing to fuse that would pay. On a CPU max pooling does not pay either: what the compiler
     makes of it and of the normalisation before it is slower than PyTorch's own. Without a C++ compiler, or where
@@ -52,12 +62,47 @@ def forward(model: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
         return any(isinstance(module, kind) for module in model.modules())
 
     on_cpu = next(model.parameters()).device.type == "cpu"
-    if steps < COMPILE_FROM or not holds(_ConvNd) or (on_cpu and holds(_MaxPoolNd)):
+    if not holds(_ConvNd) or (on_cpu and holds(_MaxPoolNd)):
         return model
+    if compile_from is None and compiled is None:
+        return Timed(model, steps)
+    return _compiled(model) if compiled or (compile_from is not None and steps >= compile_from) else model
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         warnings.warn("no C++ compiler found: training runs uncompiled, somewhat slower", stacklevel=3)
         return model
     return Compiled(model)
+
+
+class Timed:
+    """A model that is compiled after ``WATCHED`` steps, if what that saves of the other ``steps`` is worth it."""
+
+    def __init__(self, model: nn.Module, steps: int, clock: Callable[[], float] = time.perf_counter):
+        self.model, self.steps, self.clock = model, steps, clock
+        self.device = next(model.parameters()).device.type
+        self.seen: list[float] = []
+        self.chosen: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if self.chosen is None:
+            self._watch()
+        return (self.chosen or self.model)(inputs)
+
+    @property
+    def compiled(self) -> bool | None:
+        """What was decided; None before."""
+        return None if self.chosen is None else self.chosen is not self.model
+
+    def _watch(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        self.seen.append(self.clock())
+        if len(self.seen) > WATCHED:
+            step = median(later - earlier for earlier, later in zip(self.seen, self.seen[1:]))
+            saved = SAVED.get(self.device, 0.0) * step * (self.steps - WATCHED)
+            self.chosen = _compiled(self.model) if saved > COMPILING else self.model
 
 
 class Compiled:

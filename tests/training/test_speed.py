@@ -11,7 +11,9 @@ from torch import nn
 from toy import convnet, digits, lenet, same_bits
 
 from lottery_lib import weights
+from lottery_lib.experiments.protocols import Cifar, CifarShort, DigitsLeNet
 from lottery_lib.training import speed
+from lottery_lib.training.checkpoints import Checkpoint
 from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
 
@@ -28,24 +30,71 @@ def strided():
     return model
 
 
+LONG = {"steps": 500, "compile_from": 500}
+
+
 def test_only_long_trainings_of_convolutions_are_compiled():
     conv, dense = strided(), lenet()
-    assert speed.forward(conv, speed.COMPILE_FROM - 1) is conv
-    assert speed.forward(dense, 10**6) is dense
-    assert isinstance(speed.forward(conv, speed.COMPILE_FROM), speed.Compiled)
+    assert speed.forward(conv, 499, compile_from=500) is conv
+    assert speed.forward(dense, 10**6, compile_from=500) is dense and speed.forward(dense, 10**6) is dense
+    assert isinstance(speed.forward(conv, **LONG), speed.Compiled)
+
+
+def timed(step, steps, monkeypatch):
+    """A training of so many steps, each of so many seconds, on a machine that compiles at once."""
+    times = iter(step * n for n in range(10**6))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    forward = speed.Timed(strided().eval(), steps, clock=lambda: next(times))
+    for _ in range(speed.WATCHED):
+        forward(INPUTS)
+        assert forward.compiled is None
+    forward(INPUTS)
+    return forward
+
+
+def test_compiling_is_decided_by_the_time_that_steps_take(monkeypatch):
+    assert isinstance(speed.forward(strided(), 10**6), speed.Timed)
+    assert timed(0.015, 550, monkeypatch).compiled is False  # 8 seconds, where compiling takes more
+    assert timed(0.015, 10**5, monkeypatch).compiled is True
+    assert timed(2.0, 550, monkeypatch).compiled is True
+
+
+def test_a_training_that_goes_on_is_compiled_as_it_was():
+    conv = strided()
+    assert speed.forward(conv, 10**6, compiled=False) is conv
+    assert isinstance(speed.forward(conv, 10, compiled=True), speed.Compiled)
+
+
+def test_what_was_decided_stands_in_the_history_and_holds_after_a_kill(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "COMPILING", -1.0)  # it pays at once
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    recipe = Recipe(epochs=2, batch_size=64)
+    history = train(strided(), digits(), recipe, stop=1)
+    assert [epoch["compiled"] for epoch in history.epochs] == [1.0]
+    asked = []
+    monkeypatch.setattr(speed, "forward", lambda model, *given: asked.append(given[-1]) or model)
+    monkeypatch.setattr(Checkpoint, "resume", lambda *_: history.epochs)
+    assert [epoch["compiled"] for epoch in train(strided(), digits(), recipe, work=tmp_path).epochs] == [1.0, 1.0]
+    assert asked == [True]
+
+
+def test_protocols_compile_by_the_number_of_steps_alone():
+    """So that their runs have the same bits however busy a machine is."""
+    for config in (Cifar(), CifarShort(epochs=1), DigitsLeNet()):
+        assert config.training.compile_from == 500
 
 
 def test_max_pooling_is_not_compiled_for_a_cpu():
     pooled = convnet()
     assert speed.forward(pooled, 10**6) is pooled
-    assert isinstance(speed.forward(pooled.to("meta"), 10**6), speed.Compiled)
+    assert isinstance(speed.forward(pooled.to("meta"), **LONG), speed.Compiled)
 
 
 def test_without_a_compiler_the_model_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(speed.shutil, "which", lambda name: None)
     model = strided()
     with pytest.warns(UserWarning, match="no C\\+\\+ compiler found: training runs uncompiled"):
-        assert speed.forward(model, speed.COMPILE_FROM) is model
+        assert speed.forward(model, **LONG) is model
 
 
 def test_where_compiling_fails_the_model_runs_as_it_is_and_that_is_said_once(monkeypatch):
@@ -54,7 +103,7 @@ def test_where_compiling_fails_the_model_runs_as_it_is_and_that_is_said_once(mon
 
     monkeypatch.setattr(torch, "compile", lambda model, **_: broken)
     model = strided().eval()
-    forward = speed.forward(model, speed.COMPILE_FROM)
+    forward = speed.forward(model, **LONG)
     with pytest.warns(UserWarning, match="training runs uncompiled: no such instruction$"):
         first = forward(INPUTS)
     with warnings.catch_warnings():
@@ -64,7 +113,7 @@ def test_where_compiling_fails_the_model_runs_as_it_is_and_that_is_said_once(mon
 
 
 def test_an_error_of_the_model_itself_is_not_hidden():
-    forward = speed.forward(strided().eval(), speed.COMPILE_FROM)
+    forward = speed.forward(strided().eval(), **LONG)
     with pytest.raises(RuntimeError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         forward(INPUTS[:, :, 0])  # no images
@@ -73,19 +122,18 @@ def test_an_error_of_the_model_itself_is_not_hidden():
 def test_a_batch_of_another_shape_goes_uncompiled(monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "compile", lambda model, **_: lambda x: seen.append(len(x)) or model(x))
-    forward = speed.forward(strided().eval(), speed.COMPILE_FROM)
+    forward = speed.forward(strided().eval(), **LONG)
     for rows in (16, 7, 16):
         assert len(forward(INPUTS[:rows])) == rows
     assert seen == [16, 16]
 
 
-def test_compiled_training_is_the_plain_one_up_to_rounding_and_the_same_every_time(monkeypatch):
+def test_compiled_training_is_the_plain_one_up_to_rounding_and_the_same_every_time():
     """Three epochs in float32; channels-last, as runs have it."""
-    monkeypatch.setattr(speed, "COMPILE_FROM", 0)
     plain, first, second = (strided().to(memory_format=torch.channels_last) for _ in range(3))
     train(plain, digits(), Recipe(epochs=2, lr=0.05, fast=False))
     for model in (first, second):
-        train(model, digits(), Recipe(epochs=2, lr=0.05))
+        train(model, digits(), Recipe(epochs=2, lr=0.05, compile_from=0))
     assert same_bits(first.state_dict(), second.state_dict())
     for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(first.state_dict()[name], tensor, rtol=5e-3, atol=5e-4)
