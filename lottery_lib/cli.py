@@ -57,12 +57,14 @@ def notebook(
     help_params: Annotated[bool, typer.Option("--help-params", help="Print its parameters and stop.")] = False,
 ):
     """Run a notebook with checked parameters, or list them all."""
-    from lottery_lib import notebooks
+    from lottery_lib import notebooks, paths
 
     if name is None and (pairs or out):
         raise typer.BadParameter("NAME says which notebook to run; without it, only the notebooks are listed")
     if name is None:
-        _table(notebooks.titles().items())
+        if not (found := notebooks.titles()):
+            raise LotteryError(f"there are no notebooks in {paths.NOTEBOOKS}; go to a checkout of the project")
+        _table(found.items())
     elif help_params and (pairs or out):
         raise typer.BadParameter("--help-params runs nothing; leave out the other options")
     elif help_params:
@@ -200,6 +202,8 @@ def table():
     from lottery_lib.findings import tables
 
     found, target = tables.runs(), paths.RESULTS / "table.csv"
+    if found.empty:
+        raise LotteryError(f"no ticket run is on record in {paths.RESULTS}; make one with: lottery train lenet")
     with files.whole(target) as unfinished:
         found.to_csv(unfinished, index=False)
     typer.echo(f"wrote {notebooks.shown(target)}: {len(found)} runs")

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -347,6 +348,24 @@ def test_numbers_beyond_range(root, name):
             given.pop("lam")
         if one_sentence(["train", "tiny", *(word for key in given for word in ("-p", f"{key}={given[key]}"))]):
             assert not list(paths.RESULTS.glob(".*"))
+
+
+COMMANDS = (
+    "notebook", "notebook 01", "table", "claims", "figure", "sweep lenet", "sweep lenet --clone x", "verify --sample 1",
+    "sweep lenet --engine snakemake", "collect .",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_outside_a_checkout(words, tmp_path):
+    """As of an installed wheel: the command line says what it lacks."""
+    shutil.copytree(Path(ticket_files.__file__).parent, tmp_path / "installed" / "lottery_lib")
+    (tmp_path / "elsewhere").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run(
+        [*LOTTERY, *words.split()], env=environment, cwd=tmp_path / "elsewhere", capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
 def test_options_that_nothing_reads_are_refused(root):

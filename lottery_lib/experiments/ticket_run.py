@@ -24,7 +24,6 @@ FIFTHS = (  # densities of magnitude pruning by a fifth a round, halved every th
     0.8, 0.64, 0.512, 0.4, 0.32, 0.256, 0.2, 0.16, 0.128, 0.1, 0.08, 0.064, 0.05,
     0.04, 0.032, 0.0256, 0.02, 0.016, 0.0128, 0.01, 0.008, 0.0064, 0.005,
 )  # fmt: skip
-COMPILE_FROM = 500  # planned steps, which must not depend on how fast a machine is: compiled sums round otherwise
 MOST = 100  # rounds, or recipes in one training
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -133,7 +132,7 @@ class TicketRun:
     def training(self) -> Recipe:
         """The protocol's recipe as this run takes it, on this machine."""
         chosen = speed.precision(self.precision, DEVICE) if self.fast else "fp32"
-        return replace(self.recipe, precision=chosen, fast=self.fast, compile_from=COMPILE_FROM)
+        return replace(self.recipe, precision=chosen, fast=self.fast, compile_from=speed.COMPILE_FROM)
 
     def search_config(self) -> methods.SearchConfig:
         """The config of the method that searches; for a derived control that of the ticket it is made from."""

@@ -23,7 +23,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits, whole
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
-from lottery_lib.training import distributed
+from lottery_lib.training import distributed, speed
 from lottery_lib.training.recipes import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # of (outputs, labels), a scalar
@@ -83,7 +83,10 @@ def identity(
 ) -> str:  # fmt: skip
     """A hash of all that decides where a training goes: how its weights lie in memory, too, as sums round by that."""
     with seeded(next(model.parameters()).device, seed):  # a reader's loader may draw its order
-        facts = [asdict(recipe), type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
+        told = asdict(recipe)
+        if recipe.compile_from == speed.COMPILE_FROM:  # as all trainings were compiled before there was a choice
+            del told["compile_from"]
+        facts = [told, type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
         facts += [repr(model), _probe(model, data, loss), distributed.world()]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for tensors in (states.tensors(model), rule.state()):

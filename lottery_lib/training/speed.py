@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
 
+COMPILE_FROM = 500  # planned steps, of runs on record, whose bits must not depend on how fast a machine is
 WATCHED = 10  # steps, after which it is known how long one takes
 COMPILING = 40.0  # seconds it takes, of a small CNN on two cores; more of a larger network, whose steps take longer too
 SAVED = {"cpu": 0.1, "cuda": 0.25}  # of a step, at most, by compiling it: seen in benchmarks/ on CPUs, assumed of GPUs
