@@ -24,6 +24,7 @@ COSTS = {  # method: (rounds, epochs of the search, epochs of the retraining)
     **dict.fromkeys(("snip", "grasp", "synflow", "random"), (1, 0, 2)),
 }  # fmt: skip
 TICKETS = [method for method in COSTS if method != "dense"]
+RECIPE = replace(Tiny.recipe, compile_from=500)  # as its runs take it
 RELAXED = ("concave", "continuous")
 
 
@@ -72,7 +73,7 @@ def test_record(made, method):
     assert record["config"] == vars(config)
     assert (record["reduced"], record["dataset"], record["model"]) == (True, "digits", "lenet-300-100")
     assert record["images"] == {"train": 1258, "val": 180, "test": 359}
-    assert record["recipe"] == vars(Tiny.recipe)
+    assert record["recipe"] == vars(RECIPE)
     assert (record["rounds"], record["search_epochs"]) == (rounds, search)
     assert record["total_epochs"] == search + retraining
     assert record["density"] == config.density  # 0.2 · 50,200 is whole
@@ -171,7 +172,7 @@ def test_per_layer(made):
 def test_precision_reaches_search_and_retraining(made):
     config = tiny(precision="bf16")
     assert config.search_config().recipe.precision == "bf16"
-    assert made(config)[0]["recipe"] == vars(Tiny.recipe) | {"precision": "bf16"}
+    assert made(config)[0]["recipe"] == vars(RECIPE) | {"precision": "bf16"}
     assert made(config)[0]["history"][-1]["loss"] != made(tiny())[0]["history"][-1]["loss"]
 
 
@@ -223,12 +224,12 @@ def test_seeds_differ(made):
         ({"method": "dense"}, "density = 0.05: must be 1 for the dense network"),
         ({"density": 0.0}, "density = 0.0: must lie in (0, 1], a fraction of the weights to keep"),
         ({"density": 5.0}, "density = 5.0: must lie in (0, 1], a fraction of the weights to keep"),
-        ({"density": float("nan")}, "density = nan: must lie in (0, 1], a fraction of the weights to keep"),
+        ({"density": float("nan")}, "density = nan: must be a finite number"),
         ({"method": "imp", "density": 0.3}, "density = 0.3: imp reaches 0.5, 0.2"),
         ({"method": "lr-rewinding"}, "density = 0.05: lr-rewinding reaches 0.5, 0.2"),
         ({"method": "concav"}, "unknown method 'concav'; did you mean 'concave'?"),
-        ({"rounds": 0}, "rounds = 0, seed = 0: must be ≥ 1 and ≥ 0"),
-        ({"seed": -1}, "rounds = 1, seed = -1: must be ≥ 1 and ≥ 0"),
+        ({"rounds": 0}, "rounds = 0: must be 1 to 100"),
+        ({"seed": -1}, "seed = -1: must be a whole number, from 0 to 2^63 - 1"),
         ({"method": "one-shot", "rounds": 2}, "rounds = 2: one-shot does not read it; leave it out"),
         ({"rewind_epoch": 2}, "rewind_epoch = 2: must be 0 to 1"),
         ({"search_length": 0}, "search_length = 0: must be ≥ 1, in epochs"),
@@ -266,12 +267,12 @@ def test_a_bad_config_is_refused_in_one_sentence(given, sentence):
 def test_the_search_is_told_what_the_run_says():
     config = tiny("shuffled", regularizer="lp", eps=0.3, lam=0.5, mask_lr=2.0, rounds=2, alpha=0.1, seed=3)
     assert config.search_config() == methods.concave.Config(
-        density=0.2, recipe=Tiny.recipe, seed=3, rounds=Tiny.ladder, regularizer="lp", shape=0.3,
+        density=0.2, recipe=RECIPE, seed=3, rounds=Tiny.ladder, regularizer="lp", shape=0.3,
         lam=0.5, mask_lr=2.0, alpha=0.1,
     )  # fmt: skip
     assert tiny(rounds=3).search_config().rounds == methods.geometric(0.2, 3)  # not as many as the ladder has
     assert tiny("lr-rewinding").search_config() == methods.magnitude.Config(
-        density=0.2, recipe=Tiny.recipe, rounds=(0.5, 0.2), rewind_weights=False
+        density=0.2, recipe=RECIPE, rounds=(0.5, 0.2), rewind_weights=False
     )
     assert tiny("imp").search_config().rounds == Tiny.ladder
     by_a_fifth = tiny("imp", density=0.3, rounds=5).search_config()  # a density that is not on the ladder

@@ -11,7 +11,8 @@ from torch import nn
 from toy import convnet, digits, lenet, same_bits
 
 from lottery_lib import weights
-from lottery_lib.experiments.protocols import Cifar, CifarShort, DigitsLeNet
+from lottery_lib.experiments.pairs import Cifar, CifarShort
+from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.training import speed
 from lottery_lib.training.checkpoints import Checkpoint
 from lottery_lib.training.loop import train
