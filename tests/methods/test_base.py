@@ -35,7 +35,7 @@ from lottery_lib.training.loop import train
         (base.SearchConfig, {"density": 1.5}, "density = 1.5: must lie in (0, 1], a fraction of the weights to keep"),
         (
             base.SearchConfig, {"density": float("nan")},
-            "density = nan: must lie in (0, 1], a fraction of the weights to keep",
+            "density = nan: must be a finite number",
         ),
         (base.SearchConfig, {"rewind_epoch": 3}, "rewind_epoch = 3: must be 0 to 2"),
         (base.SearchConfig, {"rewind_epoch": -1}, "rewind_epoch = -1: must be 0 to 2"),
@@ -49,7 +49,7 @@ from lottery_lib.training.loop import train
         (concave.Config, {"regularizer": "l2"}, "unknown regulariser 'l2'; known: l1, log, lp, mcp, exponential"),
         (concave.Config, {"shape": -0.1}, "eps = -0.1: must be > 0"),
         (continuous.Config, {"lam": -1.0}, "lam = -1.0: must be ≥ 0"),
-        (continuous.Config, {"mask_lr": float("nan")}, "mask_lr = nan: must be ≥ 0"),
+        (continuous.Config, {"mask_lr": float("nan")}, "mask_lr = nan: must be a finite number"),
         (magnitude.Config, {"score": "size"}, "unknown score 'size'; known: magnitude, increase"),
         (saliency.Config, {"criterion": "snap"}, "unknown criterion 'snap'; known: snip, grasp, synflow"),
         (saliency.Config, {"batches": 0}, "pruning at initialisation needs batches ≥ 1 and knows no rounds"),

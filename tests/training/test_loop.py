@@ -42,9 +42,9 @@ def test_schedules_at_their_corners(schedule, shares):
     [
         ({"epochs": 0}, "epochs = 0: must be > 0"),
         ({"batch_size": -1}, "batch_size = -1: must be > 0"),
-        ({"lr": math.nan}, "lr = nan: must be > 0"),
+        ({"lr": math.nan}, "lr = nan: must be a finite number"),
         ({"momentum": -0.1}, "momentum = -0.1: must be ≥ 0"),
-        ({"weight_decay": math.nan}, "weight_decay = nan: must be ≥ 0"),
+        ({"weight_decay": math.nan}, "weight_decay = nan: must be a finite number"),
         ({"nesterov": True, "momentum": 0}, "nesterov = True: needs a momentum > 0"),
         ({"optimizer": "adam"}, "unknown optimizer 'adam'; did you mean 'adamw'?"),
         ({"schedule": "cosine"}, "unknown schedule 'cosine'; known: constant, linear, step, one-cycle"),
