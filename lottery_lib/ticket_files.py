@@ -23,13 +23,46 @@ from lottery_lib.files import bits, whole
 
 VERSION = 1  # of the file; a reader refuses files newer than itself
 _PICKLES = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
+
+
+def digest(layout: Mapping[str, list[int]]) -> str:
+    """SHA-256 of names and shapes in their order."""
+    return hashlib.sha256(json.dumps([*layout.items()]).encode()).hexdigest()
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return type(value) is int and least <= value < errors.SEEDS
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_whole(size, 0) for size in value)
+
+
+def _is_architecture(value: Any) -> bool:
+    """Whether this is what ``tickets.architecture`` gives."""
+    if not isinstance(value, dict) or not isinstance(layout := value.get("layout"), dict) or "created" not in value:
+        return False
+    return all(map(_is_shape, layout.values())) and value.get("sha256") == digest(layout) and _is_call(value["created"])
+
+
+def _is_call(created: Any) -> bool:
+    """Whether these are arguments of ``models.create``, or None."""
+    if created is None:
+        return True
+    fits = {
+        "name": lambda value: isinstance(value, str),
+        "num_classes": lambda value: _is_whole(value, 2),
+        "in_shape": lambda value: _is_shape(value) and len(value) == 3,
+        "width": lambda value: type(value) in (int, float) and 0 < value <= errors.MOST,
+    }
+    known = isinstance(created, dict) and {*fits} - {"width"} <= created.keys() <= {*fits}
+    return known and all(fits[key](value) for key, value in created.items())
+
+
 _TEXTS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # as JSON: what each must be
     "config": ("a dict", lambda value: isinstance(value, dict)),
     "provenance": ("a dict", lambda value: isinstance(value, dict)),
-    "architecture": (
-        "a layout of whole numbers, its sha256, and what created it",
-        lambda value: _is_architecture(value),
-    ),  # below
+    "architecture": ("a layout of whole numbers, its sha256, and what created it", _is_architecture),
     "search_epochs": ("a number, 0 or more", lambda value: type(value) in (int, float) and 0 <= value < math.inf),
     "seed": ("a seed, or null", lambda value: value is None or _is_whole(value, 0)),
     "state_sha256": ("a text", lambda value: isinstance(value, str)),
@@ -94,11 +127,6 @@ def refuse_pickle(path: Path) -> None:
         raise LotteryError(f"{path}: {path.suffix} files can run code when loaded; tickets are .safetensors files")
 
 
-def digest(layout: Mapping[str, list[int]]) -> str:
-    """SHA-256 of names and shapes in their order."""
-    return hashlib.sha256(json.dumps([*layout.items()]).encode()).hexdigest()
-
-
 def sha256(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> str:
     """Over names, types, shapes and bits, and over ``texts``, whatever their order."""
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
@@ -143,35 +171,6 @@ def _field(name: str, texts: Mapping[str, str]) -> Any:
     if not fits(value):
         raise LotteryError(f"its {name} must be {kind}")
     return value
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    return type(value) is int and least <= value < errors.SEEDS
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_whole(size, 0) for size in value)
-
-
-def _is_architecture(value: Any) -> bool:
-    """Whether this is what ``tickets.architecture`` gives."""
-    if not isinstance(value, dict) or not isinstance(layout := value.get("layout"), dict) or "created" not in value:
-        return False
-    return all(map(_is_shape, layout.values())) and value.get("sha256") == digest(layout) and _is_call(value["created"])
-
-
-def _is_call(created: Any) -> bool:
-    """Whether these are arguments of ``models.create``, or None."""
-    if created is None:
-        return True
-    fits = {
-        "name": lambda value: isinstance(value, str),
-        "num_classes": lambda value: _is_whole(value, 2),
-        "in_shape": lambda value: _is_shape(value) and len(value) == 3,
-        "width": lambda value: type(value) in (int, float) and 0 < value <= errors.MOST,
-    }
-    known = isinstance(created, dict) and {*fits} - {"width"} <= created.keys() <= {*fits}
-    return known and all(fits[key](value) for key, value in created.items())
 
 
 def _refuse_nan(tensors: Mapping[str, Tensor]) -> None:

@@ -10,13 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from lottery_lib.errors import LotteryError, hint
 
 Config = TypeVar("Config")
-WORDS = {
-    int: "a whole number",
-    float: "a finite number",
-    bool: "true or false",
-    str: "a text",
-    NoneType: "none",
-}
+WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", NoneType: "none"}
 NUMBER = (int, float)
 BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
