@@ -26,7 +26,7 @@ def run(
     """Bring ``target`` up to date for a grid; returns the runs that failed, with the reason.
 
     Raises:
-        LotteryError: unknown profile or target; Snakemake is missing, at work here already, or failed after the runs.
+        LotteryError: unknown profile or target, or braces in the name; Snakemake is missing, at work here already, or failed after the runs.
     """
     if importlib.util.find_spec("snakemake") is None:
         raise LotteryError("Snakemake is not installed: pip install -e '.[sweep]', with Python 3.11 or newer")
@@ -36,6 +36,8 @@ def run(
     if target not in TARGETS:
         raise LotteryError(f"unknown target {target!r}{hint(target, TARGETS)}")
     groups, started = grids.grid(name), time.time()
+    if {"{", "}"} & {*name}:
+        raise LotteryError(f"grid {name!r}: Snakemake reads braces as patterns; give the file another name")
     batch = max(BATCH.get(profile, 1), sum(map(len, groups)) // 1000)  # nobody schedules more jobs gladly
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.SNAKEFILE), "--directory", str(paths.ROOT)]
     command += ["--profile", str(profiles[profile]), "--config", f"grid={json.dumps(name)}", f"batch={batch}"]

@@ -112,13 +112,21 @@ def test_killed_and_with_failures_the_records_are_those_of_the_loop(tmp_path):
 
 
 def test_grids_and_interpreters_of_any_name(tmp_path):
-    """A number, spaces and braces: in a file's name, in the shell, and in what Snakemake reads as a pattern."""
+    """A number and spaces, in files' names, in the shell, and where Snakemake reads settings."""
     pytest.importorskip("snakemake")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "my python"], check=True)
     python = tmp_path / "my python" / "bin" / "python"
-    for number, grid in enumerate(("2026", "my {grid}")):
+    for number, grid in enumerate(("2026", "my grid's")):
         checkout = Checkout(tmp_path / str(number), [0], [0.5], grid)
         code, stdout, stderr = checkout.sweep("--engine", "snakemake", "--cores", "2", python=python)
         assert code == 0, stderr
         assert len(checkout.recorded()) == checkout.runs
         assert len((checkout.root / "results" / "table.csv").read_text("utf-8").splitlines()) == 1 + checkout.runs
+
+
+def test_braces_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(paths, "GRIDS", tmp_path)
+    (tmp_path / "{x}.yaml").write_text("{protocol: digits, over: {}, runs: [{}]}")
+    with pytest.raises(LotteryError, match="grid '{x}': Snakemake reads braces as patterns"):
+        snakemake.run("{x}")
