@@ -26,7 +26,8 @@ def run(
     """Bring ``target`` up to date for a grid; returns the runs that failed, with the reason.
 
     Raises:
-        LotteryError: unknown profile or target, or braces in the name; Snakemake is missing, at work here already, or failed after the runs.
+        LotteryError: unknown profile or target, or braces in the name; Snakemake is missing, at work here already, or
+            failed after the runs.
     """
     if importlib.util.find_spec("snakemake") is None:
         raise LotteryError("Snakemake is not installed: pip install -e '.[sweep]', with Python 3.11 or newer")
