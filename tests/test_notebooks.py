@@ -259,7 +259,7 @@ def test_every_chapter_checks_its_parameters_before_and_after_papermill_has_them
     assert "parameters" in first.metadata.tags and second.source.startswith(CHECK)
     code = [cell.id for cell in notebook.cells if cell.cell_type == "code"]
     assert code.index("check") == code.index("cell-01") + 1
-    assert notebook.metadata.lottery.config
+    assert "lottery" in notebook.metadata or path.stem == "forty_lines"  # a program of its own: types alone
 
 
 @pytest.mark.parametrize(
