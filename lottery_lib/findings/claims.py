@@ -56,9 +56,9 @@ class Claim:
 
     id: str
     text: str
-    short: str
     chapter: str | None
     verdict: Verdict | None
+    short: str = ""  # in a figure
 
     @property
     def status(self) -> str:
@@ -68,7 +68,7 @@ class Claim:
 def load(*ids: str) -> list[Claim]:
     """The claims with these ids, or all, in the order of ``book/claims.yml``, with verdicts as the records stand."""
     return [
-        Claim(id, row["claim"], row["short"], row.get("chapter"), VERDICTS[id]() if id in VERDICTS else None)
+        Claim(id, row["claim"], row.get("chapter"), VERDICTS[id]() if id in VERDICTS else None, row.get("short", ""))
         for id, row in rules.read().items()
         if not ids or id in ids
     ]

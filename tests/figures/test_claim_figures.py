@@ -106,7 +106,7 @@ def test_the_forest_has_a_row_for_each_claim_and_data_set_and_no_interval_from_f
     effects = [Effect(1.0, 0.5, "3", 2, 2, 1.0), Effect(-2.0, math.nan, "1", 1, 2, 1.0)]
     answers = [Answer(name, "holds", "", effect) for name, effect in zip(("MNIST", "CIFAR-10"), effects)]
     verdict = Verdict((*answers, Answer("digits", "holds", "0 of 3 layers")), (), "lenet", "here", "lottery x")
-    claims = [Claim("C1", "It holds", "a − b", None, verdict), Claim("C2", "?", "?", None, None)]
+    claims = [Claim("C1", "It holds", None, verdict, "a − b"), Claim("C2", "?", None, None)]
     ax = claim_figures.forest(claims).axes[0]
     assert [text.get_text() for text in ax.texts] == [
         "C1  a − b", "MNIST", "+1.00 ±\xa00.50", "3", "CIFAR-10", "−2.00", "1", "points", "seeds"]  # fmt: skip
@@ -119,7 +119,7 @@ def test_the_forest_has_a_row_for_each_claim_and_data_set_and_no_interval_from_f
 
 def test_a_forest_of_nothing_is_refused():
     with pytest.raises(LotteryError, match="no run on record"):
-        claim_figures.forest([Claim("C2", "?", "?", None, None)])
+        claim_figures.forest([Claim("C2", "?", None, None)])
 
 
 def test_densities_as_a_forest_are_those_that_decide_or_else_all():

@@ -62,7 +62,7 @@ def test_what_a_page_says_is_the_verdict(monkeypatch):
 
 
 def test_table():
-    rows = [Claim("C1", "It holds", "a", "a", VERDICT), Claim("C2", "And this", "b", "notebooks/02", None)]
+    rows = [Claim("C1", "It holds", "a", VERDICT), Claim("C2", "And this", "notebooks/02", None)]
     assert claims.table(rows, lambda claim: f"{claim.id}.md").splitlines()[2:] == [
         "| [C1](C1.md) | It holds | MNIST | +1.00 ±\xa00.50 | 3 | **holds**: 3 of 3 |",
         "| [C1](C1.md) |  | CIFAR-10, reduced | – | 1 | **not enough evidence** |",
@@ -71,7 +71,7 @@ def test_table():
 
 
 def test_only_what_stands_between_the_markers_is_renewed():
-    found = [Claim("O1", "What then?", "then", None, None)]
+    found = [Claim("O1", "What then?", None, None)]
     text = f"before | a\n\n{MARKERS[0]}\nstale\n{MARKERS[1]}\nafter {MARKERS[1]}\n"
     renewed = f"before | a\n\n{MARKERS[0]}\n{claims.summary(found)}\n{MARKERS[1]}\nafter {MARKERS[1]}\n"
     assert claims.with_summary(text, found) == renewed
