@@ -20,7 +20,7 @@ METHOD = (  # rooms of the method, each may import from those before it
     "errors", "paths", "files", "randomness", "provenance", "data", "states", "weights", "models", "regularizers",
     "masks", "relaxation", "training", "ticket_files", "tickets", "methods",
 )  # fmt: skip
-EVIDENCE = ("experiments", "findings", "figures", "widgets", "notebooks", "cli")
+EVIDENCE = ("theory", "experiments", "findings", "figures", "widgets", "notebooks", "cli")
 ROOMS = (*METHOD, *EVIDENCE)
 
 
