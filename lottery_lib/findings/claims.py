@@ -12,7 +12,7 @@ from functools import partial
 import pandas as pd
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.findings import calibrated, effects, relaxed_masks, rules, tables, verdicts
+from lottery_lib.findings import calibrated, effects, planted, relaxed_masks, rules, tables, verdicts
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings.cells import BETTER, EQUAL, NOT_WORSE, OPEN, WORSE
 from lottery_lib.findings.verdicts import Verdict
@@ -25,6 +25,7 @@ def _ruled(id: str) -> Verdict | None:
 # Claim -> its verdict as the records stand; None while they hold nothing to answer by.
 VERDICTS: dict[str, Callable[[], Verdict | None]] = {
     "C1": lambda: verdicts.oscillation(verdicts.logistic_runs()),
+    "C2": planted.verdict,
     **{id: partial(_ruled, id) for id in ("C3", "C4", "C5", "C6", "C9", "C10", "O2")},
     "C7": lambda: verdicts.ruled("C7", tables.runs(), relaxed_masks.by_alpha(tables.runs())),
     "C8": lambda: verdicts.bimodal(tables.runs()),

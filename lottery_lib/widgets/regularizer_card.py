@@ -6,24 +6,13 @@ import matplotlib as mpl
 import torch
 import traitlets as t
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from lottery_lib.figures.style import BLUE, STYLE, VERMILION, new_figure
-from lottery_lib.regularizers import L1, REGULARIZERS, Regularizer, create
+from lottery_lib.regularizers import L1, REGULARIZERS, create
+from lottery_lib.theory.induced import induced
 from lottery_lib.widgets.base import InteractiveFigure, module, sheet
 
 GREY = "#595959"
-
-
-def induced(regularizer: Regularizer, u: Tensor) -> tuple[Tensor, Tensor]:
-    """What r with weight decay µ on θ charges a weight w = mθ, split as cheaply as possible, and the m of that split.
-
-    ``min over m in (0, 1] of λ r(m) + (µ/2)(w/m)²``, in units of λ, depends on u = w √(µ/λ) alone; u and the results
-    are float64 (n,). The minimum is taken on 2000 values of m, evenly spaced on a log scale from 10⁻⁴.
-    """
-    m = torch.logspace(-4, 0, 2000, dtype=torch.float64)
-    price, best = (regularizer.value(m) + (u[:, None] / m) ** 2 / 2).min(1)
-    return torch.where(u == 0, 0, price), torch.where(u == 0, 0, m[best])
 
 
 class RegularizerCard(InteractiveFigure):
