@@ -111,7 +111,7 @@ def descend(state: State, walk: Walk, steps: int, seed: int = 0):
         _, gradients = _loss(state, images[batch], labels[batch])
         for layer, g in enumerate(gradients):
             m, theta = state.m[layer], state.theta[layer]
-            pull = walk.lam * penalty.gradient(m.clamp(min=0))  # beyond zero the slope of zero, as nothing else holds it
+            pull = walk.lam * penalty.gradient(m.clamp(min=0))  # below zero, where r is not defined, the slope of zero
             state.theta[layer] = theta - step * (m * g + walk.weight_decay * theta)
             moved = m - mask_step * (theta * g + pull)
             state.m[layer] = moved.clamp(0, 1) if walk.project else moved

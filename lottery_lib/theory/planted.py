@@ -127,7 +127,7 @@ def quadratics(n: int, d: int, noise: bool, generator: torch.Generator) -> Quadr
 
 
 def logistics(n: int, d: int, noise: bool, generator: torch.Generator, samples: int = 32) -> Logistic:
-    """n logistic problems with inputs N(0, ¼). The labels are the probabilities under m̃; with noise, drawn from them."""
+    """n logistic problems with inputs N(0, ¼). Labels are the probabilities under m̃; with noise, drawn from them."""
     target = targets(n, d, generator)
     inputs = torch.randn(n, samples, d, generator=generator, dtype=torch.float64) / 2
     labels = torch.sigmoid(_apply(inputs, target))

@@ -12,5 +12,6 @@ from lottery_lib.widgets.playground import Playground
 from lottery_lib.widgets.regularizer_card import RegularizerCard
 from lottery_lib.widgets.runs_table import RunsTable
 from lottery_lib.widgets.search_player import SearchPlayer
+from lottery_lib.widgets.two_entries import TwoEntries
 
-__all__ = ["Playground", "RegularizerCard", "RunsTable", "SearchPlayer", "TicketExplorer"]
+__all__ = ["Playground", "RegularizerCard", "RunsTable", "SearchPlayer", "TicketExplorer", "TwoEntries"]
