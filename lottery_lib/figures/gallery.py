@@ -12,12 +12,13 @@ from lottery_lib.experiments import logistic, records
 from lottery_lib.figures import calibrated as calibrated_figures
 from lottery_lib.figures import claims as claim_figures
 from lottery_lib.figures import costs as cost_figures
+from lottery_lib.figures import theory as theory_figures
 from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, logistic_paths
 from lottery_lib.figures.method import penalties, pipeline
 from lottery_lib.figures.style import STYLE
 from lottery_lib.files import whole
-from lottery_lib.findings import calibrated, claims, comparisons, costs, relaxed_masks, rules, tables
+from lottery_lib.findings import calibrated, claims, comparisons, costs, planted, relaxed_masks, rules, tables
 
 
 def _tickets() -> pd.DataFrame:
@@ -37,6 +38,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "mnist-convergence": lambda: logistic_convergence(*records.read(logistic.LogisticConfig())),
     "mnist-paths": lambda: logistic_paths(*records.read(logistic.LogisticConfig())),
     "mnist-maps": lambda: logistic_maps(*records.read(logistic.LogisticConfig())),
+    "planted-equal-lambda": lambda: theory_figures.at_equal_lambda(planted.found().pairs(), planted.found().near),
+    "planted-best-lambda": lambda: theory_figures.at_best_lambda(planted.found()),
     "accuracy-density": lambda: ticket_figures.accuracy_against_density(_tickets()),
     "accuracy-epochs": lambda: ticket_figures.accuracy_against_epochs(_tickets()),
     "mask-or-magnitude": lambda: _differences("C3", "mask", "magnitude"),

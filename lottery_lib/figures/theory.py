@@ -17,7 +17,7 @@ from lottery_lib.theory.conservation import WALKS
 from lottery_lib.theory.induced import induced
 
 DOTS = 1200  # drawn of a kind; all are counted
-WIDTH = 7.2  # inches: in the book's column the smallest type is then 11 pixels high
+WIDTH = 6.9  # inches: in the book's column the smallest type is then 11 pixels high
 PENALTY = {"log": BLUE, "ℓ1": SKY}
 
 
@@ -121,7 +121,9 @@ def zeros_and_recovery(log: Log) -> Figure:
     for y, (low, high, colour) in enumerate(((1.0, 1.0, SKY), (log.slope(1), log.slope(0), BLUE))):
         window.barh(y + 0.17, 20 - low, left=low, height=0.3, color=colour, alpha=0.9)
         window.barh(y - 0.17, high - 0.05, left=0.05, height=0.3, color=colour, alpha=0.45)
-        window.text(19, y + 0.17, f"kept: {low:.2g} or more", ha="right", va="center", fontsize=8)
+        window.text(
+            19, y + 0.17, f"kept: {low:.2g} or more", ha="right", va="center", fontsize=8, color="white" if y else BLACK
+        )
         window.text(0.06, y - 0.17, f"dead: {high:.2g} or less", va="center", fontsize=8)
     window.axvline(1, color=GREY, lw=0.8)
     window.set(xscale="log", xlim=(0.05, 20), yticks=[0, 1], yticklabels=["ℓ1", "log"], xlabel="pull of the data / λ")
@@ -203,5 +205,5 @@ def drift(walks: pd.DataFrame) -> Figure:
     figure.legend([handles[k] for k in order], [names[k] for k in order], loc="outside right center")
     ax.set(yscale="log", xlabel="steps of full length", ylabel="change, % (median of weights)", xlim=(0, None))
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_title("The penalty and the box take m²/η_m − θ²/η farthest")
+    ax.set_title(r"The penalty and the box take $m^2/\eta_m - \theta^2/\eta$ farthest")
     return figure

@@ -43,7 +43,7 @@ class Found:
 
     @property
     def near(self) -> float:
-        """(1 + ε)/4: up to here in λ√k/γ the theory promises that log is the closer."""
+        """How large λ√k/γ may be for the theory to promise log the smaller bound, (1 + ε)/4."""
         return (1 + self.eps) / 4
 
     @property
@@ -52,7 +52,7 @@ class Found:
 
     @property
     def slope(self) -> float:
-        """r′(1), the factor by which log's bias is the smaller."""
+        """The factor r′(1) by which log's bias is the smaller."""
         return Log(self.eps).slope(1)
 
     def checks(self) -> pd.DataFrame:
@@ -184,7 +184,11 @@ def _numbers(rows: pd.DataFrame) -> str:
 
 def _ratio(row) -> str:
     told = "better" if row.good else "not better" if row.bad else "undecided"
-    return f"{told}, error {row.ratio:.2f} ±\N{NO-BREAK SPACE}{row.half_width:.2f} of ℓ1's"
+    return f"{told}, error {_share(row)} of ℓ1's"
+
+
+def _share(row) -> str:
+    return f"{row.ratio:.2f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{row.half_width:.2f}"
 
 
 def in_short(of: Found) -> str:
@@ -194,20 +198,20 @@ def in_short(of: Found) -> str:
     lost = " and ".join(sorted({f"{row.kind} problems {row.noise}" for row in same[same.bad].itertuples()}))
     against = f"at equal λ it is no better on {lost}" if lost else "no kind of problem drawn speaks against it"
     return (
-        f"Log pulls an entry that stays only $r'(1) = {of.slope:.2f}$ times as hard as ℓ1 does: so without noise, and "
-        f"while $\\lambda\\sqrt k/\\gamma \\le (1+\\varepsilon)/4$, the error of its mask has a bound of about that share "
-        f"of ℓ1's, and log was the closer in {100 * near.log.min():.0f} % of the problems drawn there. With each penalty "
-        f"at its best λ, log's error is {best.ratio.min():.2f} to {best.ratio.max():.2f} times ℓ1's; {against}."
+        f"Log pulls an entry that stays only r′(1) = {of.slope:.2f} times as hard as ℓ1 does: so without noise, and "
+        "while λ√k/γ ≤ (1 + ε)/4, the error of its mask has a bound of about that "
+        f"share of ℓ1's, and log was the closer in {100 * near.log.min():.0f} % of the problems drawn there. With each "
+        f"penalty at its best λ, log's error is {best.ratio.min():.2f} to {best.ratio.max():.2f} times ℓ1's; {against}."
     )
 
 
 def held(of: Found) -> str:
-    """A sentence on how often the bounds were checked and violated, and the least that a tighter one would have been."""
-    checks = of.checks()
+    """A sentence on how often the bounds were checked, and violated, and would have been had they been tighter."""
+    totals = of.checks()
     return (
-        f"On record: {of.problems:,} problems, both penalties, four starts each: **{checks.violated.sum()} violations in "
-        f"{checks.checked.sum():,} checks**. That is no idle test: with a constant 10 % smaller, each bound would have "
-        f"been violated, from {checks.violated_if_tighter.min()} times to {checks.violated_if_tighter.max():,}."
+        f"On record: {of.problems:,} problems, both penalties, four starts each: **{totals.violated.sum()} violations "
+        f"in {totals.checked.sum():,} checks**. That is no idle test: with a constant 10 % smaller, each bound would "
+        f"have been violated, from {totals.violated_if_tighter.min()} times to {totals.violated_if_tighter.max():,}."
     )
 
 
@@ -215,32 +219,34 @@ def regressions_table(of: Found) -> pd.DataFrame:
     """``at_best_lambda`` as a table to read."""
     rows = at_best_lambda(of)
     steep = f"log, ε = {of.eps / 10:g}"
-    return pd.DataFrame(
-        {
-            "samples": rows.samples,
-            "noise": rows.noise.map("{:g}".format),
-            "correlation": rows.correlation.map("{:g}".format),
-            "error, log / ℓ1": [f"{row.ratio:.2f} ± {row.half_width:.2f}" for row in rows.itertuples()],
-            f"error, {steep} / ℓ1": rows.steep.map("{:.2f}".format),
-            "exact support: log": rows.log.map("{:.0%}".format),
-            f"exact: {steep}": rows.steep_exact.map("{:.0%}".format),
-            "exact: ℓ1": rows.l1.map("{:.0%}".format),
-        }
-    ).set_index("samples")
+    shares = {"exact support, %: log": rows.log, f"%: {steep}": rows.steep_exact, "%: ℓ1": rows.l1}
+    columns = {
+        "regression": rows.samples.map("{} samples".format),
+        "noise": rows.noise.map("{:g}".format),
+        "correlation": rows.correlation.map("{:g}".format),
+        "error, log / ℓ1": [_share(row) for row in rows.itertuples()],
+        f"error, {steep} / ℓ1": rows.steep.map("{:.2f}".format),
+        **{name: (100 * share).round().astype(int) for name, share in shares.items()},
+    }
+    return pd.DataFrame(columns).set_index("regression").rename_axis(None)
 
 
 def equal_lambda_table(of: Found) -> pd.DataFrame:
     """``at_equal_lambda`` as a table to read."""
     rows = at_equal_lambda(of)
-    return pd.DataFrame(
-        {
-            "problems": rows.kind + ", " + rows.noise,
-            "λ√k/γ": rows.band,
-            "error, log / ℓ1": [f"{row.ratio:.2f} ± {row.half_width:.2f}" for row in rows.itertuples()],
-            "log closer": [f"{100 * share:.0f} %" for share in rows["log"]],
-            "ℓ1 closer": [f"{100 * share:.0f} %" for share in rows.l1],
-        }
-    ).set_index("problems")
+    return (
+        pd.DataFrame(
+            {
+                "problems": rows.kind + ", " + rows.noise,
+                "λ√k/γ": rows.band,
+                "error, log / ℓ1": [_share(row) for row in rows.itertuples()],
+                "log closer": [f"{100 * share:.0f} %" for share in rows["log"]],
+                "ℓ1 closer": [f"{100 * share:.0f} %" for share in rows.l1],
+            }
+        )
+        .set_index("problems")
+        .rename_axis(None)
+    )
 
 
 def splits() -> dict[str, dict[str, pd.DataFrame]]:
@@ -265,7 +271,7 @@ def split_errors(found: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
             counts = len(split), int((split.m == 1).sum())
             rows.append((penalty.replace("l1", "ℓ1"), place, *counts, off.median(), off.max()))
     columns = ["penalty", "where", "weights left", "of them at m = 1", "median distance", "largest"]
-    return pd.DataFrame(rows, columns=columns).set_index("penalty").round(3)
+    return pd.DataFrame(rows, columns=columns).set_index("penalty").rename_axis(None).round(3)
 
 
 def drifted(walks: pd.DataFrame) -> pd.DataFrame:

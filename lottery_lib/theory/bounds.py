@@ -25,12 +25,12 @@ class Case(NamedTuple):
 
     @property
     def t(self) -> Tensor:
-        """λ/γ (n,)."""
+        """The ratio λ/γ (n,)."""
         return self.lam / self.strength
 
     @property
     def x(self) -> Tensor:
-        """λ√k/γ (n,): how far ℓ1 may be off."""
+        """How far ℓ1 may be off, λ√k/γ (n,)."""
         return self.t * self.problems.kept().sqrt()
 
 

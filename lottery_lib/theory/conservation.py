@@ -80,7 +80,7 @@ def drift(steps: int = 300, seed: int = 0) -> pd.DataFrame:
 def splits(regularizer: str, lam: float = 2e-3, weight_decay: float = 1e-2, steps: int = 400) -> pd.DataFrame:
     """Where a walk with penalty, decay and box ends: a row each weight that is left, with its ``m`` and ``u``.
 
-    u = |w| √(µ/λ), the only thing on which the cheapest split depends (``theory.induced``).
+    u, the size of w times √(µ/λ), is all that the cheapest split depends on (``theory.induced``).
     """
     state = start()
     for _ in descend(state, Walk(lam, weight_decay, project=True, shorter=5, regularizer=regularizer), steps):
@@ -98,7 +98,7 @@ def start(seed: int = 0) -> State:
     return State([torch.ones_like(t) for t in theta], theta)
 
 
-def descend(state: State, walk: Walk, steps: int, seed: int = 0):
+def descend(state: State, walk: Walk, steps: float, seed: int = 0):
     """Walk ``steps`` steps, or as far in shorter ones, changing ``state``; yields ``LOOKS`` times the time and loss."""
     split = datasets.load("digits").train
     images, labels = split.inputs.flatten(1).double(), split.labels
@@ -107,6 +107,8 @@ def descend(state: State, walk: Walk, steps: int, seed: int = 0):
     for count in range(total + 1):
         if count % max(total // LOOKS, 1) == 0:
             yield count / walk.shorter, _loss(state, images, labels)[0]
+        if count == total:
+            return
         batch = slice(None) if walk.batch is None else torch.randperm(len(labels), generator=generator)[: walk.batch]
         _, gradients = _loss(state, images[batch], labels[batch])
         for layer, g in enumerate(gradients):

@@ -4,13 +4,10 @@ Every tensor is float64 with the problems along its first dimension: n problems 
 """
 
 from dataclasses import dataclass, fields
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
-
-P = TypeVar("P", bound="Problems")
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Problems:
         """k (n,), how many entries the target keeps."""
         return self.target.sum(1)
 
-    def at(self: P, index: Tensor) -> P:
+    def at(self, index: Tensor) -> "Problems":
         """The problems of these numbers, in this order; they may repeat."""
         return type(self)(**{item.name: getattr(self, item.name)[index] for item in fields(self)})
 
