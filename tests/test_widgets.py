@@ -16,7 +16,16 @@ from lottery_lib.experiments.logistic import LogisticConfig
 
 pytest.importorskip("anywidget")
 from lottery_lib.findings import calibrated, tables
-from lottery_lib.widgets import Playground, RegularizerCard, RunsTable, SearchPlayer, base, regularizer_card, runs_table
+from lottery_lib.widgets import (
+    Playground,
+    RegularizerCard,
+    RunsTable,
+    SearchPlayer,
+    TwoEntries,
+    base,
+    regularizer_card,
+    runs_table,
+)
 
 PNG = b"\x89PNG\r\n"
 WITHOUT = """
@@ -36,7 +45,7 @@ def test_without_anywidget_the_library_works_and_the_widgets_say_what_they_need(
     assert done.stdout == f"LotteryError {sentence}\n"
 
 
-@pytest.mark.parametrize("name", ["playground", "regularizer_card"])
+@pytest.mark.parametrize("name", ["playground", "regularizer_card", "two_entries"])
 def test_a_module_holds_all_that_it_imports_once_and_first(name):
     code = base.module(name)
     assert not re.search(r"^import ", code, re.MULTILINE)
@@ -45,7 +54,9 @@ def test_a_module_holds_all_that_it_imports_once_and_first(name):
     assert code.index("function regularizer(") < code.index("function render(")
 
 
-@pytest.mark.parametrize("widget", [Playground, RegularizerCard, RunsTable, lambda: SearchPlayer(calibrated.watch())])
+@pytest.mark.parametrize(
+    "widget", [Playground, RegularizerCard, RunsTable, TwoEntries, lambda: SearchPlayer(calibrated.watch())]
+)
 def test_a_still_picture_stands_beside_the_view(widget):
     data, _ = widget()._repr_mimebundle_()
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"]
@@ -102,6 +113,7 @@ def test_the_traced_entries_are_kept_ones_and_dropped_ones():
         (lambda: Playground(LogisticConfig(dataset="digits", iterations=4000)),
          "iterations = 4000: must be at most 3840 in the playground"),
         (lambda: RegularizerCard("lgo"), "unknown regulariser 'lgo'; did you mean 'log'?"),
+        (lambda: TwoEntries(rho=1.0), "rho = 1.0: must be between -0.9 and 0.9"),
         (lambda: RegularizerCard("lp", 2.0), "p = 2.0: must be between 0 and 1, both excluded"),
     ],
 )  # fmt: skip
