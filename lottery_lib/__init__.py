@@ -2,7 +2,7 @@
 
 Read the method in the order in which data flow through it: ``data``, ``weights``, ``regularizers``, ``masks``,
 ``relaxation``, ``training``, ``tickets``, ``methods``. What puts runs on record and reads them comes after:
-``theory``, ``experiments``, ``findings``, ``figures``, ``widgets``. The names below are imported when they are first asked for.
+``theory``, ``experiments``, ``findings``, ``figures``, ``widgets``. The names below are imported when first asked for.
 """
 
 import importlib
