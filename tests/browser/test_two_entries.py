@@ -74,7 +74,7 @@ def test_sliders_draw_and_say(open_widget):
     expected = bounds.gap(Log(0.1), torch.tensor([0.3], dtype=torch.float64))
     assert [first, second] == pytest.approx([bound.item() for bound in expected], rel=6e-3)
     assert "ℓ1 ends 0.3 from the target, and its bound is 0.3" in said
-    box = page.get_by_role("img", name="the box")
+    box = page.get_by_role("img", name="entry to drop")
     assert box.locator("polygon.gap").count() == 1 and box.locator("circle.hollow").count() == 1
     page.get_by_role("slider", name="λ").press("End")
     assert "λ is too large" in says(page, "no gap")
