@@ -200,8 +200,8 @@ def in_short(of: Found) -> str:
     return (
         f"Log pulls an entry that stays only r′(1) = {of.slope:.2f} times as hard as ℓ1 does: so without noise, and "
         "while λ√k/γ ≤ (1 + ε)/4, the error of its cheapest mask has a bound of about that share of ℓ1's, and from "
-        f"m = 1 it was the closer in {100 * near.log.min():.0f} % of the problems drawn there. With each penalty at its "
-        f"best λ, log's error is {best.ratio.min():.2f} to {best.ratio.max():.2f} times ℓ1's; {against}."
+        f"m = 1 it was the closer in {100 * near.log.min():.0f} % of the problems drawn there. With each penalty at "
+        f"its best λ, log's error is {best.ratio.min():.2f} to {best.ratio.max():.2f} times ℓ1's; {against}."
     )
 
 
