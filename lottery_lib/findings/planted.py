@@ -221,7 +221,7 @@ def regressions_table(of: Found) -> pd.DataFrame:
     steep = f"log, ε = {of.eps / 10:g}"
     shares = {"exact support, %: log": rows.log, f"%: {steep}": rows.steep_exact, "%: ℓ1": rows.l1}
     columns = {
-        "regression": rows.samples.map("{} samples".format),
+        "regression": rows.samples.map("{}\N{NO-BREAK SPACE}samples".format),
         "noise": rows.noise.map("{:g}".format),
         "correlation": rows.correlation.map("{:g}".format),
         "error, log / ℓ1": [_share(row) for row in rows.itertuples()],

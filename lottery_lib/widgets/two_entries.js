@@ -72,7 +72,7 @@ function render({ model, el }) {
   slider(bar, model, "gamma", { label: "curvature γ", min: 0.2, max: 2, log: true });
   slider(bar, model, "rho", { label: "correlation ρ", min: -0.9, max: 0.9, steps: 36 });
   const plots = html("div", { className: "plots" }, root);
-  const plane = plot(plots, { title: "entry to drop; the target is the lower right corner", x: { ...SIDE, label: "entry to keep" },
+  const plane = plot(plots, { title: "entry to drop (the target: lower right)", x: { ...SIDE, label: "entry to keep" },
     y: { ...SIDE }, width: 320, height: 328 });
   const along = { x: { ...SIDE, label: "entry to keep, the other at 0" }, y: { min: 0, max: 1 } };
   const cost = plot(plots, { title: "what it costs, L + λR", ...along, width: 320, height: 328 });
