@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lottery_lib.errors import LotteryError
 from lottery_lib.regularizers import L1, Log, Regularizer
 from lottery_lib.theory.planted import Problems
 
@@ -90,11 +91,11 @@ def assured(log: Log, x: Tensor, distance: Tensor) -> Tensor:
 
 
 def threshold(regularizer: Regularizer, lam: Tensor, strength: Tensor) -> Tensor:
-    """T4: τ (n,), the least of λr′(m) + γm on the box, for ℓ1 and the logarithm."""
+    """T4: τ (n,), the least of λr′(m) + γm on the box, for ℓ1 and the logarithm; LotteryError for another penalty."""
     if isinstance(regularizer, L1):
         return lam.clone()
     if not isinstance(regularizer, Log):
-        raise NotImplementedError(f"τ has a closed form for ℓ1 and the logarithm, not for {regularizer!r}")
+        raise LotteryError(f"{regularizer!r}: must be ℓ1 or the logarithm, for which τ has a closed form")
     lowest = ((lam * regularizer.scale / strength).sqrt() - regularizer.eps).clamp(0, 1)
     return lam * regularizer.gradient(lowest) + strength * lowest
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lottery_lib.errors import LotteryError
 from lottery_lib.regularizers import MCP, Log
 from lottery_lib.theory import bounds, checks, planted, solver
 from lottery_lib.theory.checks import SLACK
@@ -85,7 +86,7 @@ def test_the_threshold_is_the_least_of_its_curve(lam):
     m = torch.linspace(0, 1, 100_001, dtype=torch.float64)
     least = (lam * log.gradient(m) + 1.3 * m).min().item()
     assert bounds.threshold(log, lams, strength).item() == pytest.approx(least, rel=1e-6)
-    with pytest.raises(NotImplementedError, match="for ℓ1 and the logarithm, not for MCP"):
+    with pytest.raises(LotteryError, match=r"^MCP\(gamma=1.0\): must be ℓ1 or the logarithm"):
         bounds.threshold(MCP(), lams, strength)
 
 
