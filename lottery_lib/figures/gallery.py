@@ -22,7 +22,7 @@ from lottery_lib.findings import calibrated, claims, comparisons, costs, planted
 
 
 def _tickets() -> pd.DataFrame:
-    return comparisons.summary(tables.chosen(tables.runs()))
+    return comparisons.summary(tables.whole_searches(tables.chosen(tables.runs())))
 
 
 def _differences(claim: str, first: str, second: str) -> Figure:

@@ -10,7 +10,6 @@ from lottery_lib.findings.cells import JUDGED, WORSE, cells
 from lottery_lib.findings.relaxed_masks import ticket_mask
 
 WHOLE = "mask, log, calibrated"
-UNTRAINED = ("frozen", "edge-popup")  # methods
 BESIDE = ("IMP", "gradual magnitude", "SNIP", "random")  # lines
 
 
@@ -20,7 +19,7 @@ def lines(runs: pd.DataFrame) -> pd.DataFrame:
     That is, at the places and densities where there is one.
     """
     form = runs.name.str.startswith(f"{WHOLE}, ") & (runs["rounds"] == 1)
-    beside = runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(UNTRAINED)
+    beside = runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(tables.UNTRAINED)
     there = form.groupby([runs[column] for column in (*tables.PLACE, "density_asked")]).transform("any")
     return runs[form | (beside & there)]
 
@@ -77,7 +76,7 @@ def _numbers(found: pd.DataFrame):
 def untrained(runs: pd.DataFrame) -> pd.DataFrame:
     """What masks are worth on weights that were never trained, and after those are: validation and test accuracy, %."""
     rows = []
-    among = runs[runs.method.isin(UNTRAINED)]
+    among = runs[runs.method.isin(tables.UNTRAINED)]
     for (name, density, *_), group in among.groupby(["name", "density_asked", *tables.PLACE], sort=False):
         searched = pd.Series([records.read_run(run)[0]["search"][-1]["val_accuracy"] for run in group.run])
         told = {"network": tables.where(group).iloc[0], "mask": name, "density": density}

@@ -32,6 +32,7 @@ OVERRIDES = ["epochs", "lr", "batch_size"]  # of a protocol's recipe; empty in a
 PLACE = ["protocol", "model", "dataset", "reduced"]
 SETTING = [*PLACE, "name", "density_asked"]
 COMPUTED = ["precision", "vectors", "threads"]  # what rounds sums otherwise, and makes another ticket in the end
+UNTRAINED = ("frozen", "edge-popup")  # methods that train no weight under the mask
 SMALL_ALPHA, FEW_TIES = 0.1, 0.05  # the most of a ticket that counts as the paper's
 TOP_K = ", top-k"
 WIDTHS = {0.25: "¼", 0.5: "½"}
@@ -202,6 +203,12 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     See ``named`` for which may count, and ``best`` for the choice.
     """
     return best(named(table))
+
+
+def whole_searches(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs but those of a cheaper search, or of one that trains no weight, which have a chapter of their own."""
+    cheaper = runs.search_length.notna() | (runs.search_images < 1) | runs.coarse.eq(True)
+    return runs[~cheaper & ~runs.method.isin(UNTRAINED)]
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:

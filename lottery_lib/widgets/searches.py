@@ -159,7 +159,7 @@ class Task:
 
 def on_record() -> dict[str, Task]:
     """Name -> Task, for all in ``results/`` that has searches; the name is the protocol's, if it has one network."""
-    table, tasks = tables.runs(), {}
+    table, tasks = tables.whole_searches(tables.runs()), {}
     whole = {record["run"]: record for record in records.read_all()}
     for (protocol, dataset, model), rows in table.groupby(["protocol", "dataset", "model"]):
         found = comparisons.summary(tables.chosen(rows))

@@ -63,3 +63,7 @@ def test_what_a_mask_knows_without_training(found, monkeypatch):
     assert (row["mask"], row["n"]) == ("edge-popup", 5)
     assert row["not a weight trained: validation, %"].startswith("60.00")
     assert cheaper.untrained(found[:0]).empty and isinstance(cheaper.untrained(found[:0]), pd.DataFrame)
+
+
+def test_other_chapters_leave_them_out(found):
+    assert {*tables.whole_searches(found).name} == {WHOLE, "dense", "IMP", "gradual magnitude", "random"}
