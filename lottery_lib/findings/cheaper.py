@@ -45,7 +45,7 @@ def overlaps(runs: pd.DataFrame) -> pd.DataFrame:
         setting = (runs[tables.SETTING] == pd.Series(row)[tables.SETTING]).all(axis=1)
         shared = _shared(*both) if both[0] and both[1] else np.nan
         rows.append(row | {"search_epochs": runs[setting].search_epochs.mean(), "overlap": shared})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*found.columns, "search_epochs", "overlap"])
 
 
 def _shared(mask: masks.Mask, whole: masks.Mask) -> float:

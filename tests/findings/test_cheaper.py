@@ -54,6 +54,7 @@ def test_masks_are_held_against_that_of_the_whole_search(found, monkeypatch):
     table = cheaper.readable(shared)
     assert list(table["search"][:3]) == ["whole", "3 epochs of search", "1 epoch of search"]
     assert list(table["density"]) == [0.05] * 3 + [0.01] * 3
+    assert cheaper.readable(cheaper.overlaps(found[:0])).empty
 
 
 def test_what_a_mask_knows_without_training(found, monkeypatch):
