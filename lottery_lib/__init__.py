@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from lottery_lib.methods.attached import attach
     from lottery_lib.methods.base import retrain
     from lottery_lib.tickets import Ticket, to_csr, to_prune, to_state_dict
-    from lottery_lib.training.loop import evaluate, train
+    from lottery_lib.training.evaluation import evaluate
+    from lottery_lib.training.loop import train
     from lottery_lib.training.recipes import Recipe
 
 __version__ = "0.1.0"
@@ -28,7 +29,7 @@ __all__ = [  # in reading order
 ]  # fmt: skip
 _HOMES = {
     "load": "data.datasets", "own": "data.batches", "Recipe": "training.recipes", "train": "training.loop",
-    "evaluate": "training.loop", "retrain": "methods.base", "attach": "methods.attached", "Ticket": "tickets",
+    "evaluate": "training.evaluation", "retrain": "methods.base", "attach": "methods.attached", "Ticket": "tickets",
     "to_state_dict": "tickets", "to_prune": "tickets", "to_csr": "tickets", "LotteryError": "errors",
 }  # fmt: skip
 _MODULES = ("concave", "magnitude", "gradual", "continuous", "saliency", "controls")

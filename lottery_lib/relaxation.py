@@ -20,8 +20,8 @@ Mask = dict[str, Tensor]
 class Parameterization:
     """Dense weights: the optimiser acts on W itself. Subclasses put a mask in between.
 
-    Around each step the training loop calls ``advance``, after the backward pass ``pull_back``, and after the
-    optimiser's step ``push_forward``. ``leaves`` are the tensors that the optimiser steps on, one for each name.
+    Around each step the training loop calls ``advance``, after the backward pass ``fill_gradients`` and ``pull_back``,
+    and after the optimiser's step ``push_forward``. ``leaves`` are what the optimiser steps on, a tensor for each name.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str] = ()):
@@ -32,6 +32,12 @@ class Parameterization:
 
     def advance(self, fraction: float) -> None:
         """Told before each step how much of the training is done, 0 to 1."""
+
+    def fill_gradients(self) -> None:
+        """Zero for a weight that got no gradient in this step, as by stochastic depth."""
+        for weight in self.weights:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
 
     def pull_back(self) -> None:
         """Turn the gradient at W into the gradient of the leaves."""
@@ -71,7 +77,7 @@ class FixedMask(Parameterization):
             torch._foreach_add_(self.weights, 0.0)  # −0 to 0: a ticket's weights have the same bits, so its file serves
 
     def pull_back(self) -> None:
-        gradients: list[Any] = [w.grad for w in self.weights]  # not None: the loop has asked
+        gradients: list[Any] = [w.grad for w in self.weights]  # not None: they were filled
         torch._foreach_mul_(gradients, self.mask)
 
     def state(self) -> dict[str, Tensor]:
@@ -106,7 +112,7 @@ class RelaxedMask(Parameterization):
     def pull_back(self) -> None:
         for part in self._parts:
             thetas, masks = self.theta[part], self.m[part]
-            pairs: Any = zip(self.weights[part], masks)  # whose gradients are not None: the loop has asked
+            pairs: Any = zip(self.weights[part], masks)  # whose gradients are not None: they were filled
             gradients: list[Any] = [w.grad if w.dtype == m.dtype else w.grad.to(m.dtype) for w, m in pairs]
             mask_gradients = torch._foreach_mul(thetas, gradients)
             torch._foreach_mul_(gradients, masks)  # in place: now ∂L/∂θ, before m moves

@@ -77,12 +77,26 @@ class Ticket:
             object.__setattr__(self, "state_sha256", ticket_files.sha256(state))
 
     def __repr__(self) -> str:
-        return f"Ticket(density={self.density:.4g}, layers={len(self.mask)}, search_epochs={self.search_epochs:g})"
+        shown = f"density={self.density:.4g}"
+        if self.overall_density not in (None, self.density):
+            shown += f", overall_density={self.overall_density:.4g}"
+        return f"Ticket({shown}, layers={len(self.mask)}, search_epochs={self.search_epochs:g})"
 
     @property
     def density(self) -> float:
         """The share of the covered weights that is kept."""
         return masks.density(self.mask)
+
+    @property
+    def overall_density(self) -> float | None:
+        """The share of all weights that is kept, with those that no mask covers; None if a search did not count them.
+
+        Biases and other vectors are no weights here.
+        """
+        if (weights := self.info.get("weights")) is None:
+            return None
+        pruned = sum(int((~m).sum()) for m in self.mask.values())
+        return (weights - pruned) / weights
 
     def state(self) -> dict[str, Tensor]:
         """The rewind state θ₀, dense; created from the seed if the ticket holds no more than that.

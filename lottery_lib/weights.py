@@ -1,9 +1,11 @@
 """Which weights of a network a mask covers, and how initial weights are drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
@@ -31,12 +33,40 @@ def initialize(model: nn.Module, seed: int) -> None:
             module.reset_parameters()
 
 
-def prunable(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
+@torch.no_grad()
+def redraw(model: nn.Module, covered: Iterable[str], seed: int) -> None:
+    """``initialize``, and with it what other layers draw by their own ``reset_parameters``, as recurrent ones do.
+
+    A ``covered`` weight that neither draws comes from a normal distribution of the mean and deviation that it has.
+    Drawn on the CPU.
+    """
+    own = states.parameters(model)
+    before = {name: own[name].clone() for name in covered}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in model.modules():
+            reset = "reset_parameters" if hasattr(module, "reset_parameters") else "_reset_parameters"
+            if module._parameters and hasattr(module, reset):
+                fresh = deepcopy(module).cpu()
+                getattr(fresh, reset)()
+                for name, parameter in fresh.named_parameters(recurse=False):
+                    module.get_parameter(name).copy_(parameter)
+        initialize(model, seed)
+        for name, old in before.items():
+            if torch.equal(own[name], old):
+                drawn = torch.randn(old.shape) * float(old.std()) + float(old.mean())
+                own[name].copy_(drawn)
+
+
+def prunable(
+    model: nn.Module, names: Iterable[str] | None = None, trace: Callable[[], Tensor] | None = None
+) -> list[str]:
     """Names of the parameters that a mask covers, in the model's order; biases and normalisation never are.
 
     By default these are the weights of convolutions, linear and recurrent layers and of attention, but for frozen ones;
-    a network with convolutions keeps its last linear layer, the classifier, dense. For any other choice, as for
-    embeddings, give ``names``. LotteryError if one is unknown or if nothing is left to mask.
+    a network with convolutions keeps a last linear layer, the classifier, dense. That is the one nearest the output, a
+    number with its graph that ``trace`` is asked for if there are several; without it, the last one registered. For any
+    other choice, as for embeddings, give ``names``. LotteryError if one is unknown or if nothing is left to mask.
 
     >>> from torch import nn
     >>> from lottery_lib import weights
@@ -52,7 +82,10 @@ def prunable(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
         layers = states.modules(model).items()
         linear = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, nn.Linear)]
         convolutions = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, _ConvNd)]
-        chosen = {*convolutions, *(linear[:-1] if convolutions else linear)}
+        chosen = {*convolutions, *linear}
+        if convolutions and linear:
+            nearest = _nearest(trace(), model, chosen) if trace and len(linear) > 1 else linear[-1]
+            chosen -= {nearest} & {*linear}  # no classifier, if a convolution is nearer
         for name, module in layers:
             chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}
         chosen -= {name for name, parameter in own.items() if not parameter.requires_grad}
@@ -66,6 +99,21 @@ def prunable(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
             "nothing to mask: the model needs convolutions, linear or recurrent layers that are trained; or give names"
         )
     return covered
+
+
+def _nearest(output: Tensor, model: nn.Module, names: set[str]) -> str | None:
+    """The first of these weights on the way back through the graph; of several as near, the last one registered."""
+    known = {id(parameter): name for name, parameter in states.parameters(model, tied=False).items() if name in names}
+    nodes: list[Any] = [output.grad_fn]
+    seen = set(nodes)
+    while nodes:
+        found = {id(getattr(node, "variable", None)) for node in nodes}
+        if reached := [name for number, name in known.items() if number in found]:
+            return reached[-1]
+        nodes = [step for node in nodes for step, _ in getattr(node, "next_functions", ())]
+        nodes = [node for node in dict.fromkeys(nodes) if node is not None and node not in seen]
+        seen.update(nodes)
+    return None
 
 
 def _more(module: nn.Module) -> list[str]:
@@ -87,3 +135,8 @@ def left_dense(model: nn.Module, covered: Iterable[str]) -> tuple[float, list[st
     sizes = {name: parameter.numel() for name, parameter in own.items()}
     others = [name for name, parameter in own.items() if parameter.ndim >= 2 and name not in known]
     return sum(sizes[name] for name in others) / sum(sizes.values()), sorted(others, key=lambda name: -sizes[name])
+
+
+def count(model: nn.Module) -> int:
+    """How many entries all weights of a model have, covered or not."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.ndim >= 2)

@@ -7,9 +7,12 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn.functional import cross_entropy
 
-from lottery_lib import models
+from lottery_lib import models, weights
+from lottery_lib.data.batches import own
 from lottery_lib.errors import LotteryError
+from lottery_lib.methods import controls
 from lottery_lib.weights import initialize, left_dense, prunable
 
 CIFAR, MNIST, TINY = (3, 32, 32), (1, 28, 28), (3, 64, 64)
@@ -246,3 +249,48 @@ def test_nothing_to_mask(model, names):
 def test_bad_input(arguments, sentence):
     with pytest.raises(LotteryError, match=re.escape(sentence)):
         models.create(*arguments)
+
+
+class Auxiliary(nn.Module):
+    """Its heads are registered before the trunk, and a linear layer of the trunk comes last."""
+
+    def __init__(self, head=True):
+        super().__init__()
+        self.head = nn.Linear(8, 10) if head else nn.Identity()
+        self.auxiliary, self.conv, self.gate = nn.Linear(8, 10), nn.Conv2d(1, 8, 3), nn.Linear(8, 8)
+        self.out = nn.Conv2d(8, 10, 1)
+
+    def forward(self, images):
+        maps = self.conv(images)
+        maps = maps * self.gate(maps.mean((2, 3))).sigmoid()[:, :, None, None]
+        whole = self.head(maps.mean((2, 3))) if isinstance(self.head, nn.Linear) else self.out(maps).mean((2, 3))
+        return whole + 0.4 * self.auxiliary(maps.amax((2, 3))).relu()
+
+
+def test_the_classifier_is_the_linear_layer_nearest_the_output():
+    model, fully = Auxiliary(), Auxiliary(head=False)
+    images = torch.randn(4, 1, 8, 8)
+    assert "gate.weight" not in prunable(model)  # the last one registered, as no run has shown more
+    traced = prunable(model, trace=lambda: cross_entropy(model(images), torch.arange(4)))
+    assert set(traced) == {"auxiliary.weight", "conv.weight", "gate.weight", "out.weight"}
+    traced = prunable(fully, trace=lambda: cross_entropy(fully(images), torch.arange(4)))
+    assert set(traced) == {"auxiliary.weight", "conv.weight", "gate.weight", "out.weight"}  # a convolution is nearer
+    ticket = controls.search(model, own((images, torch.arange(4))), controls.Config(density=0.5))
+    assert "gate.weight" in ticket.mask and "head.weight" not in ticket.mask
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_a_run_shows_the_same_classifier_in_every_network_of_the_library(name):
+    model = models.create(name, 10, CIFAR, width=0.1)
+    images, asked = torch.randn(2, *CIFAR), []
+
+    def trace():
+        asked.append(name)
+        return cross_entropy(model(images), torch.arange(2))
+
+    assert (
+        prunable(model, trace=trace) == prunable(model) and not asked
+    )  # it has a single linear layer, or no convolution
+    if any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        (last,) = {key for key, p in model.named_parameters() if p.ndim >= 2} - {*prunable(model)}
+        assert weights._nearest(trace(), model, {*prunable(model), last}) == last

@@ -20,7 +20,7 @@ def relaxed(model, regularizer="log", lam=0.1, mask_lr=1.0, within=None):
 
 def backward(model, rows=slice(None)):
     split = noise(dtype=next(model.parameters()).dtype).train
-    inputs, labels = split.inputs, split.labels
+    inputs, labels = split.samples
     model.zero_grad(set_to_none=True)
     cross_entropy(model(inputs[rows]), labels[rows]).backward()
 
@@ -37,7 +37,7 @@ def test_steps_are_those_of_autograd_on_the_relaxed_objective(regularizer, lam, 
     rule.push_forward()
     optimizer = torch.optim.SGD(rule.leaves, LR, MOMENTUM, weight_decay=DECAY)
     split = noise(dtype=torch.float64).train
-    inputs, labels = split.inputs, split.labels
+    inputs, labels = split.samples
 
     m = {name: value.clone().requires_grad_() for name, value in zip(rule.names, rule.m)}
     theta = {name: value.detach().clone().requires_grad_() for name, value in zip(rule.names, rule.theta)}

@@ -16,7 +16,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from lottery_lib import masks, models, tickets
+from lottery_lib.data.datasets import load
 from lottery_lib.errors import LotteryError
+from lottery_lib.methods import controls
 from lottery_lib.tickets import Ticket, architecture
 
 LENET = {"name": "lenet-300-100", "num_classes": 10, "in_shape": (1, 8, 8), "width": 0.1}
@@ -35,6 +37,13 @@ class Tied(nn.Module):
 
     def forward(self, tokens):
         return self.read(self.block(self.embed(tokens)))
+
+
+class Last(nn.Module):
+    """Of a recurrent layer's outputs, that of the last place."""
+
+    def forward(self, outputs):
+        return outputs[0][:, -1]
 
 
 NETWORKS = {
@@ -198,6 +207,18 @@ def test_relaxed_values_are_saved_on_request(lenet, tmp_path):
 
 def test_a_ticket_says_what_it_is(ticket):
     assert repr(ticket) == "Ticket(density=0.3, layers=3, search_epochs=1.5)"
+
+
+def test_a_ticket_says_what_share_of_all_weights_it_keeps():
+    """An LSTM's readout was 4 % of its weights, when a fifth of that was called the density."""
+    recurrent = nn.Sequential(nn.Flatten(1, 2), nn.LSTM(8, 16, batch_first=True), Last(), nn.Linear(16, 10))
+    config = controls.Config(density=0.2, names=("3.weight",))
+    ticket = controls.search(recurrent, load("digits"), config)
+    weights, covered = 8 * 64 + 16 * 64 + 160, 160
+    assert ticket.density == 0.2 and ticket.overall_density == pytest.approx(1 - 0.8 * covered / weights)
+    assert repr(ticket) == "Ticket(density=0.2, overall_density=0.9245, layers=1, search_epochs=0)"
+    whole = controls.search(models.create(**LENET), load("digits"), controls.Config(density=0.2))
+    assert whole.overall_density == 0.2 and repr(whole) == "Ticket(density=0.2, layers=3, search_epochs=0)"
 
 
 def test_architecture_is_the_layout_of_the_state(lenet):

@@ -1,67 +1,96 @@
-"""A reader's own data, in the form that training wants: pairs of tensors, or any iterable of batches."""
+"""A reader's own data, in the form that training wants: whole tensors, or any iterable of batches."""
 
 import hashlib
+from collections import UserDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from lottery_lib.data.splits import Pair
+from lottery_lib.data import structure
+from lottery_lib.data.splits import Batch
 from lottery_lib.errors import LotteryError
-from lottery_lib.files import bits
 from lottery_lib.randomness import generator
-
-Pairs = Iterable[Pair]
 
 
 @dataclass(frozen=True, eq=False)
 class TensorSplit:
-    """Inputs (N, …) and labels (N, …) on one device; batches shuffled by (seed, epoch) alone, the last one dropped."""
+    """Samples as tensors (N, …) on one device, such as a pair of inputs and labels, or a dict.
 
-    inputs: Tensor
-    labels: Tensor
+    Batches are shuffled by (seed, epoch) alone, the last one dropped."""
+
+    samples: Batch
+
+    def __len__(self) -> int:
+        return structure.size(self.samples)
 
     def steps(self, batch_size: int) -> int:
-        return len(self.inputs) // min(batch_size, len(self.inputs))
+        return len(self) // min(batch_size, len(self))
 
-    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Pair]:
-        order = torch.from_numpy(generator(seed, epoch).permutation(len(self.inputs))).to(self.inputs.device)
+    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Batch]:
+        device = structure.leaves(self.samples)[0].device
+        order = torch.from_numpy(generator(seed, epoch).permutation(len(self))).to(device)
         batch_size = min(batch_size, len(order))
         for rows in order[: self.steps(batch_size) * batch_size].split(batch_size):
-            yield self.inputs[rows], self.labels[rows]
+            yield structure.rows(self.samples, rows)
 
-    def in_order(self, batch_size: int = 1000) -> Iterator[Pair]:
-        yield from zip(self.inputs.split(batch_size), self.labels.split(batch_size))
+    def in_order(self, batch_size: int = 1000) -> Iterator[Batch]:
+        for first in range(0, len(self), batch_size):
+            yield structure.rows(self.samples, slice(first, first + batch_size))
 
 
 @dataclass(frozen=True, eq=False)
 class IterableSplit:
-    """Any iterable that gives (inputs, labels) each time it is gone through, such as a DataLoader.
+    """Any iterable that gives batches each time it is gone through, such as a DataLoader.
 
     Its own batch size and order hold. If it draws from torch's generator, as a DataLoader does, training seeds that.
     LotteryError if it gives no batch.
     """
 
-    source: Pairs
+    source: Iterable[Batch]
     device: str | torch.device = "cpu"
 
     def steps(self, batch_size: int) -> int:
+        stream = isinstance(getattr(self.source, "dataset", None), IterableDataset)
         try:
-            steps = len(self.source)  # type: ignore[arg-type]  # not every iterable has one
+            steps = self._counted if stream else len(self.source)  # type: ignore[arg-type]  # not every one has one
         except TypeError:
-            steps = sum(1 for _ in self.source)
+            steps = self._counted
         if not steps:
             raise LotteryError("the iterable gives no batch of data; it must give at least one")
         return steps
 
-    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Pair]:
+    @cached_property
+    def _counted(self) -> int:
+        """By going through it: what a loader of a stream declares is wrong where several workers read."""
+        with torch.random.fork_rng(devices=[]):
+            return sum(1 for _ in self.source)
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """What it draws its order from, beside torch's own generator."""
+        owners = (self.source, getattr(self.source, "sampler", None))
+        return [own for owner in owners if (own := getattr(owner, "generator", None)) is not None]
+
+    @property
+    def ends_in_one(self) -> bool:
+        """Whether it is known that the last batch has a single sample."""
+        size, samples = getattr(self.source, "batch_size", None), getattr(self.source, "sampler", None)
+        if not size or getattr(self.source, "drop_last", False) or not hasattr(samples, "__len__"):
+            return False
+        return len(samples) % size == 1  # type: ignore[arg-type]  # it has, as was asked
+
+    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Batch]:
         return self.in_order()
 
-    def in_order(self) -> Iterator[Pair]:
-        for inputs, labels in self.source:
-            yield inputs.to(self.device), labels.to(self.device)
+    def in_order(self) -> Iterator[Batch]:
+        for batch in self.source:
+            yield structure.moved(batch, self.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +110,16 @@ class Batches:
         splits: Iterable[TensorSplit | IterableSplit] = filter(None, (self.train, self.val))
         for split in splits:
             digest.update(f"{type(split).__name__} {split.steps(1)} ".encode())
-            for pair in split.in_order():
-                for part in pair:
-                    digest.update(f"{tuple(part.shape)} {part.dtype} ".encode() + bits(part))
+            for batch in split.in_order():
+                digest.update(structure.told(batch))
         return digest.hexdigest()[:16]
 
 
-def own(
-    train: Pair | Pairs, val: Pair | Pairs | None = None, device: str | torch.device = "cpu", key: str | None = None
-) -> Batches:
+def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: str | None = None) -> Batches:
     """A reader's data: each of ``train`` and ``val`` a pair of tensors (inputs, labels) or an iterable of such batches.
+
+    Or batches of any other structure, for an ``objective`` of one's own: dicts, longer tuples, what is nested in them,
+    tensors or NumPy arrays. A tuple or dict of tensors is taken for the whole data, and cut into batches.
 
     A training with a ``work`` folder is told from others by all of its samples, read once; where that takes too long,
     give a ``key`` that no other data have.
@@ -110,13 +139,17 @@ def own(
 
 
 def _split(source: Any, device: str | torch.device) -> TensorSplit | IterableSplit:
-    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, Tensor) for part in source):
-        inputs, labels = source
-        if len(inputs) != len(labels) or not len(inputs):
-            raise LotteryError(
-                f"{len(inputs)} inputs and {len(labels)} labels: there must be as many, and at least one"
-            )
-        return TensorSplit(inputs.to(device), labels.to(device))
+    if isinstance(source, (dict, UserDict)) or (
+        isinstance(source, tuple) and any(isinstance(part, (Tensor, np.ndarray)) for part in source)
+    ):
+        samples = structure.moved(source, device)
+        counts = [len(leaf) if getattr(leaf, "ndim", 0) else 0 for leaf in structure.leaves(samples)]
+        if len(set(counts)) != 1 or not counts[0]:
+            given = " and ".join(map(str, counts)) or "no tensors with"
+            raise LotteryError(f"{given} samples: there must be as many in every tensor, and at least one")
+        return TensorSplit(samples)
     if not isinstance(source, Iterable) or isinstance(source, Iterator):
-        raise LotteryError("data must be a pair of tensors, or an iterable of batches that can be gone through again")
+        raise LotteryError(
+            "data must be a pair of tensors, or an iterable of batches that can be gone through again, as a DataLoader"
+        )
     return IterableSplit(source, device)

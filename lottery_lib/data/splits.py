@@ -1,24 +1,29 @@
 """What training asks of data: the experiments' (``images``) and a reader's own (``batches``) both answer to it."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]  # inputs (N, …) and labels (N, …)
+Batch = Any  # a pair, or whatever else an objective takes (``structure``)
 
 
-class TrainingSplit(Protocol):
-    """Samples that are gone through in batches."""
+class EvaluationSplit(Protocol):
+    """Samples that are gone through once."""
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every sample, in batches."""
+
+
+class TrainingSplit(EvaluationSplit, Protocol):
+    """Samples that are gone through again and again."""
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch of training."""
 
-    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Pair]:
+    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Batch]:
         """One epoch of training, the same for the same (seed, epoch)."""
-
-    def in_order(self) -> Iterator[Pair]:
-        """Every sample once, for evaluation."""
 
 
 class TrainingData(Protocol):

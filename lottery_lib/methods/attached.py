@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket
 
@@ -86,9 +87,7 @@ class Attached:
     @torch.no_grad()
     def _before(self) -> None:
         rule = self.rule
-        for weight in rule.weights:
-            if weight.grad is None:  # left out of this step, as by stochastic depth
-                weight.grad = torch.zeros_like(weight)
+        rule.fill_gradients()
         rule.pull_back()
         for weight, leaf in zip(rule.weights, rule.leaves):
             if leaf is not weight:
@@ -120,7 +119,7 @@ def prepared(kind: type[SearchConfig], model: nn.Module, **given: Any) -> tuple[
     if unknown := given.keys() - known:
         raise LotteryError(f"{min(unknown)}: a loop of your own decides that; known here: {', '.join(sorted(known))}")
     config = kind(**given)
-    return config, Trainer(model, NO_DATA, config, {})
+    return config, Trainer(model, NO_DATA, config, {}, run=FirstCall(model))
 
 
 class AttachedSearch(Attached):
@@ -134,7 +133,7 @@ class AttachedSearch(Attached):
         """What was found. Detaches; the network is left rewound to where it was attached, and pruned.
 
         Raises:
-            LotteryError: no step was taken, or a layer keeps no weight.
+            LotteryError: no step was taken, or no signal passes, as a layer keeps no weight.
         """
         if not self.step:
             raise LotteryError(

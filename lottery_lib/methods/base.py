@@ -1,23 +1,26 @@
 """What every method of ticket search shares: its config, the ticket at its end, and the retraining after it."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from lottery_lib import errors, masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
+from lottery_lib.methods import signal
 from lottery_lib.provenance import provenance
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket, architecture
-from lottery_lib.training.checkpoints import Loss
 from lottery_lib.training.loop import History, snapshot, train
+from lottery_lib.training.modes import aside
 from lottery_lib.training.recipes import Recipe
-from lottery_lib.weights import left_dense, prunable
+from lottery_lib.training.rehearsal import first_batch, first_value
+from lottery_lib.training.tasks import Task
+from lottery_lib.weights import count, left_dense, prunable
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
 FEW = 0.01  # of a weight's entries may be zero by chance
@@ -66,10 +69,13 @@ class Trainer:
     model: nn.Module
     data: TrainingData
     config: SearchConfig
-    options: dict  # loss, work, progress, as ``train`` takes them
+    options: dict  # loss or objective, metric, work, progress, as ``train`` takes them
+    run: Callable[[], Tensor | None] | None = None  # the network on a batch; None: on the first of the data
     history: list[dict[str, float]] = field(default_factory=list)
+    names: list[str] = field(init=False)  # of the parameters that the mask covers
 
     def __post_init__(self) -> None:
+        self.names = prunable(self.model, self.config.names, self._trace if self.run is None else None)
         for name, weight in zip(self.names, self.parameters()):
             zeros = float((weight == 0).float().mean())
             if FEW < zeros < 1:  # a whole layer may begin at zero
@@ -96,12 +102,17 @@ class Trainer:
         return history
 
     @property
-    def names(self) -> list[str]:
-        return prunable(self.model, self.config.names)
+    def task(self) -> Task:
+        return Task(**{key: self.options[key] for key in ("loss", "objective", "metric") if key in self.options})
 
-    @property
-    def loss(self) -> Loss:
-        return self.options.get("loss", cross_entropy)
+    def _first_value(self) -> Tensor:
+        """The loss of the first batch, as it is trained on, with its graph."""
+        config = self.config
+        return first_value(self.model, first_batch(self.data, config.recipe), config.recipe, self.task)
+
+    def _trace(self) -> Tensor:
+        with aside(self.model, self.data):
+            return self._first_value()
 
     def rewind_state(self) -> dict[str, Tensor]:
         """The state after ``rewind_epoch`` epochs of dense training, which the model is left in."""
@@ -127,9 +138,9 @@ class Trainer:
         self, mask: Mask, rewind: dict[str, Tensor], search_epochs: float, trained: bool = False,
         info: dict[str, Any] | None = None, **more: Any,
     ) -> Ticket:  # fmt: skip
-        """The ticket, checked for empty layers; the model is left rewound and pruned, ready for ``retrain``.
+        """The ticket, checked for whether a signal passes; the model is left rewound and pruned, ready for ``retrain``.
 
-        If a layer is empty, it is left rewound, to be searched again, and the error holds the ticket.
+        If none passes, as a layer is empty, it is left rewound, to be searched again, and the error holds the ticket.
         """
         found = Ticket(
             mask=mask,
@@ -143,19 +154,34 @@ class Trainer:
                 "seconds": History(self.history).seconds,
                 "trained": trained,
                 "history": self.history,
+                "weights": count(self.model),
                 **(info or {}),
             },
             **more,
         )
-        if not self.config.allow_empty_layers:
-            states.load(self.model, rewind)
-            try:
-                masks.check_no_empty_layer(mask)
-            except LotteryError as error:
-                error.ticket = found
-                raise
         found.apply(self.model)
+        if not self.config.allow_empty_layers:
+            self._require_signal(found, rewind)
         return found
+
+    def _require_signal(self, found: Ticket, rewind: dict[str, Tensor]) -> None:
+        """LotteryError if none passes as a layer is empty. One beside a living path, as a shortcut, may be empty."""
+        with aside(self.model, self.data):
+            passed = signal.passes(self.model, found.mask, self.run or self._first_value)
+        if passed:
+            return
+        try:
+            masks.check_no_empty_layer(found.mask)
+        except LotteryError as error:
+            states.load(self.model, rewind)
+            error.ticket = found
+            raise
+        if passed is False:
+            warnings.warn(
+                "no signal of the first batch passes from the pruned network's input to its output, so it will hardly "
+                "train; ask for a higher density",
+                stacklevel=5,
+            )
 
 
 def retrain(
@@ -170,8 +196,8 @@ def retrain(
 ) -> History:
     """Train a ticket by itself: rewound, pruned weights stay zero. ``start`` is the ticket's rewind epoch.
 
-    ``options`` are ``train``'s: loss, work, progress. A ticket whose
-    weights are already trained (gradual magnitude pruning) comes back as it is, with no epochs.
+    ``options`` are ``train``'s: loss or objective, metric, work, progress. A ticket whose weights are already trained
+    (gradual magnitude pruning) comes back as it is, with no epochs.
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")

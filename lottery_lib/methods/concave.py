@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -90,7 +91,7 @@ class Config(SearchConfig):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by the concave mask; ``options`` as in ``train`` (loss, work, progress).
+    """A ticket by the concave mask; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
     A calibrated search that ends more than 2 % from the density asked for warns, with what was reached and why. The
     ticket's ``info`` says what was asked, the threshold ``alpha``, the ``gap`` about it, that is the nearest entries, λ
@@ -104,7 +105,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     0.2
 
     Raises:
-        LotteryError: a layer keeps no weight.
+        LotteryError: no signal passes, as a layer keeps no weight.
     """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
@@ -113,7 +114,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         states.load(model, rewind)
         rule = config.rule(trainer, density, mask)
         trainer.train(rule)
-        mask = _kept(rule, config, mask, density)
+        mask = _kept(rule, config, mask, density, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
     epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
     return _ticket(trainer, rule, mask, rewind, epochs)
 
@@ -149,14 +150,17 @@ def attach(
     rule = config.rule(trainer, density, whole, steps)
 
     def finish(search: AttachedSearch) -> Ticket:
-        return _ticket(trainer, rule, _kept(rule, config, whole, density), rewind, 0, {"steps": search.step})
+        kept = _kept(rule, config, whole, density, search.step)
+        return _ticket(trainer, rule, kept, rewind, 0, {"steps": search.step})
 
     return AttachedSearch(model, optimizer, rule, steps, finish=finish)
 
 
-def _kept(rule: RelaxedMask, config: Config, mask: Mask, density: float) -> Mask:
-    """What a round keeps, within what earlier ones have left."""
+def _kept(rule: RelaxedMask, config: Config, mask: Mask, density: float, steps: int) -> Mask:
+    """What a round of so many steps keeps, within what earlier ones have left."""
     values = dict(zip(rule.names, rule.m))
+    by_rank = config.alpha is None and not config.calibrated
+    _say_if_undecided(rule, mask, masks.count(density, sum(map(Tensor.numel, rule.m))) if by_rank else 1, steps)
     if isinstance(rule, CalibratedMask):
         kept = masks.threshold(values, rule.calibration.alpha)
         return {name: kept[name] & mask[name] for name in mask}
@@ -178,6 +182,21 @@ def _ticket(
         info["epochs"] = [{key: epoch[key] for key in ("density", "lam", "mask_lr")} for epoch in epochs_set]
         _say_if_missed(rule, masks.density(mask), asked, edges)
     return trainer.ticket(mask, rewind, epochs, relaxed=values, info=info)
+
+
+def _say_if_undecided(rule: RelaxedMask, mask: Mask, asked: int, steps: int) -> None:
+    """A mask that has not moved at all, or has died, ranks nothing."""
+    alive = sum(int((m > 0).sum()) for m in rule.m)
+    if all(torch.equal(m, mask[name].to(m.dtype)) for name, m in zip(rule.names, rule.m)):
+        what, change = "no entry of the mask has moved from 1", "raise λ or η_m, or train longer"
+    elif alive < asked:
+        what, change = f"{alive or 'no'} entries of the mask are above 0, and {asked} are to be kept", "lower λ or η_m"
+    else:
+        return
+    if isinstance(rule, CalibratedMask):
+        change = "train longer, or see whether the loss depends on these weights"
+    setting = f"with λ = {rule.lam:g} and η_m = {rule.mask_lr:g}"
+    warnings.warn(f"after {steps} steps {setting} {what}, so it does not tell what to keep; {change}", stacklevel=4)
 
 
 def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tuple[float, float]) -> None:

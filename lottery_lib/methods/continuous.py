@@ -8,6 +8,7 @@ initial weights themselves, and its optimiser has momentum on s too. Here the ma
 gradient steps, as the concave mask does. Tried on LeNet with three seeds, either made tickets of few weights worse.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ class SigmoidMask(Parameterization):
     @torch.no_grad()
     def pull_back(self) -> None:
         for w, s, theta in zip(self.weights, self.s, self.theta):
-            gradient: Any = w.grad  # not None: the loop has asked
+            gradient: Any = w.grad  # not None: it was filled
             gate = torch.sigmoid(self.beta * s)
             theta.grad = gate * gradient
             s -= self.mask_lr * (theta * gradient + self.lam) * self.beta * gate * (1 - gate)
@@ -80,7 +81,7 @@ class SigmoidMask(Parameterization):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by Continuous Sparsification; ``options`` as in ``train`` (loss, work, progress).
+    """A ticket by Continuous Sparsification; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -98,6 +99,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         rule = SigmoidMask(model, s, config.lam, config.mask_lr)
         trainer.train(rule)
         values = dict(zip(rule.names, rule.s))
+        _say_if_unmoved(rule, s, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
         mask = masks.top_k(values, density, mask, config.per_layer)
         s = {name: (HOTTEST * value).clamp(max=config.start) for name, value in values.items()}
     return _ticket(trainer, rule, mask, rewind, config.rewind_epoch + len(config.densities) * trainer.round_epochs)
@@ -117,10 +119,21 @@ def attach(
     rule = SigmoidMask(model, s, config.lam, config.mask_lr)
 
     def finish(search: AttachedSearch) -> Ticket:
+        _say_if_unmoved(rule, s, search.step)
         mask = masks.top_k(dict(zip(rule.names, rule.s)), density, per_layer=config.per_layer)
         return _ticket(trainer, rule, mask, rewind, 0, steps=search.step)
 
     return AttachedSearch(model, optimizer, rule, steps, finish=finish)
+
+
+def _say_if_unmoved(rule: SigmoidMask, start: dict[str, Tensor], steps: int) -> None:
+    if all(torch.equal(s, start[name]) for name, s in zip(rule.names, rule.s)):
+        setting = f"λ = {rule.lam:g} and η_m = {rule.mask_lr:g}"
+        warnings.warn(
+            f"after {steps} steps with {setting} no entry of the mask has moved, so it does not tell what to keep; "
+            "raise η_m, or train longer",
+            stacklevel=3,
+        )
 
 
 def _ticket(

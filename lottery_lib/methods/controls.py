@@ -11,7 +11,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import snapshot
-from lottery_lib.weights import initialize
+from lottery_lib.weights import redraw
 
 SHIFT = 1_000_003  # between the seed of a search and that of its control
 
@@ -27,7 +27,7 @@ class Config(SearchConfig):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A random ticket; ``options`` as in ``train`` (loss, work, progress).
+    """A random ticket; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -63,7 +63,10 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
 
 
 def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
-    """The ticket's mask on freshly drawn weights (``weights.initialize``; ``model`` is left in that state).
+    """The ticket's mask on freshly drawn weights; ``model`` is left in that state.
+
+    Convolutions and linear layers are drawn by ``weights.initialize``, other layers by their own ``reset_parameters``;
+    a weight under the mask that neither draws, from a normal distribution of the mean and deviation that it has.
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -74,7 +77,7 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     (1.0, False)
     """
     states.load(model, ticket.state())
-    initialize(model, seed + SHIFT)
+    redraw(model, ticket.mask, seed + SHIFT)
     fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None)
     fresh.apply(model)
     return fresh

@@ -92,7 +92,7 @@ def attach(
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A pruned and trained network as a ticket; ``options`` as in ``train`` (loss, work, progress).
+    """A pruned and trained network as a ticket; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")

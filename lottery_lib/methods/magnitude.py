@@ -35,7 +35,7 @@ class Config(SearchConfig):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by magnitude; ``options`` as in ``train`` (loss, work, progress). In rounds it is IMP:
+    """A ticket by magnitude; ``options`` as in ``train`` (loss, objective, metric, work, progress). IMP is in rounds:
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")

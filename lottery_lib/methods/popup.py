@@ -40,7 +40,7 @@ class PopupMask(Parameterization):
     @torch.no_grad()
     def pull_back(self) -> None:
         for w, theta, score in zip(self.weights, self.theta, self.leaves):
-            gradient: Any = w.grad  # not None: the loop has asked
+            gradient: Any = w.grad  # not None: it was filled
             score.grad = theta * gradient * score.sign() / math.sqrt(self.density)
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ def _drawn_like(theta: Tensor) -> Tensor:
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by edge-popup; ``options`` as in ``train`` (loss, work, progress).
+    """A ticket by edge-popup; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
     >>> import lottery_lib as lottery
     >>> from lottery_lib.methods import popup

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lottery_lib import masks, states
-from lottery_lib.data.splits import Pair, TrainingData
+from lottery_lib.data.splits import Batch, TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.randomness import seeded
 from lottery_lib.tickets import Ticket
+from lottery_lib.training.modes import as_trained
+from lottery_lib.training.rehearsal import rehearse
 
 TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
 SYNFLOW_ROUNDS = 100
@@ -37,7 +39,7 @@ class Config(SearchConfig):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by the saliency of initial weights; ``options`` as in ``train`` (loss, work, progress).
+    """A ticket by initial weights' saliency; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -47,6 +49,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     Ticket(density=0.1, layers=3, search_epochs=0)
     """
     trainer = Trainer(model, data, config, options)
+    rehearse(model, data, config.recipe, trainer.task)
     rewind = trainer.rewind_state()
     with seeded(next(model.parameters()).device, config.seed):  # dropout
         mask = CRITERIA[config.criterion](trainer)
@@ -62,17 +65,19 @@ def snip(trainer: Trainer) -> masks.Mask:
 
 def grasp(trainer: Trainer) -> masks.Mask:
     """Keep the largest θ⊙Hg: what, removed, would lower the norm of the gradient most (Wang, Zhang & Grosse 2020)."""
+    if trainer.task.objective is not None:
+        raise LotteryError("grasp divides the outputs that a loss is taken of, and an objective hides them; take snip")
     weights = trainer.parameters()
     batches = list(_batches(trainer))  # the same ones twice, whatever the loader would give the next time
     first = [gradient.detach() for gradient in _gradients(trainer, batches, TEMPERATURE).values()]
     products = [torch.zeros_like(w) for w in weights]
-    trainer.model.train()
-    for inputs, labels in batches:
+    as_trained(trainer.model)
+    for batch in batches:
         with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
-            value = trainer.loss(trainer.model(inputs) / TEMPERATURE, labels)
-        second = torch.autograd.grad(value, weights, create_graph=True)
+            value = trainer.task.value(lambda inputs: trainer.model(inputs) / TEMPERATURE, batch)
+        second = torch.autograd.grad(value, weights, create_graph=True, materialize_grads=True)
         inner: Any = sum((g * h).sum() for g, h in zip(first, second))
-        for product, more in zip(products, torch.autograd.grad(inner, weights)):
+        for product, more in zip(products, torch.autograd.grad(inner, weights, materialize_grads=True)):
             product += more
     return _keep(trainer, {name: (w * p).detach() for name, w, p in zip(trainer.names, weights, products)})
 
@@ -82,11 +87,11 @@ def synflow(trainer: Trainer) -> masks.Mask:
     pruned in 100 exponential steps so that no layer dies (Tanaka et al. 2020). In float64: products of many layers
     overflow."""
     config = trainer.config
-    inputs, _ = next(iter(_batches(trainer)))
-    if not inputs.is_floating_point():
-        raise LotteryError(
-            f"synflow feeds the network an input of ones, but these inputs are {inputs.dtype}; take snip"
-        )
+    batch = next(iter(_batches(trainer)))
+    inputs = batch[0] if isinstance(batch, (tuple, list)) else None
+    if not (isinstance(inputs, Tensor) and inputs.is_floating_point()):
+        kind = getattr(inputs, "dtype", f"in a {type(batch).__name__}")
+        raise LotteryError(f"synflow feeds the network an input of ones, but these inputs are {kind}; take snip")
     ones = torch.ones_like(inputs[:1], dtype=torch.float64)
     model = deepcopy(trainer.model).eval().double()
     positive = {name: t.abs() if t.is_floating_point() else t.clone() for name, t in states.tensors(model).items()}
@@ -96,7 +101,7 @@ def synflow(trainer: Trainer) -> masks.Mask:
         masks.apply_(model, mask)
         own = states.parameters(model)
         weights = [own[name] for name in trainer.names]
-        gradients = torch.autograd.grad(model(ones).sum(), weights)
+        gradients = torch.autograd.grad(model(ones).sum(), weights, materialize_grads=True)
         scores = {name: (w * g).abs().detach() for name, w, g in zip(trainer.names, weights, gradients)}
         mask = masks.top_k(scores, config.density ** (k / SYNFLOW_ROUNDS), mask, config.per_layer)
     return mask
@@ -105,19 +110,20 @@ def synflow(trainer: Trainer) -> masks.Mask:
 CRITERIA = {"snip": snip, "grasp": grasp, "synflow": synflow}
 
 
-def _batches(trainer: Trainer) -> Iterator[Pair]:
+def _batches(trainer: Trainer) -> Iterator[Batch]:
     split, config = trainer.data.train, cast(Config, trainer.config)
     return islice(split.batches(config.recipe.batch_size, epoch=0, seed=config.seed), config.batches)
 
 
-def _gradients(trainer: Trainer, batches: list[Pair], temperature: float = 1.0) -> dict[str, Tensor]:
+def _gradients(trainer: Trainer, batches: list[Batch], temperature: float | None = None) -> dict[str, Tensor]:
     """∂L/∂θ summed over the batches, without moving a weight."""
     weights = trainer.parameters()
     total = [torch.zeros_like(w) for w in weights]
-    trainer.model.train()
-    for inputs, labels in batches:
-        value = trainer.loss(trainer.model(inputs) / temperature, labels)
-        for sum_, gradient in zip(total, torch.autograd.grad(value, weights)):
+    as_trained(trainer.model)
+    model = trainer.model if temperature is None else lambda inputs: trainer.model(inputs) / temperature
+    for batch in batches:
+        value = trainer.task.value(model, batch)
+        for sum_, gradient in zip(total, torch.autograd.grad(value, weights, materialize_grads=True)):
             sum_ += gradient
     return dict(zip(trainer.names, total))
 

@@ -7,7 +7,6 @@ its file.
 import hashlib
 import json
 import zlib
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,15 +17,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lottery_lib import states
+from lottery_lib.data import structure
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits, whole
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.training import distributed, speed
+from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.modes import as_trained, aside
 from lottery_lib.training.recipes import Recipe
-
-Loss = Callable[[Tensor, Tensor], Tensor]  # of (outputs, labels), a scalar
+from lottery_lib.training.tasks import Task
 
 
 class Checkpoint:
@@ -79,15 +80,16 @@ class Checkpoint:
 
 def identity(
     model: nn.Module, data: TrainingData, recipe: Recipe, rule: Parameterization, seed: int, start: int, stop: int,
-    loss: Loss,
+    task: Task,
 ) -> str:  # fmt: skip
     """A hash of all that decides where a training goes: how its weights lie in memory, too, as sums round by that."""
-    with seeded(next(model.parameters()).device, seed):  # a reader's loader may draw its order
+    with aside(model, data), seeded(next(model.parameters()).device, seed):  # a reader's loader may draw its order
         told = asdict(recipe)
         if recipe.compile_from == speed.COMPILE_FROM:  # as all trainings were compiled before there was a choice
             del told["compile_from"]
         facts = [told, type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
-        facts += [repr(model), _probe(model, data, loss), distributed.world()]
+        facts += [repr(model), _probe(model, data, task), distributed.world()]
+        facts += [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for tensors in (states.tensors(model), rule.state()):
         for name, tensor in tensors.items():
@@ -109,21 +111,22 @@ def _load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) ->
 
 
 @torch.no_grad()
-def _probe(model: nn.Module, data: TrainingData, loss: Loss) -> str:
+def _probe(model: nn.Module, data: TrainingData, task: Task) -> str:
     """The loss of the first batch before training, as it is trained and as it is evaluated, and of its first row.
 
-    It tells losses and forward passes apart that go by the same name, or by none. The model is left as it was.
+    It tells losses and forward passes apart that go by the same name, or by none; a metric likewise, by all batches.
     """
-    training, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
-    inputs, labels = next(iter(data.train.in_order()))
-    values = []
-    for mode, rows in ((True, len(inputs)), (False, len(inputs)), (False, 1)):
-        model.train(mode)
-        values.append(loss(model(inputs[:rows]), labels[:rows]).item())
-    model.train(training)
-    for buffer, before in zip(model.buffers(), buffers):  # statistics of normalisation
-        buffer.copy_(before)
-    return " ".join(f"{value:.5g}" for value in values)
+    batch = next(data.train.in_order())
+    as_trained(model)
+    values = [task.value(model, batch)]
+    model.eval()
+    values.append(task.value(model, batch))
+    if len(structure.lengths(batch)) == 1:
+        values.append(task.value(model, structure.rows(batch, slice(1))))
+    if task.metric is not None and data.val is not None:
+        values.append(torch.tensor(evaluate(model, data.val, task.loss, task.objective, task.metric)["metric"]))
+    told = " ".join("none" if value is None else f"{value.item():.5g}" for value in values)
+    return told if task.metric is None else f"{told} {getattr(task.metric, '__qualname__', '')}"
 
 
 def _checksum(tensors: dict[str, Tensor], text: str) -> str:

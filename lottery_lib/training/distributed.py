@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lottery_lib.data import structure
+from lottery_lib.data.splits import Batch
 from lottery_lib.errors import LotteryError
 
 
@@ -53,19 +55,20 @@ def parallel(model: nn.Module) -> nn.Module:
     return model if world() == 1 else DistributedDataParallel(model)
 
 
-def share(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def share(batch: Batch) -> Batch:
     """This process's rows of a batch.
 
     Raises:
         LotteryError: the batch does not divide by the number of processes, so that the mean of means would not be its
-            mean.
+            mean; or its samples do not lie along the first dimension of its tensors.
     """
     if world() == 1:
-        return inputs, labels
-    if len(inputs) % world():
-        raise LotteryError(f"a batch of {len(inputs)} does not divide by {world()} processes; change one of the two")
-    rows = slice(distributed.get_rank(), None, world())
-    return inputs[rows], labels[rows]
+        return batch
+    if len(structure.lengths(batch)) != 1:
+        raise LotteryError("the tensors of a batch differ in their first dimension, so processes cannot share it")
+    if (size := structure.size(batch)) % world():
+        raise LotteryError(f"a batch of {size} does not divide by {world()} processes; change one of the two")
+    return structure.rows(batch, slice(distributed.get_rank(), None, world()))
 
 
 def mean(value: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ checkpoint there, and a training that is complete is never repeated.
 
 import math
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,17 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from lottery_lib import states
-from lottery_lib.data.splits import TrainingData, TrainingSplit
+from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.training import distributed, speed
-from lottery_lib.training.checkpoints import Checkpoint, Loss, identity
+from lottery_lib.training.checkpoints import Checkpoint, identity
+from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.modes import as_trained
 from lottery_lib.training.recipes import Recipe
+from lottery_lib.training.rehearsal import rehearse
+from lottery_lib.training.tasks import Loss, Metric, Objective, Task
 
 
 @dataclass
@@ -58,6 +63,8 @@ def train(
     start: int = 0,
     stop: int | None = None,
     loss: Loss = cross_entropy,
+    objective: Objective | None = None,
+    metric: Metric | None = None,
     work: Path | None = None,
     progress: bool = False,
 ) -> History:
@@ -67,12 +74,19 @@ def train(
         data: Has splits ``train`` and ``val`` (None: not evaluated), as ``load`` and ``own`` give it.
         parameterization: What the optimiser acts on; dense weights if None. Holds the mask afterwards.
         seed: Of the batches' order and augmentation, and of whatever else is drawn (dropout).
-        loss: Of (outputs, labels), a scalar.
+        loss: Of (outputs, labels), a scalar, where batches are pairs of inputs and labels.
+        objective: Of (model, batch), a scalar, in place of the loss, for batches of any structure. In evaluation it may
+            be None, where a network has no loss then.
+        metric: Of (model, batches), a number: on ``data.val``, with the model in evaluation mode; ``val_metric``.
         work: Folder for checkpoints; None for none.
 
     Raises:
-        LotteryError: the loss is no longer finite, ``start`` and ``stop`` lie outside the recipe, there is no batch,
-            or a weight under the mask gets no gradient.
+        LotteryError: the first batch does not go through network, loss and metric; the loss is no longer finite;
+            ``start`` and ``stop`` lie outside the recipe; there is no batch, or an epoch gives more than were declared;
+            a weight under the mask is frozen.
+
+    Layers that are frozen, or in evaluation mode within a network that is not, stay so. A weight under the mask that
+    gets no gradient in a step counts as one of gradient zero; which ones got none in a whole epoch is a warning.
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -84,51 +98,70 @@ def train(
     stop = recipe.epochs if stop is None else stop
     if not 0 <= start <= stop <= recipe.epochs:
         raise LotteryError(f"epochs {start} to {stop} do not lie within the recipe's {recipe.epochs}")
+    task = Task(loss, objective, metric)
     rule = parameterization or Parameterization(model)
+    _require_trained(rule)
     covered = {id(weight) for weight in rule.weights}
     others = [p for p in model.parameters() if id(p) not in covered and p.requires_grad]
     optimizer = _optimizer(recipe, [*rule.leaves, *others])
     device = next(model.parameters()).device
-    checkpoint = Checkpoint(work, identity(model, data, recipe, rule, seed, start, stop, loss)) if work else None
+    steps = data.train.steps(recipe.batch_size)
+    if start < stop:
+        rehearse(model, data, recipe, task)
+    checkpoint = Checkpoint(work, identity(model, data, recipe, rule, seed, start, stop, task)) if work else None
     history = (checkpoint.resume(model, rule, optimizer) if checkpoint else None) or []
 
-    steps = data.train.steps(recipe.batch_size)
     network = distributed.parallel(model)
-    forward: Callable[[Tensor], Tensor] = network
+    forward: Callable[[Any], Any] = network
     found: float | None = None  # whether it is worth compiling, where that is measured
     if recipe.fast:
         speed.keep_freed_memory()
         found = history[-1].get("compiled") if history else None
-        forward = speed.forward(network, (stop - start) * steps, recipe.compile_from, found)
+        if objective is None:  # which may ask more of the network than to be called
+            forward = speed.forward(network, (stop - start) * steps, recipe.compile_from, found)
     silent = not (progress and distributed.first())
     bar = tqdm(total=(stop - start) * steps, initial=len(history) * steps, disable=silent, unit="step")
+    unreached = dict(zip(rule.names, rule.weights))
+    as_trained(model)
     for epoch in range(start + len(history), stop):
-        began, total = time.perf_counter(), torch.zeros((), device=device)
-        model.train()
+        began, total, taken = time.perf_counter(), torch.zeros((), device=device), 0
         with seeded(device, seed, epoch):
             for step, batch in enumerate(data.train.batches(recipe.batch_size, epoch=epoch, seed=seed)):
-                inputs, labels = distributed.share(*batch)
+                if step == steps:
+                    raise LotteryError(
+                        f"epoch {epoch} gives {step + 1} batches or more, and the data declare {steps}, by which the "
+                        "learning rate falls; give an iterable whose len() is right, or one without"
+                    )
+                batch = distributed.share(batch)
                 fraction = (epoch + step / steps) / recipe.epochs
                 rule.advance(fraction)
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.lr_at(fraction)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                    value = loss(forward(inputs), labels)
+                    value = task.value(forward, batch)
                 model.zero_grad(set_to_none=True)
                 value.backward()
-                _require_gradients(rule)
+                unreached = {name: weight for name, weight in unreached.items() if weight.grad is None}
+                rule.fill_gradients()
                 rule.pull_back()
                 optimizer.step()
                 rule.push_forward()
                 total += value.detach()
+                taken += 1
                 bar.update()
-        metrics = {"epoch": epoch, "loss": distributed.mean(total).item() / steps}
+        if not taken:
+            raise LotteryError(f"epoch {epoch} gives no batch, and the data declare {steps}; can they be read again?")
+        if unreached:
+            _warn_of(unreached, epoch)
+            unreached = {}
+        metrics = {"epoch": epoch, "loss": distributed.mean(total).item() / taken}
         if not math.isfinite(metrics["loss"]):
             raise LotteryError(
                 f"the loss is not finite in epoch {epoch}; lower lr = {recipe.lr:g} or the mask's step size"
             )
         if data.val is not None:
-            metrics |= {f"val_{key}": value for key, value in evaluate(model, data.val, loss).items()}
+            validated = evaluate(model, data.val, loss, objective, metric)
+            metrics |= {f"val_{key}": value for key, value in validated.items()}
         metrics |= {key: value.item() for key, value in rule.metrics().items()}
         if isinstance(forward, speed.Timed) and forward.compiled is not None:
             found = float(forward.compiled)
@@ -140,49 +173,6 @@ def train(
             checkpoint.save(model, rule, optimizer, history, complete=epoch + 1 == stop)
     bar.close()
     return History(history)
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, split: TrainingSplit, loss: Loss = cross_entropy) -> dict[str, float]:
-    """Mean loss over a split, and accuracy in percent where labels are classes: whole numbers, those below 0 left out.
-
-    The scores of classes lie along the dimension that the labels lack: the second, as of PyTorch's own losses, or the
-    last, as of sequences (N, T, V). A single score a label says yes where it is above 0.
-
-    >>> import torch
-    >>> import lottery_lib as lottery
-    >>> data = lottery.own((torch.eye(4), torch.tensor([0, 1, 2, 2])))
-    >>> lottery.evaluate(torch.nn.Identity(), data.train)["accuracy"]
-    75.0
-    """
-    training = model.training
-    model.eval()
-    losses: Tensor | float = 0.0
-    hits: Tensor | int = 0
-    labelled: Tensor | int = 0
-    images = 0
-    for inputs, labels in split.in_order():
-        outputs = model(inputs)
-        losses = losses + loss(outputs, labels) * len(inputs)
-        images += len(inputs)
-        answers = _answers(outputs, labels)
-        if answers is not None:
-            counted = labels >= 0
-            hits, labelled = hits + ((answers == labels) & counted).sum(), labelled + counted.sum()
-    model.train(training)
-    metrics = {"loss": float(losses) / images}
-    return metrics | {"accuracy": 100 * int(hits) / int(labelled)} if int(labelled) else metrics
-
-
-def _answers(outputs: Any, labels: Any) -> Tensor | None:
-    """The class that each label is compared with; None where labels are no classes."""
-    if not (isinstance(outputs, Tensor) and isinstance(labels, Tensor)) or labels.is_floating_point():
-        return None
-    if outputs.shape[:1] == labels.shape[:1] and outputs.shape[2:] == labels.shape[1:] and outputs.ndim > labels.ndim:
-        return outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).to(labels.dtype)
-    if outputs.shape[:-1] == labels.shape and outputs.ndim > 1:
-        return outputs.argmax(-1)
-    return (outputs > 0).to(labels.dtype) if outputs.shape == labels.shape else None
 
 
 def snapshot(model: nn.Module) -> dict[str, Any]:
@@ -198,9 +188,14 @@ def _optimizer(recipe: Recipe, tensors: list[Tensor]) -> torch.optim.Optimizer:
     )
 
 
-def _require_gradients(rule: Parameterization) -> None:
+def _warn_of(unreached: Iterable[str], epoch: int) -> None:
+    names = ", ".join(map(repr, unreached))
+    warnings.warn(
+        f"in epoch {epoch} no gradient reached {names}: if unused, leave out of the mask's names", stacklevel=3
+    )
+
+
+def _require_trained(rule: Parameterization) -> None:
     for name, weight in zip(rule.names, rule.weights):
-        if weight.grad is None:
-            raise LotteryError(
-                f"the weight {name!r} gets no gradient (frozen, or unused); leave it out of the mask's names"
-            )
+        if not weight.requires_grad:
+            raise LotteryError(f"the weight {name!r} gets no gradient (it is frozen); leave it out of the mask's names")

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from toy import copied, noise, same_bits, same_values
 
 from lottery_lib import masks, methods
-from lottery_lib.data import batches
+from lottery_lib.data import batches, structure
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import concave, magnitude, saliency
 from lottery_lib.tickets import Ticket
@@ -34,6 +34,15 @@ def test_a_batch_is_never_larger_than_the_data():
     split = batches.own((X, Y)).train
     ((inputs, labels),) = split.batches(128)
     assert split.steps(128) == 1 and sorted(labels.tolist()) == list(range(10)) and torch.equal(inputs, X[labels])
+
+
+def test_whole_data_of_any_structure_are_cut_into_batches():
+    for whole in ({"x": X, "y": Y}, (X, X, Y), ({"x": X, "mask": X > 3}, Y), (X.numpy(), Y.numpy())):
+        split = batches.own(whole).train
+        assert split.steps(4) == 2 and len(list(split.batches(4))) == 2 and len(list(split.in_order(4))) == 3
+        for batch in split.batches(4, seed=1):
+            inputs, *_, labels = structure.leaves(batch)
+            assert type(batch) is type(whole) and torch.equal(inputs, X[labels])
 
 
 def test_tensors_in_order_come_whole():
@@ -65,13 +74,72 @@ def test_iterables_keep_their_own_batches(source, steps):
         assert len(parts) == steps and torch.equal(torch.cat([labels for _, labels in parts]), Y)
 
 
+class Shards(IterableDataset):
+    """Declares its samples; every worker gives all of them, as those do that do not ask which worker they are."""
+
+    def __iter__(self):
+        yield from zip(X, Y)
+
+    def __len__(self):
+        return len(X)
+
+
+@pytest.mark.filterwarnings("ignore:Length of IterableDataset:UserWarning")
+def test_batches_of_a_stream_read_by_workers_are_counted(monkeypatch):
+    loader = DataLoader(Shards(), batch_size=5, num_workers=2)
+    drawn = torch.get_rng_state()
+    assert len(loader) == 2 and batches.own(loader).train.steps(5) == 4
+    assert torch.equal(torch.get_rng_state(), drawn)
+    rates, step = [], torch.optim.SGD.step
+
+    def noted(self):
+        rates.append(self.param_groups[0]["lr"])
+        step(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    train(nn.Linear(2, 10), batches.own(loader), Recipe(epochs=2, lr=0.001))
+    assert rates == pytest.approx([0.001 * (1 - k / 8) for k in range(8)])
+
+
+class Unreliable(list):
+    """As many batches as are given, and another number that is declared."""
+
+    def __init__(self, declared, given):
+        super().__init__([(X, Y)] * given)
+        self.declared = declared
+
+    def __len__(self):
+        return self.declared
+
+
+def test_more_batches_than_declared_are_refused_and_fewer_are_counted():
+    with pytest.raises(
+        LotteryError, match="epoch 0 gives 3 batches or more, and the data declare 2, by which the lear"
+    ):
+        train(nn.Linear(2, 10), batches.own(Unreliable(2, 3)), Recipe(epochs=1))
+    with pytest.raises(LotteryError, match="the training data give no batch"):
+        train(nn.Linear(2, 10), batches.own(Unreliable(2, 0)), Recipe(epochs=1))
+    losses = []
+
+    def loss(outputs, labels):
+        losses.append(cross_entropy(outputs, labels))
+        return losses[-1]
+
+    history = train(nn.Linear(2, 10), batches.own(Unreliable(4, 3)), Recipe(epochs=1, lr=1e-3), loss=loss)
+    assert history.epochs[0]["loss"] == pytest.approx(sum(value.item() for value in losses[-3:]) / 3)
+
+
 @pytest.mark.parametrize(
     "source, message",
     [
-        ((X, Y[:-1]), "10 inputs and 9 labels: there must be as many, and at least one"),
-        ((X[:0], Y[:0]), "0 inputs and 0 labels: there must be as many"),
+        ((X, Y[:-1]), "10 and 9 samples: there must be as many in every tensor, and at least one"),
+        ((X[:0], Y[:0]), "0 and 0 samples: there must be as many"),
         (((X[i : i + 2], Y[i : i + 2]) for i in (0, 2)), "an iterable of batches that can be gone through again"),
         (3, "data must be a pair of tensors, or an iterable of batches"),
+        (TensorDataset(X, Y), "data must be a pair of tensors, or an iterable .*, as a DataLoader"),
+        ((X, Y, Y[:-1]), "10 and 10 and 9 samples: there must be as many in every tensor"),
+        ({"x": X, "y": Y[:-1]}, "10 and 9 samples: there must be as many in every tensor"),
+        ({"x": [1, 2]}, "no tensors with samples: there must be as many"),
     ],
 )
 def test_data_in_no_known_form_are_refused(source, message):

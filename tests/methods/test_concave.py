@@ -101,3 +101,31 @@ def test_a_layer_by_layer_ranking_is_that_of_each_layer():
     for name, mask in ticket.mask.items():
         expected = by_hand({name: m[name]}, {name: theta[name]}, round(0.2 * mask.numel()))
         assert mask.flatten().nonzero().squeeze(1).tolist() == expected
+
+
+def said(warned):
+    return [str(warning.message) for warning in warned if "so it does not tell what to keep" in str(warning.message)]
+
+
+@pytest.mark.parametrize(
+    "fields, what, change",
+    [
+        ({"lam": 0.0, "mask_lr": 0.0}, "no entry of the mask has moved from 1", "raise λ or η_m, or train longer"),
+        (
+            {"lam": 10.0, "mask_lr": 1.0},
+            "no entries of the mask are above 0, and 464 are to be kept",
+            "lower λ or η_m",
+        ),
+    ],
+)
+def test_a_mask_that_never_moved_or_died_says_what_to_change(fields, what, change):
+    with pytest.warns(UserWarning) as warned:
+        find("concave", **fields)
+    setting = f"after 27 steps with λ = {fields['lam']:g} and η_m = {fields['mask_lr']:g}"
+    assert said(warned) == [f"{setting} {what}, so it does not tell what to keep; {change}"]
+
+
+def test_a_mask_that_decides_says_nothing(recwarn):
+    find("concave", lam=1e-4)
+    find("concave", lam=1e-3, alpha=0.5, mask_lr=20.0, allow_empty_layers=True)  # fewer than the density, as α says
+    assert said(recwarn) == []

@@ -25,7 +25,7 @@ def test_steps_are_those_of_autograd_on_the_gated_objective(fraction, lam, mask_
     rule = continuous.SigmoidMask(model, start, lam, mask_lr)
     optimizer = torch.optim.SGD(rule.leaves, LR)
     split = noise(dtype=torch.float64).train
-    inputs, labels = split.inputs, split.labels
+    inputs, labels = split.samples
     s = {name: value.clone().requires_grad_() for name, value in start.items()}
     free = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     for step in range(2):
@@ -109,3 +109,9 @@ def test_a_lower_start_and_a_higher_price_leave_fewer_gates_open():
 
     assert open_gates(start=0.02) > open_gates(start=-0.02)
     assert open_gates(start=0.02) > open_gates(start=0.02, lam=1e-2)
+
+
+def test_a_mask_that_never_moved_says_what_to_change():
+    said = "^after 27 steps with λ = 1e-08 and η_m = 0 no entry of the mask has moved, .*; raise η_m, or train longer$"
+    with pytest.warns(UserWarning, match=said):
+        find("continuous", mask_lr=0.0, allow_empty_layers=True)

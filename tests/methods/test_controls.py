@@ -86,6 +86,46 @@ def test_reinitialised_keeps_what_is_not_drawn():
     assert (controls.reinitialised(ticket, Shifted(9.0)).rewind["shift"] == 0.5).all()
 
 
+class Recurrent(nn.Module):
+    """Layers of every kind that ``weights.initialize`` leaves to themselves."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.attention = nn.LSTM(8, 16, batch_first=True), nn.MultiheadAttention(16, 2, batch_first=True)
+        self.norm, self.scale, self.read = nn.LayerNorm(16), Conv1D(), nn.Linear(16, 10)
+
+    def forward(self, images):
+        hidden, _ = self.lstm(images.squeeze(1))
+        return self.read(self.norm(self.scale(self.attention(hidden, hidden, hidden)[0])).mean(1))
+
+
+class Conv1D(nn.Module):
+    """As Hugging Face's: it has no ``reset_parameters``."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(0.02 * torch.randn(16, 16))
+
+    def forward(self, inputs):
+        return inputs @ self.weight
+
+
+def test_reinitialised_draws_recurrent_and_attention_weights_as_their_layers_do():
+    torch.manual_seed(0)
+    model = Recurrent()
+    ticket = find("random", model, density=0.5)
+    drawn = torch.get_rng_state()
+    fresh = [controls.reinitialised(ticket, model, seed=seed).rewind for seed in (1, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert same_bits(fresh[0], fresh[1])
+    for name in ("lstm.weight_hh_l0", "attention.in_proj_weight", "attention.out_proj.weight", "scale.weight"):
+        assert name in ticket.mask
+        assert (fresh[0][name] != ticket.rewind[name]).all() and (fresh[0][name] != fresh[2][name]).all()
+    assert fresh[0]["lstm.weight_hh_l0"].abs().max() <= 16**-0.5 < 1.05 * fresh[0]["lstm.weight_hh_l0"].abs().max()
+    assert fresh[0]["scale.weight"].std() == pytest.approx(0.02, rel=0.15)
+    assert (fresh[0]["norm.weight"] == 1).all()
+
+
 def test_controls_can_be_saved(tmp_path):
     model = Dropping()
     ticket = find("concave", model)

@@ -97,7 +97,7 @@ def test_a_batch_that_does_not_divide_is_refused(two):
 
 def test_alone_nothing_is_shared():
     batch, model = (torch.arange(3), torch.arange(3)), torch.nn.Linear(2, 2)
-    assert distributed.share(*batch) == batch
+    assert distributed.share(batch) == batch
     assert distributed.parallel(model) is model
     assert distributed.first() and distributed.world() == 1
 

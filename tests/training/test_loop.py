@@ -406,13 +406,13 @@ def nearly():
 
 def with_last_label(data, label):
     split = data.train
-    inputs, labels = split.inputs, split.labels
+    inputs, labels = split.samples
     return batches.own((inputs, torch.cat([labels[:-1], torch.tensor([label])])))
 
 
 def with_val(data, count):
     split = data.train
-    inputs, labels = split.inputs, split.labels
+    inputs, labels = split.samples
     return batches.own((inputs, labels), (inputs[:count], labels[:count]))
 
 
@@ -484,7 +484,7 @@ def test_what_is_not_float32_can_be_checkpointed(tmp_path):
 
 def noise_of(dtype):
     split = DATA.train
-    inputs, labels = split.inputs, split.labels
+    inputs, labels = split.samples
     return batches.own((inputs.to(dtype), labels))
 
 

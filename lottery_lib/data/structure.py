@@ -1,0 +1,78 @@
+"""Batches of any structure: dicts, tuples and lists, however nested, whose leaves are tensors or NumPy arrays."""
+
+from collections import UserDict
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lottery_lib.files import bits
+
+
+def mapped(function: Callable[[Any], Any], batch: Any) -> Any:
+    """A batch of the same structure and types with ``function`` of each leaf; what is no leaf stays as it is.
+
+    Leaves are tensors, NumPy arrays of numbers, which become tensors, and whatever else moves to a device by itself.
+    """
+    if isinstance(batch, np.ndarray) and batch.dtype.kind in "biufc":
+        batch = torch.from_numpy(batch.copy())
+    if isinstance(batch, (dict, UserDict)):  # as transformers' BatchEncoding is
+        other = copy(batch)
+        for key, part in batch.items():
+            other[key] = mapped(function, part)
+        return other
+    if hasattr(batch, "to"):
+        return function(batch)
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple
+        return type(batch)(*(mapped(function, part) for part in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(mapped(function, part) for part in batch)
+    return batch
+
+
+def leaves(batch: Any) -> list[Any]:
+    """The leaves of a batch, in order."""
+    found: list[Any] = []
+
+    def keep(leaf: Any) -> Any:
+        found.append(leaf)
+        return leaf
+
+    mapped(keep, batch)
+    return found
+
+
+def size(batch: Any) -> int:
+    """By what a batch counts among others: the first dimension of its first tensor, which is its samples as a rule."""
+    return next((len(leaf) for leaf in leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim), 1)
+
+
+def lengths(batch: Any) -> set[int]:
+    """The first dimensions of its leaves: one, where samples lie along it."""
+    return {len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else -1 for leaf in leaves(batch)}
+
+
+def rows(batch: Any, which: Any) -> Any:
+    """Some samples of a batch whose leaves have one first dimension."""
+    return mapped(lambda leaf: leaf[which], batch)
+
+
+def moved(batch: Any, device: str | torch.device) -> Any:
+    """The whole batch on a device."""
+    return mapped(lambda leaf: leaf.to(device), batch)
+
+
+def told(batch: Any) -> bytes:
+    """What tells a batch from others: types, shapes and bits of its tensors, keys, and whatever else is in it."""
+    if isinstance(batch, (dict, UserDict)):
+        return b"".join(f"{key} ".encode() + told(part) for key, part in batch.items())
+    if isinstance(batch, (tuple, list)):
+        return b"".join(map(told, batch))
+    if isinstance(batch, np.ndarray):
+        return f"{batch.shape} {batch.dtype} ".encode() + batch.tobytes()
+    if isinstance(batch, Tensor):
+        return f"{tuple(batch.shape)} {batch.dtype} ".encode() + bits(batch)
+    return repr(batch).encode()

@@ -1,0 +1,94 @@
+"""Whether a signal passes from a network's input to its output, which a mask must leave open, whatever it prunes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lottery_lib import states
+from lottery_lib.data import structure
+from lottery_lib.masks import Mask
+
+
+def passes(model: nn.Module, mask: Mask, run: Callable[[], Tensor | None]) -> bool | None:
+    """Whether the number that ``run`` leads to depends on what a pruned network's first layers make of its input.
+
+    First are the layers that read what no other layer has made, such as a stem or an embedding. None if it cannot be
+    told, as the network has no such layer, or there is nothing to run.
+    """
+    starts: list[tuple[bool, Tensor]] = []
+
+    def cut(module: nn.Module, given: tuple, named: dict[str, Any], output: Any) -> Any:
+        if any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in structure.leaves((given, named))):
+            return None  # not a first layer
+        alive = any(bool(weight.any()) for name, weight in module.named_parameters(recurse=False) if name != "bias")
+
+        def begin(leaf: Any) -> Any:
+            if not (isinstance(leaf, Tensor) and leaf.is_floating_point()):
+                return leaf
+            starts.append((alive, leaf.detach().requires_grad_()))
+            return starts[-1][1] * 1  # as the next layer may work in place
+
+        return structure.mapped(begin, output)
+
+    begun = _begun(model, mask)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    layers = [module for module in model.modules() if module._parameters and not any(module.children())]
+    hooks = [module.register_forward_hook(cut, with_kwargs=True) for module in layers]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        with torch.compiler.set_stance("force_eager"):
+            value = run()
+        if value is None or not starts:
+            return None
+        if not value.requires_grad:
+            return False
+        gradients = torch.autograd.grad(value, [start for _, start in starts], allow_unused=True)
+    finally:
+        with torch.no_grad():
+            for parameter in begun:
+                parameter.zero_()
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        for hook in hooks:
+            hook.remove()
+    reached = (gradient is not None and bool(gradient.any()) for gradient in gradients)
+    return any(there and alive for there, (alive, _) in zip(reached, starts))
+
+
+@torch.no_grad()
+def _begun(model: nn.Module, mask: Mask) -> list[nn.Parameter]:
+    """Weights that begin at zero, as of heads and scales, and will not stay there: set to other values, where kept."""
+    begun = []
+    for name, parameter in states.parameters(model, tied=False).items():
+        kept = mask[name].to(parameter.device) if name in mask else torch.ones_like(parameter, dtype=torch.bool)
+        if parameter.requires_grad and not name.endswith("bias") and not parameter.any() and kept.any():
+            unequal = torch.linspace(0.5, 1.5, parameter.numel()).view(parameter.shape)  # else all scores were alike
+            parameter.copy_(unequal.to(kept.device) * kept)
+            begun.append(parameter)
+    return begun
+
+
+class FirstCall:
+    """The first call of a network in a training that somebody else runs, to be made again."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.given: tuple[tuple, dict[str, Any]] | None = None
+        self._hook = model.register_forward_pre_hook(self._keep, with_kwargs=True)
+
+    def _keep(self, model: nn.Module, given: tuple, named: dict[str, Any]) -> None:
+        if model.training:
+            self.given = given, named
+            self._hook.remove()
+
+    def __call__(self) -> Tensor | None:
+        """A number that depends on every part of the network's first output: the loss, where it tells one."""
+        if self.given is None:
+            return None
+        given, named = self.given
+        outputs = structure.leaves(self.model(*given, **named))
+        numbers = [leaf for leaf in outputs if isinstance(leaf, Tensor) and leaf.requires_grad]
+        return (numbers[0] * torch.rand_like(numbers[0])).sum() if numbers else torch.zeros(())

@@ -1,0 +1,70 @@
+"""How good a network is on a split: its loss, its accuracy where there is one, and a metric of the reader's own."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lottery_lib.data import structure
+from lottery_lib.data.splits import EvaluationSplit
+from lottery_lib.errors import LotteryError
+from lottery_lib.training.modes import evaluating
+from lottery_lib.training.tasks import Loss, Metric, Objective, Task
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, split: EvaluationSplit, loss: Loss = cross_entropy, objective: Objective | None = None,
+    metric: Metric | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Mean loss over a split, and accuracy in percent where labels are classes: whole numbers, those below 0 left out.
+
+    The scores of classes lie along the dimension that the labels lack: the second, as of PyTorch's own losses, or the
+    last, as of sequences (N, T, V). A single score a label says yes where it is above 0. An ``objective`` of (model,
+    batch) in place of the loss tells no accuracy; a batch counts by the first dimension of its first tensor. A
+    ``metric`` of (model, batches) is told too.
+
+    >>> import torch
+    >>> import lottery_lib as lottery
+    >>> data = lottery.own((torch.eye(4), torch.tensor([0, 1, 2, 2])))
+    >>> lottery.evaluate(torch.nn.Identity(), data.train)["accuracy"]
+    75.0
+
+    Raises:
+        LotteryError: the split gives no batch.
+    """
+    task = Task(loss, objective, metric)
+    losses: Tensor | float = 0.0
+    hits: Tensor | int = 0
+    labelled: Tensor | int = 0
+    samples, told = 0, True
+    with evaluating(model):
+        for batch in split.in_order():
+            value, judged = task.outcome(model, batch)
+            samples += structure.size(batch)
+            if value is None:
+                told = False
+                continue
+            losses = losses + value * structure.size(batch)
+            answers = None if judged is None else _answers(*judged)
+            if judged is not None and answers is not None:
+                counted = judged[1] >= 0
+                hits, labelled = hits + ((answers == judged[1]) & counted).sum(), labelled + counted.sum()
+        if not samples:
+            raise LotteryError("the split to evaluate on gives no batch of data; leave it out, or give at least one")
+        metrics = {"loss": float(losses) / samples} if told else {}
+        if int(labelled):
+            metrics["accuracy"] = 100 * int(hits) / int(labelled)
+        return metrics if metric is None else metrics | {"metric": float(metric(model, split.in_order()))}
+
+
+def _answers(outputs: Any, labels: Any) -> Tensor | None:
+    """The class that each label is compared with; None where labels are no classes."""
+    if not (isinstance(outputs, Tensor) and isinstance(labels, Tensor)) or labels.is_floating_point():
+        return None
+    if outputs.shape[:1] == labels.shape[:1] and outputs.shape[2:] == labels.shape[1:] and outputs.ndim > labels.ndim:
+        return outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).to(labels.dtype)
+    if outputs.shape[:-1] == labels.shape and outputs.ndim > 1:
+        return outputs.argmax(-1)
+    return (outputs > 0).to(labels.dtype) if outputs.shape == labels.shape else None

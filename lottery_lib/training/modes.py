@@ -1,0 +1,59 @@
+"""Which layers are in training mode, and how a look at a network leaves no trace."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from lottery_lib.data.splits import TrainingData
+
+
+def as_trained(model: nn.Module) -> None:
+    """Training mode, but for layers that are in evaluation mode within a network that is not: those stay as they are.
+
+    So normalisation that a reader has frozen by ``layer.eval()`` stays frozen.
+    """
+    if not model.training:
+        model.train()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """All of the network in evaluation mode within; then every layer in its own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def aside(model: nn.Module, data: TrainingData | None = None) -> Iterator[None]:
+    """What runs within changes nothing: random numbers, buffers and modes are then as they were.
+
+    Buffers are such as the statistics of normalisation. Parameters and their gradients are not looked after.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    splits = () if data is None else (data.train, data.val)
+    drawn = [(own, own.get_state()) for split in splits for own in getattr(split, "generators", ())]
+    drawn_by_python, drawn_by_numpy = random.getstate(), np.random.get_state()
+    device = next(model.parameters()).device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for buffer, before in zip(model.buffers(), buffers):
+                buffer.copy_(before)
+        for own, state in drawn:
+            own.set_state(state)
+        random.setstate(drawn_by_python)
+        np.random.set_state(drawn_by_numpy)

@@ -1,0 +1,80 @@
+"""A dry run before the first step, so that what cannot work is said at once. It leaves no trace (``modes.aside``)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from lottery_lib.data import structure
+from lottery_lib.data.splits import Batch, EvaluationSplit, TrainingData
+from lottery_lib.errors import LotteryError
+from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.modes import as_trained, aside
+from lottery_lib.training.recipes import Recipe
+from lottery_lib.training.tasks import Task
+
+
+def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -> None:
+    """Take one batch of training and one of validation through network, loss and metric.
+
+    Raises:
+        LotteryError: one of them fails, which says why, or the loss is no number that can be lowered.
+    """
+    with aside(model, data):
+        batch = first_batch(data, recipe)
+        with _told("training"):
+            value = first_value(model, batch, recipe, task)
+            if getattr(data.train, "ends_in_one", False) and len(structure.lengths(batch)) == 1:
+                first_value(model, structure.rows(batch, slice(1)), recipe, task)
+        if not (isinstance(value, Tensor) and not value.ndim):
+            shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise LotteryError(f"the loss of a batch must be one number, a tensor of shape (), but it is {shown}")
+        if not value.requires_grad:
+            raise LotteryError("the loss has no gradient: all weights are frozen, or it was computed without them")
+        del value
+        if data.val is not None:
+            with _told("validation"):
+                evaluate(model, _Beginning(data.val), task.loss, task.objective, task.metric)
+
+
+def first_batch(data: TrainingData, recipe: Recipe) -> Batch:
+    """One of training, in the data's order."""
+    with _told("training"):
+        batch = next(data.train.in_order())
+    whole = len(structure.lengths(batch)) != 1 or structure.size(batch) <= recipe.batch_size
+    return batch if whole else structure.rows(batch, slice(recipe.batch_size))
+
+
+def first_value(model: nn.Module, batch: Batch, recipe: Recipe, task: Task) -> Tensor:
+    """What is lowered, of a batch as it is trained on, with its graph."""
+    as_trained(model)
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        return task.value(model, batch)
+
+
+class _Beginning:
+    """A split of no more than the first batch."""
+
+    def __init__(self, split: EvaluationSplit):
+        self.split = split
+
+    def in_order(self) -> Iterator[Batch]:
+        return islice(self.split.in_order(), 1)
+
+
+@contextmanager
+def _told(split: str) -> Iterator[None]:
+    try:
+        yield
+    except LotteryError:
+        raise
+    except StopIteration:
+        raise LotteryError(f"the {split} data give no batch; they must give at least one") from None
+    except Exception as reason:  # of the reader's data, network, loss or metric, so of any type
+        line = str(reason).strip().partition("\n")[0]
+        raise LotteryError(
+            f"the first batch of {split} fails, before any step was taken: {type(reason).__name__}: {line}"
+        ) from reason

@@ -1,0 +1,62 @@
+"""structure.py: batches of any structure keep it, whatever is done to their tensors."""
+
+from collections import OrderedDict, UserDict, namedtuple
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_sequence
+
+from lottery_lib.data import structure
+
+X = torch.arange(6.0).view(3, 2)
+Point = namedtuple("Point", "x y")
+
+
+class Encoding(UserDict):
+    """As transformers' BatchEncoding is made."""
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        X, (X, X), [X, X, X], {"a": X, "b": {"c": [X]}}, OrderedDict(a=X), Encoding(a=X, b=X), Point(X, (X, X)),
+        ((X, X), [{"boxes": X}, {"boxes": X}]), {"a": X.numpy(), "b": X}, (X.numpy()[::-1], X),
+    ],
+)  # fmt: skip
+def test_a_batch_keeps_its_structure(batch):
+    doubled = structure.mapped(lambda leaf: 2 * leaf, batch)
+    assert type(doubled) is type(batch)
+    before, after = structure.leaves(batch), structure.leaves(doubled)
+    assert len(before) == len(after) > 0
+    assert all(torch.equal(2 * a, b) for a, b in zip(before, after))
+    assert structure.size(batch) == 3 and structure.lengths(batch) == {3}
+    assert all(torch.equal(a[1:], b) for a, b in zip(before, structure.leaves(structure.rows(batch, slice(1, None)))))
+
+
+def test_the_batch_itself_is_left_alone():
+    batch, array = Encoding(a=X), np.ones(3)
+    moved = structure.moved((batch, array), "meta")
+    assert batch["a"] is X and moved[0]["a"].device.type == "meta" == moved[1].device.type
+    assert structure.moved(array, "cpu").add_(1).sum() == 6 and array.sum() == 3
+
+
+def test_what_is_no_tensor_stays_and_what_moves_by_itself_moves():
+    packed = pack_sequence([torch.ones(3), torch.ones(2)])
+    words, number, names, none = structure.moved((packed, 3, np.array(["a", "b"]), None), "cpu")
+    assert torch.equal(words.data, packed.data) and number == 3 and names.tolist() == ["a", "b"] and none is None
+    assert structure.size(({"name": "a"}, 3)) == 1
+
+
+def test_samples_that_do_not_lie_along_the_first_dimension_show():
+    images = [torch.zeros(3, 8, 8), torch.zeros(3, 9, 7)]
+    assert len(structure.lengths((images, [{"boxes": torch.zeros(2, 4)}, {"boxes": torch.zeros(1, 4)}]))) == 3
+    assert structure.lengths((torch.zeros(4), torch.tensor(1.0))) == {4, -1}
+
+
+def test_batches_are_told_apart_by_keys_types_and_bits():
+    batches = [
+        (X, X), (X, X + 1), (X, X.double()), (X, X.numpy()), {"a": X, "b": X}, {"a": X, "c": X}, (X, 3), (X, 4),
+        (X.view(2, 3), X),
+    ]  # fmt: skip
+    assert len({structure.told(batch) for batch in batches}) == len(batches)

@@ -1,0 +1,160 @@
+"""rehearsal.py: what cannot work is said before the first step, and a dry run changes nothing."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+from torch.utils.data import DataLoader, TensorDataset
+from toy import RECIPE, Dropping, convnet, copied, digits, noise, perceptron, same_bits, timeless
+
+from lottery_lib.data import batches
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods import saliency
+from lottery_lib.training import loop
+from lottery_lib.training.loop import train
+from lottery_lib.training.recipes import Recipe
+
+X, Y = torch.randn(12, 6, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+
+
+class Labelled(nn.Module):
+    """Tells its loss in training only, as detectors do."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = nn.Linear(6, 3)
+
+    def forward(self, batch):
+        return {"loss": cross_entropy(self.read(batch["x"]), batch["y"])} if self.training else [1, 2]
+
+
+def normalized():
+    return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+
+WHOLE = {"x": X, "y": Y}
+CASES = {
+    "a dict without objective": (
+        {"data": batches.own(WHOLE)},
+        "batches have keys x, y, and a loss takes \\(inputs, labels\\); give an objective of \\(model, batch\\)",
+    ),
+    "three parts without objective": (
+        {"data": batches.own((X, X, Y))},
+        "batches have 3 parts, and a loss takes \\(inputs, labels\\)",
+    ),
+    "a tensor": ({"data": batches.own([X, X])}, "batches are of type Tensor, and a loss takes"),
+    "labels of the wrong type": (
+        {"data": batches.own((X, Y.float()))},
+        "the first batch of training fails, before any step was taken: RuntimeError: ",
+    ),
+    "validation only": (
+        {"data": batches.own((X, Y), (X[:, :5], Y))},
+        "the first batch of validation fails, before any step was taken: RuntimeError: mat1 and mat2 shapes",
+    ),
+    "an empty validation loader": (
+        {"data": batches.own((X, Y), [])},
+        "^the split to evaluate on gives no batch of data; leave it out, or give at least one$",
+    ),
+    "a loss of many numbers": (
+        {"loss": lambda outputs, labels: cross_entropy(outputs, labels, reduction="none")},
+        "the loss of a batch must be one number, a tensor of shape \\(\\), but it is a tensor of shape \\(12,\\)",
+    ),
+    "a loss that is a float": ({"loss": lambda outputs, labels: 1.0}, "a tensor of shape \\(\\), but it is float"),
+    "a loss without a graph": ({"loss": lambda outputs, labels: outputs.detach().sum()}, "the loss has no gradient"),
+    "a detector in evaluation": (
+        {
+            "model": Labelled(),
+            "data": batches.own(WHOLE, WHOLE),
+            "objective": lambda model, batch: model(batch)["loss"],
+        },
+        "the first batch of validation fails, before any step was taken: TypeError: list indices must be integers",
+    ),
+    "a metric that is no number": (
+        {"data": batches.own((X, Y), (X, Y)), "metric": lambda model, batches: "high"},
+        "the first batch of validation fails, before any step was taken: ValueError: could not convert string",
+    ),
+    "two things to lower": (
+        {"loss": mse_loss, "objective": lambda model, batch: 0},
+        "both a loss and an objective are given",
+    ),
+    "one sample a batch": (
+        {"model": normalized(), "recipe": Recipe(epochs=1, batch_size=1)},
+        "^batch normalisation cannot train on a batch of one sample; choose another batch size, or drop the last batch",
+    ),
+    "one sample in a loader's last batch": (
+        {"model": normalized(), "data": batches.own(DataLoader(TensorDataset(X[:9], Y[:9]), 4))},
+        "^batch normalisation cannot train on a batch of one sample",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_cannot_work_is_said_before_the_first_step(case, tmp_path, monkeypatch):
+    given, message = CASES[case]
+    given = {"model": perceptron(), "data": batches.own((X, Y)), "recipe": Recipe(epochs=1)} | given
+    model, start = given["model"], copied(given["model"].state_dict())
+    monkeypatch.setattr(loop.torch.optim.SGD, "step", None)  # no step is taken
+    for work in (None, tmp_path):
+        with pytest.raises(LotteryError, match=message) as error:
+            train(**given, work=work)
+        assert "\n" not in str(error.value)
+    assert same_bits(copied(model.state_dict()), start) and not list(tmp_path.iterdir())
+
+
+def test_one_sample_in_a_batch_that_nobody_could_foresee_is_one_sentence():
+    with pytest.raises(LotteryError, match="^batch normalisation cannot train on a batch of one sample"):
+        train(normalized(), batches.own([(X[:4], Y[:4]), (X[4:5], Y[4:5])]), Recipe(epochs=1))
+    train(nn.Sequential(nn.Linear(6, 3)), batches.own([(X[:1], Y[:1])]), Recipe(epochs=1))  # nothing to normalise
+
+
+def test_saliency_says_so_too():
+    with pytest.raises(LotteryError, match="batches have keys x, y, and a loss takes"):
+        saliency.search(perceptron(), batches.own(WHOLE), saliency.Config(recipe=RECIPE))
+    objective = {"objective": lambda model, batch: cross_entropy(model(batch["x"]), batch["y"])}
+    config = {"recipe": RECIPE, "density": 0.5}
+    assert saliency.search(perceptron(), batches.own(WHOLE), saliency.Config(**config), **objective).density > 0.4
+    for criterion, message in (("grasp", "an objective hides them; take snip"), ("synflow", "in a dict; take snip")):
+        with pytest.raises(LotteryError, match=message):
+            config = saliency.Config(recipe=RECIPE, criterion=criterion)
+            saliency.search(perceptron(), batches.own(WHOLE), config, **objective)
+
+
+class Counted(TensorDataset):
+    """Draws from all generators there are."""
+
+    def __getitem__(self, index):
+        inputs, label = super().__getitem__(index)
+        return inputs + random.random() + float(np.random.rand()) + torch.rand(1), label
+
+
+def test_a_dry_run_changes_no_bit(monkeypatch):
+    """Of dropout, batch normalisation, and loaders that draw by themselves, by Python or by NumPy."""
+    results = []
+    for rehearsed in (True, False):
+        random.seed(0), np.random.seed(0), torch.manual_seed(0)
+        if not rehearsed:
+            monkeypatch.setattr(loop, "rehearse", lambda *_: None)
+        own = torch.Generator().manual_seed(3)
+        loader = DataLoader(Counted(X, Y), 4, shuffle=True, generator=own)
+        model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+        history = train(model, batches.own(loader, loader), RECIPE)
+        results.append(
+            (copied(model.state_dict()), timeless(history), random.random(), np.random.rand(), torch.rand(1))
+        )
+    assert same_bits(results[0][0], results[1][0]) and results[0][1:] == results[1][1:]
+
+
+@pytest.mark.parametrize("make", [convnet, Dropping])
+def test_a_dry_run_changes_no_bit_of_the_librarys_runs(make, monkeypatch):
+    states = []
+    for rehearsed in (True, False):
+        if not rehearsed:
+            monkeypatch.setattr(loop, "rehearse", lambda *_: None)
+        model = make()
+        train(model, digits(), RECIPE)
+        states.append(copied(model.state_dict()))
+    assert same_bits(*states)
+    assert noise().val is None  # nothing to validate on is nothing to rehearse
