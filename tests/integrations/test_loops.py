@@ -90,8 +90,7 @@ def test_hugging_face_trainer(tmp_path):
         return attached
 
     model = transformers.BertForSequenceClassification(config)
-    given = {"steps": 12 * 16, "density": DENSITY, "allow_empty_layers": True}  # beside a residual connection
-    search = fit(model, lambda m, o: lottery.concave.attach(m, o, **given))
+    search = fit(model, lambda m, o: lottery.concave.attach(m, o, steps=12 * 16, density=DENSITY))
     assert search.step == 12 * 16
     ticket = search.ticket()
     check(model, ticket)
