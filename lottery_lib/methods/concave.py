@@ -159,11 +159,11 @@ def attach(
 def _kept(rule: RelaxedMask, config: Config, mask: Mask, density: float, steps: int) -> Mask:
     """What a round of so many steps keeps, within what earlier ones have left."""
     values = dict(zip(rule.names, rule.m))
-    by_rank = config.alpha is None and not config.calibrated
-    _say_if_undecided(rule, mask, masks.count(density, sum(map(Tensor.numel, rule.m))) if by_rank else 1, steps)
     if isinstance(rule, CalibratedMask):
         kept = masks.threshold(values, rule.calibration.alpha)
         return {name: kept[name] & mask[name] for name in mask}
+    asked = 1 if config.alpha is not None else masks.count(density, sum(map(Tensor.numel, rule.m)))
+    _say_if_undecided(rule, mask, asked, steps)
     if density == config.density and config.alpha is not None:
         return masks.threshold(values, config.alpha)
     return masks.top_k(rank(values, dict(zip(rule.names, rule.theta))), density, mask, config.per_layer)
@@ -193,8 +193,6 @@ def _say_if_undecided(rule: RelaxedMask, mask: Mask, asked: int, steps: int) -> 
         what, change = f"{alive or 'no'} entries of the mask are above 0, and {asked} are to be kept", "lower λ or η_m"
     else:
         return
-    if isinstance(rule, CalibratedMask):
-        change = "train longer, or see whether the loss depends on these weights"
     setting = f"with λ = {rule.lam:g} and η_m = {rule.mask_lr:g}"
     warnings.warn(f"after {steps} steps {setting} {what}, so it does not tell what to keep; {change}", stacklevel=4)
 
