@@ -1,7 +1,7 @@
 """Edge-popup (Ramanujan et al. 2020): a score for each weight is trained, and never the weight itself.
 
-The forward pass takes of each layer the share of weights with the largest |s|, and scales them by 1/√density, as fewer
-of them must carry the signal; in the backward pass the choice counts as the identity, so that ∂L/∂|s| = θ₀⊙G. The
+The forward pass takes of each layer the share of weights with the largest ``|s|``, and scales them by 1/√density, as
+fewer of them must carry the signal; in the backward pass the choice counts as the identity: ``∂L/∂|s| = θ₀⊙G``. The
 authors draw θ₀ as signed constants; here it is what the network was initialised with, as for all methods.
 """
 
@@ -27,7 +27,7 @@ class Config(SearchConfig):
 
 
 class PopupMask(Parameterization):
-    """W = [|s| among the largest of its layer] ⊙ θ₀ / √density; the optimiser moves s, first drawn by ``seed``."""
+    """W = θ₀ / √density where ``|s|`` is among the largest of its layer, else 0; the optimiser moves s."""
 
     def __init__(self, model: nn.Module, names: list[str], density: float, seed: int):
         super().__init__(model, names)
