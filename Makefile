@@ -19,9 +19,10 @@ help:
 	@echo "make clean     remove what was built; .venv stays (rm -r .venv)"
 	@echo "The first one installs into .venv, some minutes; another Python: make book PYTHON=python3.12"
 
-# A build with warnings forgets what it read, or else the next one would skip the bad pages and pass.
+# A build with warnings forgets what it read, or else the next one would skip the bad pages and pass. Pages compute with
+# few numbers: where something else keeps the cores busy, threads would wait for each other, up to a hundred times as long.
 book: .venv/book.stamp
-	$(BIN)/jupyter-book build -W --keep-going book/ || \
+	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build -W --keep-going book/ || \
 	    { rm -rf _build/.doctrees; exit 1; }
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 

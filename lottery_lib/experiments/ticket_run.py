@@ -119,7 +119,7 @@ class TicketRun:
 
     @property
     def cost_of_search(self) -> float:
-        """What an epoch of it counts: on a part of the images, or on smaller ones, so much of one."""
+        """The part of an epoch that one of the search costs, on a part of the images or on smaller ones."""
         return self.search_images / (4 if self.coarse else 1)
 
     @property

@@ -1,7 +1,7 @@
 """What a training lowers, and what it is measured by."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class Task:
         LotteryError: both a loss and an objective are given.
     """
 
-    loss: Loss = cross_entropy
+    loss: Loss = field(default_factory=lambda: cross_entropy)  # a plain default would lend it its docstring
     objective: Objective | None = None
     metric: Metric | None = None
 
