@@ -56,11 +56,18 @@ def line(name: str, accuracies: list[float], density: float = 0.05, **fields) ->
     return [shared | {"seed": seed, "test_accuracy": accuracy} for seed, accuracy in enumerate(accuracies)]
 
 
+RECORD = {  # the least that a record holds
+    "protocol": "made-up", "config": {},
+    "provenance": {"device": "here", "torch": "2", "numpy": "2", "commit": "none", "threads": 1},
+}  # fmt: skip
+
+
 def put(results: Path, run: str, layers: dict[str, np.ndarray], mask: np.ndarray | None = None) -> None:
     """The record of a run with these histograms, layer -> counts, and with a mask of one layer."""
     (results / run).mkdir()
     shape = [] if mask is None else list(mask.shape)
-    record = {"layers": [{"layer": f"{name}.weight", "shape": shape} for name in layers]}
+    layer = {"shape": shape, "weights": 1, "kept": 1}
+    record = RECORD | {"run": run, "layers": [{"layer": f"{name}.weight"} | layer for name in layers]}
     (results / run / "record.json").write_text(json.dumps(record))
     arrays = {} if mask is None else {"mask": masks.pack({"layer": masks.torch.from_numpy(mask)})}
     np.savez(results / run / "arrays.npz", histogram=np.stack(list(layers.values())), **arrays)

@@ -243,7 +243,7 @@ def test_claims_are_listed_and_renewed_in_the_readme(tmp_path, lottery, monkeypa
     first, second, *rest = listed.splitlines()
     assert (code, len(rest)) == (0, 11)
     assert re.match(r"C1   +\w[\w ]+? on MNIST \(\d+ of \d+ runs, n = ", first)
-    assert re.match(r"C2   +not yet run +A strictly concave penalty", second)
+    assert re.match(r"C2   +[\w ,]+ on planted ", second)
 
     readme = tmp_path / "README.md"
     assert lottery("claims", "--write") == (1, "", f"error: {readme}: No such file or directory\n")

@@ -94,7 +94,10 @@ METHODS = {  # in the order of tables and legends
     "grasp": Method(saliency, "GraSP", given={"criterion": "grasp"}, version=2),
     "synflow": Method(saliency, "SynFlow", given={"criterion": "synflow"}),
     "frozen": _mask("mask, {regularizer}: frozen weights", frozen, ("regularizer", "eps", "search_length")),
-    "edge-popup": Method(popup, "edge-popup", ("search_length",), moves_a_mask=True),
+    "edge-popup": Method(
+        popup, "edge-popup", ("search_length",), moves_a_mask=True,
+        decided_by=lambda config, done: config.densities[: done + 1],
+    ),
     "random": Method(controls, "random"),
     "shuffled": _mask("mask, {regularizer}: shuffled", control=lambda t, model, seed: controls.shuffled(t, seed)),
     "reinitialised": _mask("mask, {regularizer}: re-initialised", control=controls.reinitialised),

@@ -55,5 +55,5 @@ def density_errors(runs: pd.DataFrame) -> Figure:
         ax.set_yscale("symlog", linthresh=2)
     axes[0][0].set_ylabel("error of the density, %")
     axes[0][0].yaxis.set_major_formatter("{x:g}")
-    figure.legend(shown.values(), shown, loc="outside lower center", ncols=3)
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=2)
     return figure

@@ -85,8 +85,9 @@ def accuracy_against_epochs(
 def _legend(figure: Figure, shown: dict[str, Artist]) -> None:
     """The lines of all panels, below them, in room of its own."""
     names = sorted(shown, key=tables.rank)
-    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(names) / 3))
-    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=3)
+    columns = 3 if max(map(len, names)) < 40 else 2  # else the figure widens, and its type shrinks on the page
+    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(names) / columns))
+    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=columns)
 
 
 @mpl.rc_context(STYLE)

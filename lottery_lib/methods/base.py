@@ -159,6 +159,7 @@ class Trainer:
             },
             **more,
         )
+        states.load(self.model, rewind)  # with what modules keep beside tensors, which no ticket holds
         found.apply(self.model)
         if not self.config.allow_empty_layers:
             self._require_signal(found, rewind)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -36,10 +37,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def aside(model: nn.Module, data: TrainingData | None = None) -> Iterator[None]:
     """What runs within changes nothing: random numbers, buffers and modes are then as they were.
 
-    Buffers are such as the statistics of normalisation. Parameters and their gradients are not looked after.
+    Buffers are such as the statistics of normalisation; so is what a module keeps beside tensors. Parameters and their
+    gradients are not looked after.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [buffer.clone() for buffer in model.buffers()]
+    states = [(module, deepcopy(module.get_extra_state())) for module in model.modules() if _keeps_more(module)]
     splits = () if data is None else (data.train, data.val)
     drawn = [(own, own.get_state()) for split in splits for own in getattr(split, "generators", ())]
     drawn_by_python, drawn_by_numpy = random.getstate(), np.random.get_state()
@@ -53,7 +56,14 @@ def aside(model: nn.Module, data: TrainingData | None = None) -> Iterator[None]:
         with torch.no_grad():
             for buffer, before in zip(model.buffers(), buffers):
                 buffer.copy_(before)
+        for module, kept in states:
+            module.set_extra_state(kept)
         for own, state in drawn:
             own.set_state(state)
         random.setstate(drawn_by_python)
         np.random.set_state(drawn_by_numpy)
+
+
+def _keeps_more(module: nn.Module) -> bool:
+    """Whether it has a state of its own beside tensors (``get_extra_state``)."""
+    return type(module).get_extra_state is not nn.Module.get_extra_state

@@ -60,8 +60,8 @@ def test_a_ticket_by_top_k_decides_nothing():
 
 def test_a_verdict_names_protocols_devices_and_commands(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "GRIDS", tmp_path)
-    (tmp_path / "some.yaml").write_text("{protocol: lenet}")
-    (tmp_path / "other.yaml").write_text("{protocol: cifar}")
+    (tmp_path / "some.yaml").write_text("{protocol: lenet, over: {}, runs: [{}]}")
+    (tmp_path / "other.yaml").write_text("{protocol: cifar, over: {}, runs: [{}]}")
     verdict = verdicts.ruled("C3", runs(*better(), *line("IMP", LOW, protocol="cifar", device="there")))
     assert (verdict.device, "some" in verdict.command, "other" in verdict.command) == ("here", True, False)
     (tmp_path / "some.yaml").unlink()
