@@ -49,7 +49,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(relaxed_masks.at_equal_density(tables.runs())),
     "mask-ridges": lambda: ticket_figures.mask_ridges(relaxed_masks.samples(tables.runs())),
     "mask-modes": lambda: claim_figures.modes_by_layer(relaxed_masks.decided(relaxed_masks.searches(tables.runs()))),
-    "density-errors": lambda: calibrated_figures.density_errors(calibrated.steered(tables.whole_searches(tables.runs()))),
+    "density-errors": lambda: calibrated_figures.density_errors(
+        calibrated.steered(tables.whole_searches(tables.runs()))
+    ),
     "calibrated-or-fixed": lambda: _differences("O1", "calibrated", "best fixed λ"),
     "step-times": lambda: cost_figures.step_times(costs.Selection().found),
     "growth": lambda: cost_figures.growth(costs.Selection().found),
