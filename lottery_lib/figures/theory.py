@@ -17,7 +17,7 @@ from lottery_lib.theory.conservation import WALKS
 from lottery_lib.theory.induced import induced
 
 DOTS = 1200  # drawn of a kind; all are counted
-WIDTH = 6.9  # inches: in the book's column the smallest type is then 11 pixels high
+WIDTH = 6.3  # in inches: wider, type would be too small on the page
 PENALTY = {"log": BLUE, "ℓ1": SKY}
 
 
