@@ -5,7 +5,7 @@ What no computation can hold is refused before one begins.
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -45,6 +45,13 @@ def settle(config: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             _require(item.name, number)
         object.__setattr__(config, item.name, value)
+
+
+def hold(config: Any, rules: Mapping[str, tuple[bool, str]]) -> None:
+    """Of each field whether it is in its range, and how the range is called; LotteryError for the first that is not."""
+    for name, (holds, rule) in rules.items():
+        if not holds:
+            raise LotteryError(f"{name} = {getattr(config, name)!r}: must be {rule}")
 
 
 def plain(value: Any) -> Any:

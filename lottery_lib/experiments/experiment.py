@@ -11,7 +11,7 @@ from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, records, sweeps, ticket_run
 from lottery_lib.experiments.ticket_run import TicketRun
-from lottery_lib.training.loop import snapshot
+from lottery_lib.states import snapshot
 from lottery_lib.training.recipes import Recipe
 
 STEPS = 10  # that are timed, after as many

@@ -61,9 +61,7 @@ class LogisticConfig:
             "iterations": (10 <= self.iterations <= LONGEST, f"10 to {LONGEST}"),
             "step_decay": (self.step_decay >= 0, "≥ 0"),
         }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be {rule}")
+        errors.hold(self, rules)
         if self.dataset not in datasets.NAMES:
             raise LotteryError(f"unknown data set {self.dataset!r}{hint(self.dataset, datasets.NAMES)}")
         if self.dataset not in datasets.GREY:

@@ -1,8 +1,8 @@
 """Protocols of networks on images in colour: CIFAR and Tiny ImageNet, at full size for a GPU, and ``-short`` for a CPU.
 
 A short protocol takes all training images at full resolution, a sixteenth of the epochs (a tenth on Tiny ImageNet), and
-all networks but those of ``cifar-short`` at a part of their width. Its peak rate was chosen on validation by the dense
-network in three epochs (``workflow/grids/*-rate.yaml``).
+all networks but those of ``cifar-short`` at a part of their width. Its peak rate is chosen on validation by the dense
+network in three epochs (``workflow/grids/*-rate.yaml``); those of ``PAIRS`` have not been chosen yet.
 """
 
 from dataclasses import dataclass, replace

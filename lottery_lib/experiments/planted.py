@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lottery_lib.errors import LotteryError
+from lottery_lib import errors
 from lottery_lib.regularizers import L1, Log, Regularizer
 from lottery_lib.theory import bounds, checks, planted, solver
 
@@ -40,12 +40,11 @@ class Planted:
         rules = {
             "problems": (self.problems >= 1, "at least 1"),
             "regressions": (self.regressions >= 1, "at least 1"),
-            "eps": (self.eps > 0, "> 0"),
+            "eps": (0 < self.eps < math.inf, "> 0"),
             "seed": (self.seed >= 0, "≥ 0"),
         }
-        for name, (holds, rule) in rules.items():
-            if not (holds and math.isfinite(getattr(self, name))):
-                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be {rule}")
+        errors.hold(self, rules)
+        errors.settle(self)
 
 
 def run(config: Planted, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:

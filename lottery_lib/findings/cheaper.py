@@ -18,7 +18,7 @@ def lines(runs: pd.DataFrame) -> pd.DataFrame:
 
     That is, at the places and densities where there is one.
     """
-    form = runs.name.str.startswith(f"{WHOLE}, ") & (runs["rounds"] == 1)
+    form = runs.name.str.startswith(WHOLE) & (runs["rounds"] == 1) & tables.cheaper(runs)
     beside = runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(tables.UNTRAINED)
     there = form.groupby([runs[column] for column in (*tables.PLACE, "density_asked")]).transform("any")
     return runs[form | (beside & there)]
@@ -35,23 +35,22 @@ def overlaps(runs: pd.DataFrame) -> pd.DataFrame:
 
     ``overlap`` is the share of the whole search's mask that the form's has too, of the seeds with a mask on record.
     """
-    found = comparisons.summary(runs)
-    kept = {(*row[tables.SETTING], row.seed): ticket_mask(row.run) for _, row in runs[runs.seed == 0].iterrows()}
-    rows = []
-    for row in found[found.name.str.startswith(WHOLE)].to_dict("records"):
-        key = [row[column] for column in tables.SETTING]
-        whole = [WHOLE if column == "name" else row[column] for column in tables.SETTING]
-        both = kept.get((*key, 0)), kept.get((*whole, 0))
-        setting = (runs[tables.SETTING] == pd.Series(row)[tables.SETTING]).all(axis=1)
-        shared = _shared(*both) if both[0] and both[1] else np.nan
-        rows.append(row | {"search_epochs": runs[setting].search_epochs.mean(), "overlap": shared})
-    return pd.DataFrame(rows, columns=[*found.columns, "search_epochs", "overlap"])
-
-
-def _shared(mask: masks.Mask, whole: masks.Mask) -> float:
-    return sum(int((mask[name] & whole[name]).sum()) for name in whole) / sum(
-        int(kept.sum()) for kept in whole.values()
+    forms = runs[runs.name.str.startswith(WHOLE)]
+    found, epochs = comparisons.summary(forms), forms.groupby(tables.SETTING).search_epochs.mean()
+    first = forms[forms.seed == 0]
+    kept = {tuple(row[tables.SETTING]): ticket_mask(row.run) for _, row in first.iterrows()}
+    settings, wholes = (
+        list(rows[tables.SETTING].itertuples(index=False, name=None)) for rows in (found, found.assign(name=WHOLE))
     )
+    shared = [_shared(kept.get(form), kept.get(whole)) for form, whole in zip(settings, wholes)]
+    return found.assign(search_epochs=[epochs[setting] for setting in settings], overlap=shared)
+
+
+def _shared(mask: masks.Mask | None, whole: masks.Mask | None) -> float:
+    if not (mask and whole):
+        return np.nan
+    both = {name: mask[name] & kept for name, kept in whole.items()}
+    return masks.density(both) / masks.density(whole)
 
 
 def readable(found: pd.DataFrame) -> pd.DataFrame:
@@ -61,16 +60,12 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "density": found.density_asked,
         "search": found.name.str.removeprefix(WHOLE).str.removeprefix(", ").replace("", "whole"),
         "epochs of search": found.search_epochs.map("{:g}".format),
-        "test accuracy, %": [comparisons.number(row.mean, row.half_width) for row in _numbers(found)],
+        "test accuracy, %": [comparisons.number(*row) for row in zip(found["mean"], found.half_width)],
         "n": found.n,
         "mask shared with the whole search's, %": (100 * found.overlap).map("{:.0f}".format),
     }
     order = found.sort_values(["density_asked", "search_epochs"], ascending=False)
     return pd.DataFrame(columns).loc[order.index].set_index("network").rename_axis(None)
-
-
-def _numbers(found: pd.DataFrame):
-    return found[["mean", "half_width"]].itertuples()
 
 
 def untrained(runs: pd.DataFrame) -> pd.DataFrame:

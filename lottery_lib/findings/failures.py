@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
-from lottery_lib import models
+from lottery_lib import masks, models
 from lottery_lib.data import datasets
 from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.findings.relaxed_masks import HIGH, LOW
 from lottery_lib.methods import concave
+from lottery_lib.methods.base import Trainer
+from lottery_lib.relaxation import RelaxedMask
 
 ALPHA = 0.1
 
@@ -62,32 +64,33 @@ def watch(density: float = 0.05, seed: int = 0) -> pd.DataFrame:
 
 
 def _watched(called: str, options: Mapping[str, float], density: float, seed: int) -> pd.DataFrame:
-    config = DigitsLeNet(density=density, seed=seed)
-    data, recipe = datasets.load(config.dataset), config.recipe
-    steps = data.train.steps(recipe.batch_size) * recipe.epochs
-    model = models.create(config.model, data.classes, data.shape, seed)
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.lr_at(step / steps) / recipe.lr)
-    search = concave.attach(model, optimizer, steps=steps, density=density, **options)
-    rows: list[list] = []
-    before = None
-    with arithmetic.held(config):
-        for epoch in range(recipe.epochs):
-            losses = []
-            for images, labels in data.train.batches(recipe.batch_size, epoch=epoch, seed=seed):
-                optimizer.zero_grad()
-                loss = cross_entropy(model(images), labels)
-                losses.append(loss.detach())
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            m = torch.cat([values.flatten() for values in search.rule.m])
-            kept, undecided = m >= ALPHA, (m > LOW) & (m < HIGH)
-            new = torch.tensor(torch.nan) if before is None else (kept & ~before).sum() / kept.sum().clamp(min=1)
-            numbers = (kept.float().mean(), undecided.float().mean(), new, torch.stack(losses).mean())
-            rows.append([called, epoch + 1, *(number.item() for number in numbers)])
-            before = kept
-    return pd.DataFrame(rows, columns=["search", "epoch", "kept", "undecided", "turnover", "loss"])
+    protocol = DigitsLeNet(density=density, seed=seed)
+    data = datasets.load(protocol.dataset)
+    model = models.create(protocol.model, data.classes, data.shape, seed)
+    config = concave.Config(density=density, recipe=protocol.recipe, seed=seed, **options)
+    trainer = Trainer(model, data, config, {})
+    rule = config.rule(trainer, density, masks.ones(model, trainer.names))
+    rule.metrics = _Signs(rule)
+    with arithmetic.held(protocol):
+        epochs = pd.DataFrame(trainer.train(rule).epochs)
+    found = epochs[["epoch", "kept", "undecided", "turnover", "loss"]]
+    return found.assign(search=called, epoch=found.epoch + 1)
+
+
+class _Signs:
+    """What is seen of a mask after each epoch, in place of the metrics of its rule."""
+
+    def __init__(self, rule: RelaxedMask):
+        self.rule, self.before = rule, None
+
+    def __call__(self) -> dict[str, Tensor]:
+        m = torch.cat([values.flatten() for values in self.rule.m])
+        kept, undecided = m >= ALPHA, (m > LOW) & (m < HIGH)
+        new = torch.tensor(torch.nan)
+        if self.before is not None:
+            new = (kept & ~self.before).sum() / kept.sum().clamp(min=1)
+        self.before = kept
+        return {"kept": kept.float().mean(), "undecided": undecided.float().mean(), "turnover": new}
 
 
 def signs(watched: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ def _card(protocol: str, model: str, runs: pd.DataFrame) -> dict[str, str]:
     shown = [number(row.mean, row.half_width) for row in dense[["mean", "half_width"]].itertuples()]
     return {
         "protocol": f"{protocol}, reduced" if config.reduced else protocol,
-        "network": tables.network(model),
+        "network": tables.network(model, protocol),
         "data": tables.dataset(config.dataset),
         **_recipe(config.recipe),
         "precision": ", ".join(sorted(runs.precision.unique())),

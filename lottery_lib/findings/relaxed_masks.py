@@ -110,7 +110,7 @@ def samples(table: pd.DataFrame) -> dict[str, dict[str, tuple[dict, dict[str, np
     for place, runs in tables.places(searches(table[table.seed == 0])).items():
         for called, rows in runs.groupby("name"):
             for run in rows.iloc[sorted({0, len(rows) // 2, len(rows) - 1})].itertuples():
-                title = f"{called}: λ = {run.lam:.2g}\nη_m = {run.mask_lr:g}"
+                title = f"{called}: λ = {run.lam:g}\nη_m = {run.mask_lr:g}"
                 found.setdefault(place, {})[title] = records.read_run(run.run)
     return found
 

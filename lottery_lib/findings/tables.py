@@ -207,8 +207,12 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 
 def whole_searches(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs but those of a cheaper search, or of one that trains no weight, which have a chapter of their own."""
-    cheaper = runs.search_length.notna() | (runs.search_images < 1) | runs.coarse.eq(True)
-    return runs[~cheaper & ~runs.method.isin(UNTRAINED)]
+    return runs[~cheaper(runs) & ~runs.method.isin(UNTRAINED)]
+
+
+def cheaper(runs: pd.DataFrame) -> pd.Series:
+    """Which runs searched for fewer epochs than the recipe has, or on fewer or smaller images."""
+    return runs.search_length.notna() | (runs.search_images < 1) | runs.coarse.eq(True)
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,8 +14,9 @@ from lottery_lib.masks import Mask
 from lottery_lib.methods import signal
 from lottery_lib.provenance import provenance
 from lottery_lib.relaxation import FixedMask, Parameterization
+from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket, architecture
-from lottery_lib.training.loop import History, snapshot, train
+from lottery_lib.training.loop import History, train
 from lottery_lib.training.modes import aside
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value

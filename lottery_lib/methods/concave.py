@@ -24,8 +24,8 @@ from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap, require_steep
 from lottery_lib.relaxation import RelaxedMask
+from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import snapshot
 
 TOLERANCE = 0.02  # how far from the density asked for, relatively, a calibrated search may end unsaid
 
@@ -62,7 +62,6 @@ class Config(SearchConfig):
             raise LotteryError(
                 f"{given}: needs a lam; without one the search sets both for one density over all layers"
             )
-
         if self.calibrated:
             require_steep(penalty, Calibration().alpha if self.alpha is None else self.alpha)
 

@@ -23,8 +23,8 @@ from lottery_lib.methods import attached
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.relaxation import Parameterization
+from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import snapshot
 
 HOTTEST = 200.0  # β at the end of a round
 

@@ -9,8 +9,8 @@ from lottery_lib import masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import snapshot
 from lottery_lib.weights import redraw
 
 SHIFT = 1_000_003  # between the seed of a search and that of its control

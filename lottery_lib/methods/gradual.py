@@ -18,8 +18,8 @@ from lottery_lib.methods import attached
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.relaxation import FixedMask
+from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import snapshot
 
 BEGIN, END, UPDATES = 0.1, 0.7, 50  # pruned in 50 steps between these shares of the training
 

@@ -14,8 +14,8 @@ from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.relaxation import FixedMask
+from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import snapshot
 
 SCORES = {  # of trained and of initial weights
     "magnitude": lambda trained, start: trained.abs(),

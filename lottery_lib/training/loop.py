@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from lottery_lib import states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.randomness import seeded
@@ -173,11 +172,6 @@ def train(
             checkpoint.save(model, rule, optimizer, history, complete=epoch + 1 == stop)
     bar.close()
     return History(history)
-
-
-def snapshot(model: nn.Module) -> dict[str, Any]:
-    """A copy of the model's state, parameters and buffers, to rewind to with ``states.load``."""
-    return states.snapshot(model)
 
 
 def _optimizer(recipe: Recipe, tensors: list[Tensor]) -> torch.optim.Optimizer:

@@ -1,8 +1,8 @@
 """cheaper.py: the forms of a cheaper search, held against the whole one."""
 
-import numpy as np
 import pandas as pd
 import pytest
+import torch
 from runs import line, runs
 
 from lottery_lib.findings import cheaper, tables
@@ -46,7 +46,7 @@ def test_the_cheapest_search_that_is_nowhere_worse_is_recommended(found):
 
 
 def test_masks_are_held_against_that_of_the_whole_search(found, monkeypatch):
-    kept = {True: np.array([True, True, False, False]), False: np.array([True, False, True, False])}
+    kept = {True: torch.tensor([True, True, False, False]), False: torch.tensor([True, False, True, False])}
     whole = {*found[found.name == WHOLE].run}
     monkeypatch.setattr(cheaper, "ticket_mask", lambda run: {"fc": kept[run in whole]})
     shared = cheaper.overlaps(found.assign(search_epochs=found.total_epochs - 10))

@@ -107,5 +107,5 @@ def test_samples_take_the_softest_a_middle_and_the_hardest_of_seed_0(results):
     )
     ((place, found),) = relaxed_masks.samples(table).items()
     assert place == "LeNet-300-100 on MNIST (lenet)"
-    assert [name.splitlines()[0] for name in found] == ["mask, log"] * 3 + ["mask, ℓ1"]
-    assert [name.splitlines()[1].split(",")[0] for name in found][:3] == ["λ = 1", "λ = 100", "λ = 1000"]
+    assert [name.partition(": ")[0] for name in found] == ["mask, log"] * 3 + ["mask, ℓ1"]
+    assert [name.splitlines()[0].partition(": ")[2] for name in found][:3] == ["λ = 1", "λ = 100", "λ = 1000"]
