@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from lottery_lib.experiments.planted import SETTINGS
 from lottery_lib.figures.lines import GREY
-from lottery_lib.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
 from lottery_lib.findings.planted import Found
 from lottery_lib.regularizers import L1, Log, create
 from lottery_lib.theory import bounds, solver
@@ -17,14 +17,13 @@ from lottery_lib.theory.conservation import WALKS
 from lottery_lib.theory.induced import induced
 
 DOTS = 1200  # drawn of a kind; all are counted
-WIDTH = 6.3  # in inches: wider, type would be too small on the page
 PENALTY = {"log": BLUE, "ℓ1": SKY}
 
 
 @mpl.rc_context(STYLE)
 def isotropic(log: Log) -> Figure:
     """One kept entry of L = γ/2 ‖m − m̃‖² in closed form: how far it falls short, and log's share of ℓ1's shortfall."""
-    figure, ((short, share),) = new_figure(1, 2, (WIDTH, 3.2))
+    figure, ((short, share),) = new_figure(1, 2, (COLUMN, 3.2))
     t = np.linspace(1e-3, 1.2, 600)
     points = [solver.kept_entry(log, each) for each in t]
     best = [m[-1] if m and m[-1] > 0 and _cheaper(log, each, m[-1]) else 0.0 for each, m in zip(t, points)]
@@ -37,13 +36,13 @@ def isotropic(log: Log) -> Figure:
     held = t >= 1 / log.slope(0)
     short.plot(t[held], np.ones(held.sum()), color=BLUE, ls="--", label="log, at zero")
     short.axvline(drops, color=GREY, lw=0.8)
-    short.text(drops + 0.02, 0.03, f"from t = {drops:.2f} on\nzero is cheaper", fontsize=8, color=GREY)
+    short.text(drops + 0.02, 0.03, f"from t = {drops:.2f} on\nzero is cheaper", fontsize=8.5, color=GREY)
     short.set(title="log stays nearer, until it lets go", xlabel="t = λ/γ", ylabel="shortfall 1 − m")
     short.set_ylim(-0.03, 1.08)
     figure.legend(*short.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     share.plot(t, near / np.minimum(t, 1), color=BLUE)
     share.axhline(log.slope(1), color=BLACK, ls=":", lw=1)
-    share.text(0.6, log.slope(1) - 0.07, f"r′(1) = {log.slope(1):.2f}", fontsize=8)
+    share.text(0.6, log.slope(1) - 0.07, f"r′(1) = {log.slope(1):.2f}", fontsize=8.5)
     share.axhline(1, color=SKY, lw=1)
     share.set(title="log's shortfall starts at r′(1) of ℓ1's", xlabel="t = λ/γ", ylabel="log / ℓ1", ylim=(0, 1.2))
     return figure
@@ -59,7 +58,7 @@ def _cheaper(log: Log, t: float, m: float) -> bool:
 def error_against_bound(points: pd.DataFrame, bound: str, title: str) -> Figure:
     """A dot a problem of those without noise: the error of the mask found against the ``bound``, T1 or T2, on it."""
     clear = points[~points.noise & points[bound].notna()]
-    figure, axes = new_figure(1, 2, (WIDTH, 3.1), sharex=True, sharey=True)
+    figure, axes = new_figure(1, 2, (COLUMN, 3.1), sharex=True, sharey=True)
     for ax, (kind, rows) in zip(axes[0], clear.groupby("kind", sort=False)):
         for name, of in rows.groupby("penalty", sort=False):
             shown = of.iloc[:: max(len(of) // DOTS, 1)]
@@ -72,7 +71,7 @@ def error_against_bound(points: pd.DataFrame, bound: str, title: str) -> Figure:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("error ‖m* − m̃‖")
-    axes[0, 0].text(0.3, 0.4, "error = bound", rotation=38, fontsize=8, ha="right")
+    axes[0, 0].text(0.3, 0.4, "error = bound", rotation=38, fontsize=8.5, ha="right")
     axes[0, 0].legend(loc="upper left", markerscale=4)
     return figure
 
@@ -82,7 +81,7 @@ def forbidden(found: Found) -> Figure:
     """T3: without noise, every mask that log found against x, and the band in which there can be none."""
     log = Log(found.eps)
     points = found.points[(found.points.penalty == "log") & ~found.points.noise & (found.points.kind == "quadratic")]
-    figure, ((whole, sharp),) = new_figure(1, 2, (WIDTH, 3.2))
+    figure, ((whole, sharp),) = new_figure(1, 2, (COLUMN, 3.2))
     end = (1 + log.eps) ** 2 / (4 * log.scale)
     x = torch.linspace(0, end, 400, dtype=torch.float64)
     first, second = bounds.gap(log, x)
@@ -101,14 +100,14 @@ def forbidden(found: Found) -> Figure:
     top = 1.05 * shown.near.max()
     sharp.plot([0, top], [0, top], color=BLACK, lw=1)
     sharp.set(title="the sharp form is reached", xlabel="√k a₁", ylabel="error D", xlim=(0, top), ylim=(0, top))
-    sharp.text(0.05 * top, 0.88 * top, "dark: one entry kept,\nlight: seven", fontsize=8, va="top")
+    sharp.text(0.05 * top, 0.88 * top, "dark: one entry kept,\nlight: seven", fontsize=8.5, va="top")
     return figure
 
 
 @mpl.rc_context(STYLE)
 def zeros_and_recovery(log: Log) -> Figure:
     """T4 and T5: what may pull a dead entry before it leaves zero, and what pulls leave the target where it is."""
-    figure, ((hold, window),) = new_figure(1, 2, (WIDTH, 2.9))
+    figure, ((hold, window),) = new_figure(1, 2, (COLUMN, 2.9))
     t = torch.logspace(-3, 0.5, 300, dtype=torch.float64)
     for name, regularizer in (("ℓ1", L1()), (f"log, ε = {log.eps:g}", log)):
         tau = bounds.threshold(regularizer, t, torch.ones_like(t)) / t
@@ -122,9 +121,15 @@ def zeros_and_recovery(log: Log) -> Figure:
         window.barh(y + 0.17, 20 - low, left=low, height=0.3, color=colour, alpha=0.9)
         window.barh(y - 0.17, high - 0.05, left=0.05, height=0.3, color=colour, alpha=0.45)
         window.text(
-            19, y + 0.17, f"kept: {low:.2g} or more", ha="right", va="center", fontsize=8, color="white" if y else BLACK
+            19,
+            y + 0.17,
+            f"kept: {low:.2g} or more",
+            ha="right",
+            va="center",
+            fontsize=8.5,
+            color="white" if y else BLACK,
         )
-        window.text(0.06, y - 0.17, f"dead: {high:.2g} or less", va="center", fontsize=8)
+        window.text(0.06, y - 0.17, f"dead: {high:.2g} or less", va="center", fontsize=8.5)
     window.axvline(1, color=GREY, lw=0.8)
     window.set(xscale="log", xlim=(0.05, 20), yticks=[0, 1], yticklabels=["ℓ1", "log"], xlabel="pull of the data / λ")
     window.set_title("log tells kept from dead by a wide window")
@@ -135,7 +140,7 @@ def zeros_and_recovery(log: Log) -> Figure:
 @mpl.rc_context(STYLE)
 def at_equal_lambda(pairs: pd.DataFrame, near: float) -> Figure:
     """Log's mean error over ℓ1's at the same λ, against λ√k/γ: from m = 1, and at the cheapest point found."""
-    figure, axes = new_figure(1, 2, (WIDTH, 3.0), sharey=True)
+    figure, axes = new_figure(1, 2, (COLUMN, 3.0), sharey=True)
     edges = np.linspace(0, 2, 11)
     ways = (("error", "from m = 1: log wins by far"), ("cheapest", "cheapest point: log lets go"))
     looks = {"quadratic": BLUE, "logistic": ORANGE}
@@ -159,7 +164,7 @@ def at_equal_lambda(pairs: pd.DataFrame, near: float) -> Figure:
 @mpl.rc_context(STYLE)
 def at_best_lambda(found: Found, settings: tuple = ((240, 1.0, 0.0), (75, 4.0, 0.0))) -> Figure:
     """Mean error of planted regressions against λ in two of the ``SETTINGS``; the dots are the lowest points."""
-    figure, axes = new_figure(1, 2, (WIDTH, 3.0), sharex=True)
+    figure, axes = new_figure(1, 2, (COLUMN, 3.0), sharex=True)
     looks = {"ℓ1": (SKY, "-"), f"log, ε = {found.eps:g}": (BLUE, "-"), f"log, ε = {found.eps / 10:g}": (BLUE, "--")}
     for ax, setting in zip(axes[0], settings):
         curves = found.errors[SETTINGS.index(setting)]
@@ -178,7 +183,7 @@ def at_best_lambda(found: Found, settings: tuple = ((240, 1.0, 0.0), (75, 4.0, 0
 @mpl.rc_context(STYLE)
 def cheapest_splits(splits: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     """Penalty -> where from -> ``m`` and ``u`` of each weight left (``theory.conservation.splits``), on the curve."""
-    figure, axes = new_figure(1, len(splits), (WIDTH, 3.2), sharey=True, sharex=True)
+    figure, axes = new_figure(1, len(splits), (COLUMN, 3.2), sharey=True, sharex=True)
     u = torch.linspace(0, 2, 400, dtype=torch.float64)
     for ax, (penalty, found) in zip(axes[0], splits.items()):
         ax.plot(u, induced(create(penalty), u)[1], color=BLACK, lw=1.2, label="the cheapest split")
@@ -195,7 +200,7 @@ def cheapest_splits(splits: dict[str, dict[str, pd.DataFrame]]) -> Figure:
 @mpl.rc_context(STYLE)
 def drift(walks: pd.DataFrame) -> Figure:
     """How far each walk of ``theory.conservation.drift`` is from what gradient flow conserves."""
-    figure, ((ax,),) = new_figure(1, 1, (WIDTH, 3.3))
+    figure, ((ax,),) = new_figure(1, 1, (COLUMN, 3.3))
     colours = (BLACK, GREY, GREEN, ORANGE, BLUE, PURPLE, VERMILION)
     for name, colour in zip(WALKS, colours):
         rows = walks[(walks.walk == name) & (walks.time > 0)]
