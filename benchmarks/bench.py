@@ -30,16 +30,15 @@ from .ours import PHASES, Ours
 from .reference import Reference
 
 RESULTS = Path(__file__).parent / "results"
-STEPS_ON_GPU = 25  # times as many as on a CPU
+ON_GPU = 5, 100  # times as many steps a measurement as on a CPU, but no fewer than
 
 
 def run(device: str = "cpu") -> dict:
     """Every measurement, as it is written to ``results/``; progress goes to stderr."""
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise LotteryError(f"device {device!r}: must be cpu, or cuda where there is a GPU")
-    scale = STEPS_ON_GPU if device == "cuda" else 1
-    cases = [replace(case, steps=case.steps * scale) for case in CASES]
-    widths = [replace(case, steps=case.steps * scale) for case in WIDTHS]
+    more, least = ON_GPU if device == "cuda" else (1, 1)
+    cases, widths = ([replace(case, steps=max(more * case.steps, least)) for case in some] for some in (CASES, WIDTHS))
     found = {
         "provenance": provenance() | {"date": datetime.now(timezone.utc).isoformat(timespec="minutes")},
         "steps": [row for case in cases for row in compare(case, device)],

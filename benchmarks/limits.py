@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-SIZE = 2048  # of the square matrices whose product gives the rate of arithmetic
-SPAN = 0.5  # seconds for which each rate is measured
+SIZE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product gives the rate of arithmetic
+SPAN = {"cpu": 0.5, "cuda": 0.05}  # seconds for which each rate is measured
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-COPIED = 64 * 2**20  # float32 values in the copy that gives the rate of traffic, far more than any cache
+COPIED = {"cpu": 2**26, "cuda": 2**28}  # float32 values in the copy that gives the rate of traffic, beyond any cache
 
 
 def seconds(call: Callable[[], object], device: str) -> float:
@@ -38,25 +38,26 @@ class Machine:
     def __init__(self, device: str, precision: str):
         self.device = device
         made = {"device": device, "dtype": DTYPES[precision]}
-        self.a, self.b, self.c = (torch.randn(SIZE, SIZE, **made) for _ in range(3))
-        self.source = torch.zeros(COPIED, device=device)
+        size = SIZE[device]
+        self.a, self.b, self.c = (torch.randn(size, size, **made) for _ in range(3))
+        self.source = torch.randn(COPIED[device], device=device)
         self.target = torch.zeros_like(self.source)
 
     def rates(self) -> dict[str, float]:
-        """FLOP/s of matrix products and bytes/s of copies (read and write), as held for ``SPAN`` seconds.
+        """FLOP/s of matrix products and bytes/s of copies (read and write), as held for ``SPAN``.
 
         Like the loops they are means, not bests: a shared machine's rate may halve within a second, and the loops see
         its slow moments too.
         """
         product = self._mean(lambda: torch.mm(self.a, self.b, out=self.c))
         copy = self._mean(lambda: self.target.copy_(self.source))
-        return {"flops": 2 * SIZE**3 / product, "bytes": 2 * 4 * COPIED / copy}
+        return {"flops": 2 * len(self.a) ** 3 / product, "bytes": 2 * self.source.nbytes / copy}
 
     def _mean(self, call: Callable[[], object]) -> float:
         """Seconds a call, after one that is not counted: once workers were forked, it copies the pages they share."""
         seconds(call, self.device)
         times = []
-        while sum(times) < SPAN:
+        while sum(times) < SPAN[self.device]:
             times.append(seconds(call, self.device))
         return sum(times) / len(times)
 

@@ -42,7 +42,7 @@ def test_a_rate_is_not_that_of_the_first_call(monkeypatch):
     """Which pays for pages that were shared with a process forked since the last."""
     machine, taken = limits.Machine("cpu", "fp32"), iter([9.0, 0.6, 9.0, 0.7])
     monkeypatch.setattr(limits, "seconds", lambda call, device: next(taken))
-    assert machine.rates() == {"flops": 2 * limits.SIZE**3 / 0.6, "bytes": 2 * 4 * limits.COPIED / 0.7}
+    assert machine.rates() == {"flops": 2 * limits.SIZE["cpu"] ** 3 / 0.6, "bytes": 2 * 4 * limits.COPIED["cpu"] / 0.7}
 
 
 @pytest.mark.parametrize("case", [TINY, COLOUR], ids=lambda case: case.model)
@@ -71,9 +71,9 @@ def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
     for loop in (Ours, Reference):
         epoch = loop.epoch
         monkeypatch.setattr(loop, "epoch", lambda self, epoch=epoch: turns.append(type(self).__name__) or epoch(self))
-    monkeypatch.setattr(limits, "SIZE", 64)
-    monkeypatch.setattr(limits, "COPIED", 1024)
-    monkeypatch.setattr(limits, "SPAN", 0.01)
+    monkeypatch.setitem(limits.SIZE, "cpu", 64)
+    monkeypatch.setitem(limits.COPIED, "cpu", 1024)
+    monkeypatch.setitem(limits.SPAN, "cpu", 0.01)
     rows = bench.compare(TINY, "cpu")
     assert turns == ["Reference", *["Ours"] * 4] * 3 + ["Ours"] * 3  # the warm-up, two rounds, then the profiles
     assert [(row["loop"], row["phase"]) for row in rows] == [

@@ -7,11 +7,15 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
+from torch.nn.parallel import DistributedDataParallel
+
+from lottery_lib.training.modes import aside
 
 COMPILE_FROM = 500  # planned steps, of runs on record, whose bits must not depend on how fast a machine is
 WATCHED = 10  # steps, after which it is known how long one takes
@@ -57,12 +61,18 @@ def forward(
     Linear layers leave nothing to fuse that would pay. On a CPU max pooling does not pay either: what the compiler
     makes of it and of the normalisation before it is slower than PyTorch's own. Without a C++ compiler, or where
     compiling fails, it is the model itself, with a warning.
+
+    On a GPU, with ``compile_from``, the two passes are CUDA graphs instead. Only runs on record give it, and these are
+    of this library's networks, whose every step starts the same kernels; a reader's may not.
     """
 
     def holds(kind: type[nn.Module]) -> bool:
         return any(isinstance(module, kind) for module in model.modules())
 
-    on_cpu = next(model.parameters()).device.type == "cpu"
+    device = next(model.parameters()).device.type
+    if device == "cuda" and compile_from is not None and not isinstance(model, DistributedDataParallel):
+        return Graphed(model)
+    on_cpu = device == "cpu"
     if not holds(_ConvNd) or (on_cpu and holds(_MaxPoolNd)):
         return model
     if compile_from is None and compiled is None:
@@ -109,23 +119,58 @@ class Timed:
 class Compiled:
     """A compiled model for batches of the first one's shape; any other shape, a last short batch, goes uncompiled."""
 
+    failed = "torch.compile failed, so training runs uncompiled"
+
     def __init__(self, model: nn.Module):
         self.model = model
         self.shape: torch.Size | None = None
-        self.compiled = torch.compile(model, dynamic=False)
+        self.made: Callable[[Tensor], Tensor] = model
 
     def __call__(self, inputs: Tensor) -> Tensor:
         if self.shape is None:
             return self._first(inputs)
-        return (self.compiled if inputs.shape == self.shape else self.model)(inputs)
+        return (self.made if inputs.shape == self.shape else self.model)(inputs)
 
     def _first(self, inputs: Tensor) -> Tensor:
         self.shape = inputs.shape
         try:
-            return self.compiled(inputs)
+            made = self._make(inputs)
+            outputs = made(inputs)
         except Exception as reason:  # the compiler's are of many types; the model's own come again below
             outputs = self.model(inputs)
             first = str(reason).strip().partition("\n")[0]
-            warnings.warn(f"torch.compile failed, so training runs uncompiled: {first}", stacklevel=4)
-            self.compiled = self.model
-            return outputs
+            warnings.warn(f"{self.failed}: {first}", stacklevel=4)
+        else:
+            self.made = made
+        return outputs
+
+    def _make(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+        return torch.compile(self.model, dynamic=False)
+
+
+class Graphed(Compiled):
+    """A model on a GPU whose forward and backward pass are each started as one CUDA graph, for batches of one shape.
+
+    A step of a small network is hundreds of kernels, and the GPU ends each before Python has started the next one.
+    What is computed stays the same. That the weights' addresses never change (``relaxation``) makes it possible.
+    """
+
+    failed = "no CUDA graph could be made, so training starts its kernels one by one, which is slower"
+
+    def _make(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+        chosen, on = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
+        # Warming up must not move statistics of normalisation; casts of weights must be part of the graph.
+        with aside(self.model), torch.autocast("cuda", chosen, enabled=on, cache_enabled=False):
+            graphed: Any = torch.cuda.make_graphed_callables(_Through(self.model), (inputs.clone(),))
+            return graphed
+
+
+class _Through(nn.Module):
+    """Calls a model: what is graphed gets another ``forward``, which the model itself must not."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.model(inputs)
