@@ -1,10 +1,12 @@
 """What makes a training fast and changes its numbers by rounding only, chosen by what the machine has."""
 
 import ctypes
+import gc
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from statistics import median
 from typing import Any
@@ -160,9 +162,22 @@ class Graphed(Compiled):
     def _make(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
         chosen, on = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
         # Warming up must not move statistics of normalisation; casts of weights must be part of the graph.
-        with aside(self.model), torch.autocast("cuda", chosen, enabled=on, cache_enabled=False):
+        with aside(self.model), torch.autocast("cuda", chosen, enabled=on, cache_enabled=False), _uncollected():
             graphed: Any = torch.cuda.make_graphed_callables(_Through(self.model), (inputs.clone(),))
             return graphed
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is garbage goes before, and nothing meanwhile: a graph deleted while another one is made spoils that one."""
+    on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class _Through(nn.Module):
