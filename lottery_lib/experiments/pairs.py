@@ -2,7 +2,7 @@
 
 A short protocol takes all training images at full resolution, a sixteenth of the epochs (a tenth on Tiny ImageNet), and
 all networks but those of ``cifar-short`` at a part of their width. Its peak rate is chosen on validation by the dense
-network in three epochs (``workflow/grids/*-rate.yaml``); those of ``PAIRS`` have not been chosen yet.
+network in three epochs (``workflow/grids/*-rate.yaml``).
 """
 
 from dataclasses import dataclass, replace
@@ -52,11 +52,11 @@ class CifarShort(Cifar):
 
 
 PAIRS = (  # network, data set, weight decay, width and peak rate of the short protocol; in order of priority
-    ("vgg16", "cifar10", 1e-4, 0.25, 0.1),
-    ("resnet18", "cifar100", 5e-4, 0.25, 0.1),
-    ("resnet18", "tiny-imagenet", 5e-4, 0.25, 0.1),
-    ("wrn-28-2", "cifar10", 5e-4, 0.5, 0.1),
-    ("vgg19", "cifar100", 5e-4, 0.25, 0.1),
+    ("vgg16", "cifar10", 1e-4, 0.25, 0.05),
+    ("resnet18", "cifar100", 5e-4, 0.25, 0.2),
+    ("resnet18", "tiny-imagenet", 5e-4, 0.25, 0.4),
+    ("wrn-28-2", "cifar10", 5e-4, 0.5, 0.2),
+    ("vgg19", "cifar100", 5e-4, 0.25, 0.05),
 )
 TINY = {"epochs": 100, "batch_size": 256, "lr": 0.2}  # in the full protocol of Tiny ImageNet, twice as many images
 
