@@ -69,6 +69,11 @@ def by_place(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return tables.places(frame)
 
 
+def heading(label: str) -> str:
+    """A place's label in two lines, for a panel beside another one."""
+    return label.replace(" (", "\n(")
+
+
 def drawn(draw: Callable[..., Figure], *given: Any) -> Any:
     """The figure, for a page; or a line that says so, where nothing of it is on record under what the page selects."""
     from IPython.display import Markdown

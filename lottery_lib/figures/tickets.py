@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, look, ticks
+from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, heading, look, ticks
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, SKY, STYLE, new_figure, panels
 from lottery_lib.findings import relaxed_masks, tables
 from lottery_lib.findings.cells import SEEDS
@@ -37,7 +37,7 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
         if len(dense):
             shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
         ax.set(ylabel="test accuracy, %", ylim=limits)
-        ax.set_title(f"{label}: the top" if label in drawn else label)
+        ax.set_title(heading(f"{label}: the top" if label in drawn else label))
         densities(ax, lines.density_asked)
         drawn.add(label)
     _legend(figure, shown)
@@ -63,7 +63,7 @@ def accuracy_against_epochs(
     if None in densities:
         wanted |= found.density_asked == found.groupby(tables.PLACE).density_asked.transform("min")
     parts = [
-        (f"{label}\n{100 * density:g} % kept", rows)
+        (f"{heading(label)}\n{100 * density:g} % kept", rows)
         for label, group in by_place(found[wanted]).items()
         for density, rows in sorted(group.groupby("density_asked"), reverse=True, key=lambda part: part[0])
     ]

@@ -94,14 +94,20 @@ class _Signs:
 
 
 def signs(watched: pd.DataFrame) -> pd.DataFrame:
-    """How each search of ``watch`` ended, what ails it and what helps, as a table to read."""
+    """How each search of ``watch`` ended, as a table to read."""
     last = watched.groupby("search", sort=False).last()
     columns = {
         "kept, %": (100 * last.kept).map("{:.3g}".format),
         "undecided, %": (100 * last.undecided).map("{:.3g}".format),
         "new among the kept, %": (100 * last.turnover).map("{:.2g}".format),
         "loss": last.loss.map("{:.2g}".format),
-        "what one sees": [SEARCHES[called].ails for called in last.index],
-        "what helps": [SEARCHES[called].cure for called in last.index],
     }
     return pd.DataFrame(columns, index=last.index).rename_axis(None)
+
+
+def remedies() -> str:
+    """What ails each search that goes wrong, and what helps, as Markdown."""
+    wrong = {called: search for called, search in SEARCHES.items() if search.cure}
+    return "\n".join(
+        f"- **{called.capitalize()}**: {each.ails}. *What helps:* {each.cure}." for called, each in wrong.items()
+    )
