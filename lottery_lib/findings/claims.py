@@ -145,7 +145,8 @@ def table(claims: list[Claim], link: Callable[[Claim], str]) -> str:
         for answer in claim.verdict.answers if claim.verdict else ():
             data = f"{answer.dataset}, reduced" if answer.reduced else answer.dataset
             n = answer.effect.n if answer.effect else answer.n
-            finding = f"**{answer.status}**: {answer.counted}" if answer.counted else f"**{answer.status}**"
+            status = answer.status.rstrip(",")  # which may end in a clause, before "on" and the data
+            finding = f"**{status}**: {answer.counted}" if answer.counted else f"**{status}**"
             rows.append(f"| {id} | {text} | {data} | {answer.effect or '–'} | {n} | {finding} |")
             text = ""  # once a claim
     return "\n".join(rows)
