@@ -38,8 +38,8 @@ def test_every_network_has_its_panel_and_one_of_the_top_where_lines_fall_far():
     far = FOUND[2:3].assign(name="random", mean=60.0)
     figure = ticket_figures.accuracy_against_density(pd.concat([FOUND, far, TWO[len(FOUND) :]]))
     shown = [ax for ax in figure.axes if ax.axison]
-    lenet = "LeNet-300-100 on MNIST (lenet)"
-    assert [ax.get_title() for ax in shown] == [lenet, f"{lenet}: the top", "ResNet-20 on MNIST (lenet)"]
+    lenet = "LeNet-300-100 on MNIST\n(lenet)"
+    assert [ax.get_title() for ax in shown] == [lenet, f"{lenet}: the top", "ResNet-20 on MNIST\n(lenet)"]
     assert [ax.containers[0].lines[0].get_ydata()[0] for ax in shown] == [98.1, 98.1, 78.1]
     (low, _), (cut, high), _ = (ax.get_ylim() for ax in shown)
     assert low < cut < 98.1 < high
