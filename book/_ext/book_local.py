@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_type_hints
+from urllib.parse import unquote
 
 from docutils import nodes
 from pybtex.plugin import register_plugin
@@ -22,6 +23,7 @@ from sphinx.util.typing import stringify_annotation
 BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
 GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]+@)?|git@)github\.com[:/](?P<name>[^/]+/[^/]+?)(?:\.git)?/?")
+SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # of matplotlib's figures
 WIDGET = "application/vnd.jupyter.widget-view+json"
 MENDED = {  # what screen readers stumble over in the theme's pages -> better
     r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"': r"\1",  # its text says more
@@ -183,8 +185,22 @@ class StillPictures(SphinxPostTransform):
                     shown[WIDGET].extend([start, *shown["image/png"].deepcopy().children, end])
 
 
+def lighten(app, body):
+    """A page's HTML whose images are fetched when a reader comes near them; the room of a figure is kept until then."""
+    sources = {name: Path(app.srcdir, source) for source, name in app.builder.images.items()}
+
+    def later(image):
+        path = sources.get(unquote(image["name"]))
+        drawn = SIZE.search(path.read_text(encoding="utf-8")) if path and path.suffix == ".svg" else None
+        width, height = (round(float(points) * 96 / 72) for points in drawn.groups()) if drawn else (None, None)
+        size = f'width="{width}" height="{height}" ' if drawn else ""
+        return f'<img loading="lazy" decoding="async" {size}{image["rest"]}'
+
+    return re.sub(r'<img (?P<rest>[^>]*?src="(?:[^"]*/)?(?P<name>[^"]*)")', later, body)
+
+
 def finish_page(app, pagename, templatename, context, doctree):
-    """Drop thebe, which names a CDN, and point the links of a page that is made here to its source."""
+    """Drop thebe, which names a CDN, point the links of a page that is made here to its source, and make it light."""
     context["script_files"] = [
         s for s in context.get("script_files", []) if "thebe" not in f"{s} {getattr(s, 'attributes', '')}".lower()
     ]
@@ -196,6 +212,7 @@ def finish_page(app, pagename, templatename, context, doctree):
             relink(button.get("buttons", []), made, source)
 
     describe(app, context, doctree)
+    context["body"] = lighten(app, context.get("body", ""))
     folder, _, name = pagename.partition("/")
     if folder == "notebooks":
         relink(context.get("header_buttons", []), "/book/notebooks/", "/notebooks/")

@@ -92,6 +92,17 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
         )
 
 
+def test_images_are_fetched_when_they_are_near_and_figures_keep_their_room(book, tmp_path):
+    (tmp_path / "a b.svg").write_text('<?xml?>\n<svg xmlns="x" width="72pt" height="36.9pt" viewBox="0 0 1 1"></svg>')
+    images = {"a b.svg": "a b.svg", "gone/p.png": "p.png"}
+    app = SimpleNamespace(srcdir=tmp_path, builder=SimpleNamespace(images=images))
+    body = '<p>x</p><img alt="A dot" src="../_images/a%20b.svg" /><img src="p.png" alt="Two" />'
+    assert book.lighten(app, body) == (
+        '<p>x</p><img loading="lazy" decoding="async" width="96" height="49" alt="A dot" src="../_images/a%20b.svg" />'
+        '<img loading="lazy" decoding="async" src="p.png" alt="Two" />'
+    )
+
+
 def test_labels_of_the_bibliography_are_those_of_the_text(book):
     from pybtex.database import Entry, Person
 

@@ -19,7 +19,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 FOREIGN = re.compile(r"^(?!file:|data:|blob:|http://127\.0\.0\.1:)")
-TYPESET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
+WHOLE = """async () => {
+    await window.MathJax?.startup?.promise;
+    await document.fonts.ready;
+    const fetched = (img) => { img.loading = "eager"; return img.decode().catch(() => 0); };
+    await Promise.all([...document.images].map(fetched));
+}"""
 BAD_MATHS = """() => [...document.querySelectorAll("article .math")].filter((m) =>
     !m.querySelector("mjx-container") || m.querySelector("mjx-merror")).map((m) => m.textContent)"""
 TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
@@ -58,7 +63,8 @@ def browser():
 def open_page(browser):
     """``open_page(where, scheme, width)``: a playwright page, and the Visit that keeps what it does wrong.
 
-    ``where`` is a file or a URL that ``served`` gave; further options are those of a browser context.
+    ``where`` is a file or a URL that ``served`` gave; further options are those of a browser context. Images that
+    would be fetched when they are scrolled to are there.
     """
     contexts = []
 
@@ -72,7 +78,7 @@ def open_page(browser):
         page.on("console", lambda m: visit.errors.append(m.text) if is_error(m) else None)
         page.on("pageerror", lambda error: visit.errors.append(str(error)))
         page.goto(where if isinstance(where, str) else where.resolve().as_uri())
-        page.evaluate(TYPESET)
+        page.evaluate(WHOLE)
         visit.bad_maths, visit.too_wide = page.evaluate(BAD_MATHS), page.evaluate(TOO_WIDE)
         return page, visit
 

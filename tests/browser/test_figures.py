@@ -41,6 +41,19 @@ def test_small_type_is_found(open_page, tmp_path):
     assert too_small(page, 10) == [] != too_small(page, 11)
 
 
+THERE = "() => [...document.images].every((img) => img.complete && img.naturalWidth)"
+LONG = SITE / "notebooks" / "11_why_concave.html"
+
+
+@pytest.mark.skipif(not LONG.exists(), reason="the book is not built: make book")
+def test_what_is_fetched_when_it_is_near_is_there_on_paper(open_page):
+    page, _ = open_page(SITE / "index.html", width=1280)
+    page.goto(LONG.as_uri())
+    assert not page.evaluate(THERE)
+    page.pdf()
+    assert page.evaluate(THERE)
+
+
 CHAPTERS = [name for name in PAGES if isinstance(name, str) and re.match(r"notebooks/(0[3-7]|1\d)_", name)]
 
 
