@@ -28,9 +28,9 @@ def prices(watched: Watched) -> Figure:
         ylim=(min(0.0, 1.5 * settled[columns[0]].min()), top), xlabel="% of the search", ylabel="price, in units of λ"
     )
     left.set_title("what each weight could pay")
-    right.plot(done, 100 * frames.density, color=BLUE, label=f"m ≥ α = {watched.alpha:g}")
-    right.axhline(100 * watched.asked, color=BLACK, ls=":", lw=1, label="asked for")
-    right.set(yscale="log", xlabel="% of the search", ylabel="% of entries")
+    right.plot(done, frames.density, color=BLUE, label=f"m ≥ α = {watched.alpha:g}")
+    right.axhline(watched.asked, color=BLACK, ls=":", lw=1, label="asked for")
+    right.set(yscale="log", xlabel="% of the search", ylabel="share of entries")
     right.set_title("what is left")
     for ax in (left, right):
         ax.axvline(100 * watched.settling, color=VERMILION, lw=0.8, ls="--", label="entries settle from here")
@@ -51,7 +51,7 @@ def density_errors(runs: pd.DataFrame) -> Figure:
             dots = look(name) | {"ls": "", "ms": 4}
             (shown[name],) = ax.plot(rows.density_asked * 1.06**number, 100 * rows.error, **dots)
         densities(ax, group.density_asked)
-        ax.set(xlabel="density asked for, %", title=label)
+        ax.set(xlabel="density asked for", title=label)
         ax.set_yscale("symlog", linthresh=2)
     axes[0][0].set_ylabel("error of the density, %")
     axes[0][0].yaxis.set_major_formatter("{x:g}")

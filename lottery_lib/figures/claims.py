@@ -10,14 +10,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, look, ticks
-from lottery_lib.figures.style import BLUE, COLUMN, STYLE, new_figure, panels
+from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, label_ends, ticks
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, new_figure, panels
 from lottery_lib.findings import comparisons, relaxed_masks, tables
 from lottery_lib.findings.cells import JUDGED
 from lottery_lib.findings.claims import Claim
 from lottery_lib.findings.comparisons import number
 
 MARKERS = "os^Dv*Pphd"  # of contrasts, which are all of the mask, and so in its colour
+MOST = 4  # lines in a panel
 SHADES = mpl.colormaps["viridis"]
 
 
@@ -25,8 +26,8 @@ SHADES = mpl.colormaps["viridis"]
 def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
     """Paired differences in accuracy against density, with the intervals they are judged by, a panel a place.
 
-    Contrasts that decide a claim are blue, others grey. ``cells`` of ``findings.cells``; what is not judged, as of
-    fewer than three seeds, is not drawn. Within the grey
+    ``cells`` of ``findings.cells``; what is not judged, as of fewer than three seeds, is not drawn. A panel has
+    ``MOST`` contrasts, named at their ends: first those that decide a claim, blue, then others, grey. Within the grey
     band, M to either side, methods count as equal. The axis ends at three times the largest difference at most: what
     sticks out is an interval that tells nothing.
     """
@@ -34,33 +35,44 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
     groups = by_place(cells)
     figure, axes = panels(len(groups))
     decides = cells.get("decides", pd.Series(True, cells.index)).groupby(cells.contrast, sort=False).any()
-    looks = {
-        contrast: {"color": BLUE if telling else GREY, "marker": marker, "ms": 5, "lw": 1}
-        for (contrast, telling), marker in zip(decides.items(), MARKERS)
-    }
+    markers = dict(zip(decides.index, MARKERS))
     for ax, (label, group) in zip(axes, groups.items()):
         band = group.groupby("density_asked").margin.first()
         ends = [band.index[0] / 1.3, *band.index, band.index[-1] * 1.3]
         edge = [band.iloc[0], *band, band.iloc[-1]]
         ax.fill_between(ends, np.negative(edge), edge, color="#eeeeee", lw=0)
         ax.axhline(0, color="#555555", lw=0.8)
-        for nth, (contrast, rows) in enumerate(group.sort_values("density_asked").groupby("contrast", sort=False)):
-            x = rows.density_asked * 1.04**nth  # side by side
-            ax.errorbar(x, rows["mean"], rows.half_width, capsize=2, **looks[contrast])
-        sizes, least = group["mean"].abs(), group.margin.max()
-        limit = min(3 * max(least, *sizes), 1.2 * max(least, *(sizes + group.half_width)))
+        lines = {
+            contrast: rows
+            for contrast, rows in group.sort_values("density_asked", kind="stable").groupby("contrast", sort=False)
+        }
+        told = sorted(lines, key=lambda contrast: not decides[contrast])[:MOST]
+        for nth, contrast in enumerate(told):
+            rows = lines[contrast]
+            style = {
+                "color": BLUE if decides[contrast] else GREY,
+                "marker": markers[contrast],
+                "ms": 5,
+                "lw": 1,
+                "capsize": 2,
+            }
+            ax.errorbar(rows.density_asked * 1.04**nth, rows["mean"], rows.half_width, **style)  # side by side
+        shown = pd.concat([lines[contrast] for contrast in told])
+        sizes, least = shown["mean"].abs(), shown.margin.max()
+        limit = min(3 * max(least, *sizes), 1.2 * max(least, *(sizes + shown.half_width)))
         ax.set(title=label, ylim=(-limit, limit))
         densities(ax, group.density_asked)
         ax.set_ylabel(f"{first} − {second},\npoints of test accuracy")
-    handles = [mpl.lines.Line2D([], [], **look) for look in looks.values()]
-    if handles:
-        figure.legend(handles, looks, loc="outside lower center", ncols=2)
+        last = {contrast: lines[contrast].iloc[0] for contrast in told}
+        colours = {contrast: BLUE if decides[contrast] else GREY for contrast in told}
+        ends = {contrast: (row.density_asked, row["mean"], colours[contrast]) for contrast, row in last.items()}
+        label_ends(ax, ends, 16)
     return figure
 
 
 @dataclass(frozen=True)
 class Row:
-    """Of a forest: a difference in points, half its interval (NaN: none is drawn), and its seeds."""
+    """Of a forest: a difference or ratio, half its interval (NaN: none is drawn), and its seeds."""
 
     label: str
     mean: float
@@ -80,32 +92,40 @@ def forest(claims: list[Claim]) -> Figure:
             if effect := answer.effect:
                 row = Row(answer.dataset, effect.mean, effect.half_width, effect.n)
                 groups.setdefault(f"{claim.id}  {claim.short}", []).append(row)
-    return _forest(groups)
+    return on_one_axis(groups)
 
 
 def by_density(cells: pd.DataFrame) -> Figure:
     """The same for cells (``findings.rules.shown``) on record, a row a density: with the intervals they are judged by.
 
-    Those that decide a claim are drawn, or where none is on record, all.
+    Those that decide a claim are drawn, or where none is on record, or no claim is asked about, all.
     """
     groups: dict[str, list[Row]] = {}
     found = cells[cells.n > 0].sort_values([*tables.PLACE, "contrast"], kind="stable")
-    for cell in (found[found.decides] if found.decides.any() else found).itertuples():
+    decides = found.get("decides", pd.Series(True, found.index))
+    for cell in (found[decides] if decides.any() else found).itertuples():
         width = cell.half_width if cell.judgement in JUDGED else math.nan
         place = f"{tables.network(cell.model)} on {tables.dataset(cell.dataset)}, {cell.contrast}"
-        row = Row(f"{100 * cell.density_asked:g} %", cell.mean, width, f"{cell.n:g}")
+        row = Row(f"{cell.density_asked:g}", cell.mean, width, f"{cell.n:g}")
         groups.setdefault(place, []).append(row)
-    return _forest(groups)
+    return on_one_axis(groups)
 
 
 @mpl.rc_context(STYLE)
-def _forest(groups: dict[str, list[Row]]) -> Figure:
+def on_one_axis(
+    groups: dict[str, list[Row]],
+    none: float = 0,
+    told: tuple[str, str] = ("points", "+"),
+    across: str = "difference in test accuracy, points",
+) -> Figure:
+    """The forest of these groups of rows; ``none`` is where there is no effect, and ``told`` what the numbers are, with
+    the format of their sign. LotteryError if there is no row."""
     if not groups:
         raise LotteryError(NOTHING)
     count = sum(1 + len(rows) for rows in groups.values())
     figure = Figure(figsize=(4.6, 0.7 + 0.19 * count))
     ax = figure.add_axes((0.17, 0.55 / figure.get_figheight(), 0.49, 1 - 0.58 / figure.get_figheight()))
-    ax.axvline(0, color="#555555", lw=0.8)
+    ax.axvline(none, color="#555555", lw=0.8)
 
     def write(text: str, line: float, x: float, **style: Any) -> None:
         """At ``x``, in widths of the axes."""
@@ -119,11 +139,11 @@ def _forest(groups: dict[str, list[Row]]) -> Figure:
             style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}
             ax.errorbar(row.mean, line, xerr=row.half_width if known else None, **style)
             write(row.label, line, -0.03, ha="right")
-            write(number(row.mean, row.half_width, "+"), line, 1.03)
+            write(number(row.mean, row.half_width, told[1]), line, 1.03)
             write(row.n, line, 1.68, ha="right")
-    write("points", -1, 1.03, color=GREY)
+    write(told[0], -1, 1.03, color=GREY)
     write("seeds", -1, 1.68, ha="right", color=GREY)
-    ax.set(ylim=(count - 0.4, -1.6), yticks=[], xlabel="difference in test accuracy, points")
+    ax.set(ylim=(count - 0.4, -1.6), yticks=[], xlabel=across)
     ax.spines["left"].set_visible(False)
     return figure
 
@@ -146,11 +166,11 @@ def alpha_sensitivity(swept: pd.DataFrame) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def alpha_at_equal_density(runs: pd.DataFrame, most: float = 0.1) -> Figure:
+def alpha_at_equal_density(runs: pd.DataFrame, most: float = 0.05) -> Figure:
     """Tickets of seed 0 of equal density, up to ``most``, from searches that press less or more: accuracy against α.
 
-    ``runs`` of ``relaxed_masks.at_equal_density``; a line a density. Tickets that are filled up among ties have no α.
-    The dotted line parts small α's from larger ones.
+    ``runs`` of ``relaxed_masks.at_equal_density``; a line a density, named at its end. Tickets that are filled up among
+    ties have no α. The dotted line parts small α's from larger ones.
     """
     runs = runs[(runs.tied <= tables.FEW_TIES) & (runs.seed == 0) & (runs.density_asked <= most)]
     groups = by_place(runs)
@@ -158,37 +178,50 @@ def alpha_at_equal_density(runs: pd.DataFrame, most: float = 0.1) -> Figure:
     asked = sorted(runs.density_asked.unique(), reverse=True)
     colours = dict(zip(asked, SHADES(np.linspace(0, 0.9, len(asked)))))
     for ax, (label, group) in zip(axes, groups.items()):
+        ends = {}
         for density, rows in group.sort_values("implied_alpha").groupby("density_asked", sort=False):
             ax.plot(rows.implied_alpha, rows.test_accuracy, color=colours[density], marker="o", ms=3, lw=1)
+            ends[f"{density:g}"] = rows.implied_alpha.iloc[-1], rows.test_accuracy.iloc[-1], colours[density]
         ax.axvline(tables.SMALL_ALPHA, color="#555555", ls=":", lw=1)
         limits = accuracy_limits(group.test_accuracy.min(), group.test_accuracy.max(), 4)
         ax.set(title=label, xlabel="threshold α that yields the density", xlim=(-0.03, 1.03))
         ax.set(ylabel="test accuracy, %", ylim=limits)
-    handles = [mpl.lines.Line2D([], [], color=colour, marker="o", ms=3) for colour in colours.values()]
-    figure.legend(handles, [f"{100 * density:g} %" for density in asked], title="density", loc="outside right center")
+        label_ends(ax, ends)
     return figure
 
 
 @mpl.rc_context(STYLE)
 def modes_by_layer(layers: pd.DataFrame) -> Figure:
-    """Layer by layer, a line a search (``relaxed_masks.decided``): entries that are undecided, and at the top.
+    """Heat maps of ``relaxed_masks.decided``, a column a search, a row a layer: entries undecided, and at the top.
 
-    A layer counts as bimodal where it lies in the grey on both sides (``verdicts.bimodal``).
+    Searches of a penalty stand side by side, the softest first, as means over seeds. A layer counts as bimodal where it
+    has a white dot on both sides (``verdicts.bimodal``).
     """
     groups = by_place(layers)
-    figure, axes = new_figure(len(groups), 2, (COLUMN, 0.4 + 2.6 * len(groups)))
-    for (between, top), (label, group) in zip(axes, groups.items()):
-        for ax, column in ((between, "between"), (top, "top")):
-            for (name, _), rows in group.groupby(["name", "run"], sort=False):
-                ax.plot(rows.number, rows[column], color=look(name)["color"], marker="o", ms=2.5, lw=0.8, alpha=0.6)
-            names = group.drop_duplicates("number").sort_values("number").layer
-            every = range(0, len(names), math.ceil(len(names) / 3))
-            ax.set_xticks(every, names.iloc[every])
-        between.axhspan(0, relaxed_masks.DECIDED, color="#eeeeee", lw=0)
-        between.set(title=label, ylabel="share between 0.05 and 0.95", ylim=(0, None))
-        top.axhspan(0.5, 1, color="#eeeeee", lw=0)
-        top.set(title="the second mode", ylabel="of the entries from 0.05 up,\nshare from 0.95 up", ylim=(0, 1))
-    names = layers.name.unique()
-    handles = [mpl.lines.Line2D([], [], color=look(name)["color"], marker="o", ms=3) for name in names]
-    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    heights = [1.1 + 0.16 * group.number.nunique() for group in groups.values()]
+    figure = Figure((COLUMN, sum(heights)), layout="constrained")
+    sides = {
+        "between": ("from 0.05 to 0.95, of all entries", lambda share: share <= relaxed_masks.DECIDED),
+        "top": ("from 0.95 up, of those from 0.05 up", lambda share: share > 0.5),
+    }
+    parts = figure.subfigures(len(groups), 1, height_ratios=heights, squeeze=False)
+    for part, (place, group) in zip(parts.flat, groups.items()):
+        part.suptitle(place, size=9, weight="bold")
+        axes = part.subplots(1, 2, sharey=True)
+        for ax, (column, (called, passes)) in zip(axes, sides.items()):
+            found = group.pivot_table(column, "number", ["name", "pressure"], sort=True)
+            shown = ax.imshow(found, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+            rows, columns = np.nonzero(passes(found.to_numpy()))
+            ax.plot(columns, rows, ls="", marker="o", ms=2.5, color="white", mec=BLACK, mew=0.4)
+            names = found.columns.get_level_values("name")
+            for name in names.unique():
+                first, last = np.nonzero(names == name)[0][[0, -1]]
+                ax.axvline(last + 0.5, color="white", lw=2)
+                ax.text((first + last) / 2, -0.7, name, ha="center", va="bottom", size=8.5)
+            ax.set(xticks=[], xlabel="searches, from soft to hard pressure")
+            ax.set_title(called, pad=16)
+        names = group.drop_duplicates("number").sort_values("number").layer
+        every = range(0, len(names), math.ceil(len(names) / 8))
+        axes[0].set_yticks(every, names.iloc[every])
+        part.colorbar(shown, ax=axes, shrink=0.9, pad=0.01)
     return figure

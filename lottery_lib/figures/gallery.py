@@ -14,6 +14,7 @@ from lottery_lib.figures import claims as claim_figures
 from lottery_lib.figures import costs as cost_figures
 from lottery_lib.figures import theory as theory_figures
 from lottery_lib.figures import tickets as ticket_figures
+from lottery_lib.figures.lines import FIRST
 from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, logistic_paths
 from lottery_lib.figures.method import penalties, pipeline
 from lottery_lib.figures.style import STYLE
@@ -23,6 +24,11 @@ from lottery_lib.findings import calibrated, claims, comparisons, costs, planted
 
 def _tickets() -> pd.DataFrame:
     return comparisons.summary(tables.whole_searches(tables.chosen(tables.runs())))
+
+
+def _first_tickets() -> pd.DataFrame:
+    found = _tickets()
+    return found[found.name.isin(["dense", *FIRST[:4]])]
 
 
 def _differences(claim: str, first: str, second: str) -> Figure:
@@ -40,7 +46,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "mnist-maps": lambda: logistic_maps(*records.read(logistic.LogisticConfig())),
     "planted-equal-lambda": lambda: theory_figures.at_equal_lambda(planted.found().pairs(), planted.found().near),
     "planted-best-lambda": lambda: theory_figures.at_best_lambda(planted.found()),
-    "accuracy-density": lambda: ticket_figures.accuracy_against_density(_tickets()),
+    "accuracy-density": lambda: ticket_figures.accuracy_against_density(_first_tickets()),
     "accuracy-epochs": lambda: ticket_figures.accuracy_against_epochs(_tickets()),
     "mask-or-magnitude": lambda: _differences("C3", "mask", "magnitude"),
     "mask-or-imp": lambda: _differences("C5", "log mask", "IMP"),

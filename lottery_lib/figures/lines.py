@@ -1,8 +1,10 @@
 """How lines of the table of runs look, and what all figures of accuracies share."""
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -47,6 +49,11 @@ FORMS = {
     "calibrated": "*",
     "ε": "X",
 }  # the method's colour, another marker
+FIRST = (
+    "mask, log, calibrated", "IMP", "gradual magnitude", "random", "one-shot magnitude", "mask, log",
+    "mask, log, calibrated, in rounds", "mask, log, top-k",
+)  # fmt: skip
+ACCURACIES = (99.9, 99.8, 99.5, 99, 98, 97, 95, 92, 90, 85, 80, 70, 60, 40, 20)  # that an axis may name
 NOTHING = (
     "no run on record has what this figure shows; put some on record with: lottery sweep, with a grid of workflow/grids"
 )
@@ -84,24 +91,64 @@ def drawn(draw: Callable[..., Figure], *given: Any) -> Any:
         return Markdown(f"*{str(reason).capitalize()}.*")
 
 
-def ticks(axis: Axis, values: pd.Series | pd.Index, apart: float = 1.25, scale: float = 1.0) -> None:
-    """On a logarithmic axis, ticks at these values alone, but for those less than ``apart`` times below the next one.
-
-    They are shown times ``scale``.
-    """
+def ticks(axis: Axis, values: pd.Series | pd.Index, apart: float = 1.25) -> None:
+    """On a logarithmic axis, ticks at these values alone, but for those less than ``apart`` times below the next."""
     placed: list[float] = []
     for value in sorted(values.unique(), reverse=True):
         if not placed or apart * value < placed[-1]:
             placed.append(value)
     axis.set_minor_locator(NullLocator())
-    axis.set_ticks(placed, [f"{scale * value:g}" for value in placed])
+    axis.set_ticks(placed, [f"{value:g}" for value in placed])
 
 
 def densities(ax: Axes, values: pd.Series | pd.Index) -> None:
-    """An axis of densities in percent, which falls to the right, with ticks at these."""
-    ax.set(xscale="log", xlabel="density, % of the weights kept")
+    """An axis of densities, which falls to the right, with ticks at these, or in a narrow panel at some of them."""
+    ax.set(xscale="log", xlabel="density")
     ax.invert_xaxis()
-    ticks(ax.xaxis, values, scale=100)
+    ticks(ax.xaxis, values, 1.25 if ax.bbox.width > 3 * ax.figure.dpi else 2.1)
+
+
+def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float, str]], wide: int = 40) -> None:
+    """Name points (x, y, colour) right of the axes and near their heights, in place of a legend.
+
+    To be called once the limits are set. Names are broken at ``wide`` characters; those too near move apart.
+    """
+    inches = 0.8 * ax.bbox.height / ax.figure.dpi  # of the axes, less what labels and titles will take
+    named = {called: textwrap.fill(called, wide) for called in ends}
+    room = {called: 0.155 * (1 + text.count("\n")) / inches for called, text in named.items()}
+    across = ax.transData + ax.transAxes.inverted()
+    at = {called: np.clip(across.transform((x, y)), 0, 1) for called, (x, y, _) in ends.items()}  # or at the rim
+    placed, top = {}, -np.inf
+    for called in sorted(ends, key=lambda called: at[called][1]):
+        placed[called] = max(at[called][1], top + room[called] / 2)
+        top = placed[called] + room[called] / 2
+    limit = max(1.0, sum(room.values()))
+    for called in reversed(placed):
+        placed[called] = min(placed[called], limit - room[called] / 2)
+        limit = placed[called] - room[called] / 2
+    for called, (*_, colour) in ends.items():
+        ax.annotate(
+            named[called], at[called], (1.03, placed[called]), "axes fraction", va="center", size=8.5, color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 2},
+        )  # fmt: skip
+
+
+def first_lines(names: Iterable[str]) -> list[str]:
+    """Of these lines, four at most to set side by side in a panel: those of ``FIRST``, in its order."""
+    known = set(names)
+    return [called for called in FIRST if called in known][:4]
+
+
+def accuracy_axis(axis: Axis, least: float, best: float) -> None:
+    """An axis of errors, logarithmic and upside down, that is labelled with accuracies in percent."""
+    axis.axes.set(yscale="log", ylim=((100 - least) * 1.15, (100 - best) / 1.15))
+    placed: list[float] = []
+    for accuracy in ACCURACIES:
+        if least <= accuracy <= best and (not placed or 100 - accuracy > 1.35 * (100 - placed[-1])):
+            placed.append(accuracy)
+    placed = placed if len(placed) > 1 else [*dict.fromkeys((round(best, 1), round(least, 1)))]
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks([100 - accuracy for accuracy in placed], [f"{accuracy:g}" for accuracy in placed])
 
 
 def accuracy_limits(least: float, best: float, factor: float) -> tuple[float, float]:

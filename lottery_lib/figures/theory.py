@@ -1,5 +1,8 @@
 """Figures of the chapter "Why concave?": bounds, planted problems, and what a step conserves."""
 
+import math
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -8,8 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from lottery_lib.experiments.planted import SETTINGS
+from lottery_lib.figures.claims import Row, on_one_axis
 from lottery_lib.figures.lines import GREY
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
+from lottery_lib.findings import planted
+from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.planted import Found
 from lottery_lib.regularizers import L1, Log, create
 from lottery_lib.theory import bounds, solver
@@ -18,6 +24,21 @@ from lottery_lib.theory.induced import induced
 
 DOTS = 1200  # drawn of a kind; all are counted
 PENALTY = {"log": BLUE, "ℓ1": SKY}
+
+
+def forest(found: Found) -> Figure:
+    """The cells that decide C2, on one axis: log's error in units of ℓ1's with its interval; below 1 log is better."""
+    groups: dict[str, list[Row]] = {}
+
+    def add(group: str, label: str, cell: Any) -> None:
+        width = cell.half_width if cell.n >= SEEDS else math.nan
+        groups.setdefault(group, []).append(Row(label, cell.ratio, width, f"{cell.n:g}"))
+
+    for cell in planted.at_equal_lambda(found).itertuples():
+        add(f"equal λ, {cell.kind}, {cell.noise}: λ√k/γ", cell.band, cell)
+    for cell in planted.at_best_lambda(found).itertuples():
+        add(f"best λ, {cell.samples} samples, correlation {cell.correlation:g}: noise", f"{cell.noise:g}", cell)
+    return on_one_axis(groups, 1, ("ratio", ""), "error of log / error of ℓ1")
 
 
 @mpl.rc_context(STYLE)

@@ -1,93 +1,172 @@
 """Figures of the ticket chapters: the table of runs, or a record, in; a matplotlib figure out."""
 
+import itertools
 import math
+import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, heading, look, ticks
-from lottery_lib.figures.style import BLACK, BLUE, COLUMN, SKY, STYLE, new_figure, panels
+from lottery_lib.figures.lines import (
+    GREY,
+    NOTHING,
+    accuracy_axis,
+    by_place,
+    densities,
+    first_lines,
+    heading,
+    label_ends,
+    look,
+    ticks,
+)  # fmt: skip
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, SKY, STYLE, VERMILION, new_figure, panels
 from lottery_lib.findings import relaxed_masks, tables
 from lottery_lib.findings.cells import SEEDS
+
+ACROSS = 5  # small panels beside each other
 
 
 @mpl.rc_context(STYLE)
 def accuracy_against_density(found: pd.DataFrame) -> Figure:
-    """Test accuracy of each line at each density, with 95 % intervals: a panel a place, and one of the top of it.
-    No interval is drawn from fewer than three seeds.
+    """Test accuracy of tickets at each density, with 95 % intervals, on an axis of log errors: a large panel a place.
 
-    Their axes end where the error is 6 and 2.5 times that of the best; where the second would show little less than the
-    first, it is left out. ``found`` is of ``comparisons.summary``.
+    It has ``lines.first_lines``; each other line has a small panel, with the first of those in grey. No interval is
+    drawn from fewer than three seeds. ``found`` is of ``comparisons.summary``.
     """
-    parts = [(label, rows, limits) for label, rows in by_place(found).items() for limits in _cuts(rows)]
-    figure, axes = panels(len(parts))
-    drawn, shown = set(), {}
-    for ax, (label, rows, limits) in zip(axes, parts):
-        lines, dense = rows[rows.name != "dense"], rows[rows.name == "dense"]
-        for called, line in lines.groupby("name", sort=False):
-            style = look(called) | {"ms": 3, "lw": 1.3, "elinewidth": 0.6, "capsize": 1.5}
-            width = line.half_width.where(line.n >= SEEDS, 0)
-            shown[called] = ax.errorbar(line.density, line["mean"], width, label=called, **style)
-        if len(dense):
-            shown["dense"] = ax.axhline(dense["mean"].iloc[0], color=BLACK, ls=":", lw=1, label="dense")
-        ax.set(ylabel="test accuracy, %", ylim=limits)
-        ax.set_title(heading(f"{label}: the top" if label in drawn else label))
-        densities(ax, lines.density_asked)
-        drawn.add(label)
-    _legend(figure, shown)
+    groups = {label: _split(rows) for label, rows in by_place(found).items()}
+    rows_below = [math.ceil(len(others) / ACROSS) for _, _, others in groups.values()]
+    heights = [2.7 + 1.2 * count for count in rows_below]
+    figure = Figure((COLUMN, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(groups), 1, height_ratios=heights, squeeze=False)
+    for part, count, (label, (dense, first, others)) in zip(parts.flat, rows_below, groups.items()):
+        part.suptitle(label, size=9, weight="bold")
+        above, below = part.subfigures(2, 1, height_ratios=[2.7, 1.2 * count]) if count else (part, None)
+        ax = above.subplots()
+        ends = {}
+        for called, line in first.items():
+            _line(ax, line, **look(called) | {"ms": 3, "lw": 1.3, "label": called})
+            ends[called] = line.density.iloc[-1], 100 - line["mean"].iloc[-1], look(called)["color"]
+        everything = pd.concat([dense, *first.values(), *others.values()])
+        _accuracies(ax, everything)
+        densities(ax, everything.density_asked[everything.name != "dense"])
+        for accuracy in dense["mean"]:
+            ax.axhline(100 - accuracy, color=BLACK, ls=":", lw=1, label="dense")
+            ends["dense"] = ax.get_xlim()[1], 100 - accuracy, BLACK
+        label_ends(ax, ends)
+        if below:
+            _multiples(below, count, others, next(iter(first.values())), ax)
     return figure
 
 
-def _cuts(rows: pd.DataFrame) -> list[tuple[float, float]]:
-    least, best = (rows["mean"] - rows.half_width.where(rows.n >= SEEDS, 0)).min(), rows["mean"].max()
-    whole, close = (accuracy_limits(least, best, factor) for factor in (6, 2.5))
-    return [whole, close] if whole[1] - whole[0] > 1.5 * (close[1] - close[0]) else [whole]
+def _split(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """The dense network, the first lines, and the others of a place, the highest density first."""
+    tickets = rows[rows.name != "dense"].sort_values("density", ascending=False)
+    lines = {called: line for called, line in tickets.groupby("name")}
+    first = first_lines(lines) or sorted(lines, key=tables.rank)[:4]
+    others = sorted(lines.keys() - set(first), key=tables.rank)
+    return rows[rows.name == "dense"], *({called: lines[called] for called in names} for names in (first, others))
+
+
+def _line(ax: Axes, line: pd.DataFrame, **style: Any) -> None:
+    error = 100 - line["mean"]
+    width = line.half_width.where(line.n >= SEEDS, 0).clip(upper=0.9 * error)
+    ax.errorbar(line.density, error, width, **style | {"elinewidth": 0.6, "capsize": 1.5})
+
+
+def _accuracies(ax: Axes, rows: pd.DataFrame) -> None:
+    width = rows.half_width.where(rows.n >= SEEDS, 0)
+    accuracy_axis(ax.yaxis, (rows["mean"] - width).min(), (rows["mean"] + width).max())
+    ax.set_ylabel("test accuracy, %")
+
+
+def _multiples(part: SubFigure, count: int, others: dict[str, pd.DataFrame], first: pd.DataFrame, like: Axes) -> None:
+    """A small panel for each of ``others``, with the axes of ``like``."""
+    axes = part.subplots(count, ACROSS, sharex=True, sharey=True, squeeze=False)
+    for ax, (called, line) in itertools.zip_longest(axes.flat, others.items(), fillvalue=("", first)):
+        if not called:
+            ax.set_axis_off()
+            continue
+        ax.plot(first.density, 100 - first["mean"], color="#bbbbbb", lw=1)
+        _line(ax, line, **look(called) | {"ms": 2, "lw": 1})
+        ax.set_title(textwrap.fill(called, 20), size=8.5)
+    ax.set(xscale="log", yscale="log", xlim=like.get_xlim(), ylim=like.get_ylim())
+    for axis, of in ((ax.xaxis, like.xaxis), (ax.yaxis, like.yaxis)):
+        axis.set_minor_locator(NullLocator())
+        places, labels = of.get_majorticklocs(), [label.get_text() for label in of.get_majorticklabels()]
+        axis.set_ticks([places[0], places[-1]], [labels[0], labels[-1]])
 
 
 @mpl.rc_context(STYLE)
 def accuracy_against_epochs(
     found: pd.DataFrame, densities: tuple[float | None, ...] = (0.05, 0.01), span: float = 5.0
 ) -> Figure:
-    """Test accuracy against all training epochs spent, search and retraining: a panel a place and density.
+    """What tickets are worth and cost, relative to the dense network: a panel a place and density, a dot a line.
 
-    None is the lowest density on record in a place. A density that is not on record there has no panel. Lines more than
-    ``span`` points below the best of a panel lie outside of it.
+    Across, the training epochs, search and retraining, in multiples of the dense network's; up, the difference in test
+    accuracy to it. The step line is the Pareto front: nothing on record is better for as little. Lines on it, and
+    ``lines.first_lines``, have their names; those more than ``span`` points below the best stand as arrows at the
+    bottom, with their differences. None is the lowest density on record in a place. A density that is not on record
+    there has no panel, nor has a place without its dense network. ``found`` is of ``comparisons.summary``.
     """
-    wanted = found.density_asked.isin(densities)
+    relative = _relative(found)
+    wanted = relative.density_asked.isin(densities)
     if None in densities:
-        wanted |= found.density_asked == found.groupby(tables.PLACE).density_asked.transform("min")
+        wanted |= relative.density_asked == relative.groupby(tables.PLACE).density_asked.transform("min")
     parts = [
-        (f"{heading(label)}\n{100 * density:g} % kept", rows)
-        for label, group in by_place(found[wanted]).items()
+        (f"{heading(label)}\ndensity {density:g}", rows)
+        for label, group in by_place(relative[wanted]).items()
         for density, rows in sorted(group.groupby("density_asked"), reverse=True, key=lambda part: part[0])
     ]
     figure, axes = panels(len(parts))
-    shown = {}
     for ax, (title, rows) in zip(axes, parts):
-        for row in rows.itertuples():
-            error = row.half_width if row.n >= SEEDS else 0
-            style = look(row.name) | {"ls": "", "elinewidth": 0.6, "label": row.name}
-            shown[row.name] = ax.errorbar(row.total_epochs, row.mean, error, **style)
-        best, room = rows["mean"].max(), 0.06 * span
-        ax.set(xscale="log", xlabel="training epochs in all", ylabel="test accuracy, %", title=title)
-        ax.set_ylim(max(best - span, rows["mean"].min()) - room, best + room)
-        ticks(ax.xaxis, rows.total_epochs)
-    _legend(figure, shown)
+        _cost(ax, rows, span)
+        ax.set_title(title)
     return figure
 
 
-def _legend(figure: Figure, shown: dict[str, Artist]) -> None:
-    """The lines of all panels, below them, in room of its own."""
-    names = sorted(shown, key=tables.rank)
-    columns = 3 if max(map(len, names)) < 40 else 2  # else the figure widens, and its type shrinks on the page
-    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(names) / columns))
-    figure.legend([shown[called] for called in names], names, loc="outside lower center", ncols=columns)
+def _relative(found: pd.DataFrame) -> pd.DataFrame:
+    """Tickets with their ``gain`` in accuracy over the dense network, and their ``cost`` in its epochs."""
+    dense = found.loc[found.name == "dense", [*tables.PLACE, "mean", "total_epochs"]]
+    both = found[found.name != "dense"].merge(dense, on=tables.PLACE, suffixes=("", "_dense"))
+    return both.assign(gain=both["mean"] - both.mean_dense, cost=both.total_epochs / both.total_epochs_dense)
+
+
+def front(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of ``rows`` with ``cost`` and ``gain`` those that no other is better than for as little, the cheapest first."""
+    ordered = rows.sort_values(["cost", "gain"], ascending=[True, False])
+    return ordered[ordered.gain > ordered.gain.cummax().shift(fill_value=-math.inf)]
+
+
+def _cost(ax: Axes, rows: pd.DataFrame, span: float) -> None:
+    floor = rows.gain.max() - span
+    low, shown = rows[rows.gain < floor].sort_values("gain"), rows[rows.gain >= floor]
+    best = front(shown)
+    named = {*first_lines(shown.name), *best.name}
+    for row in shown.itertuples():
+        style = look(row.name) if row.name in named else {"color": GREY, "marker": "o", "ms": 3}
+        error = row.half_width if row.n >= SEEDS else 0
+        ax.errorbar(row.cost, row.gain, error, **style | {"ls": "", "elinewidth": 0.6, "label": row.name})
+    most, top = 1.2 * rows.cost.max(), max(0, shown.gain.max())
+    room = 0.06 * (top - shown.gain.min() + 0.1)
+    ax.plot([*best.cost, most], [*best.gain, best.gain.max()], drawstyle="steps-post", color=BLACK, lw=0.8, zorder=0)
+    ax.axhline(0, color=BLACK, ls=":", lw=1)
+    ax.set(xscale="log", xlabel="training epochs / dense", ylabel="accuracy − dense, points")
+    ax.set_xlim(rows.cost.min() / 1.2, most)
+    ax.set_ylim(shown.gain.min() - (1 + 2 * len(low)) * room, top + 2 * room)
+    ticks(ax.xaxis, rows.cost)
+    for place, row in enumerate(low.itertuples()):
+        text = f"↓ {row.name}: {row.gain:.1f}".replace("-", "−")
+        ax.text(0.02, 0.03 + 0.08 * place, text, transform=ax.transAxes, size=8.5, color=GREY)
+    ends = {row.name: (row.cost, row.gain, look(row.name)["color"]) for row in shown.itertuples() if row.name in named}
+    label_ends(ax, ends, 16)
 
 
 @mpl.rc_context(STYLE)
@@ -165,6 +244,38 @@ def _histogram(ax: Axes, counts: np.ndarray) -> None:
     ax.yaxis.set_major_formatter("{x:,g}")
     between = f"{100 * relaxed_masks.shares(counts)['between']:.1f} % between"
     ax.annotate(between, (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", size=8.5)
+
+
+@mpl.rc_context(STYLE)
+def accuracy_by_lambda(found: pd.DataFrame, most: float = 3.0) -> Figure:
+    """Heat maps of the validation accuracy of searches with λ by hand, of one place: a panel an η_m, λ by density.
+
+    ``found`` is of ``tuning.by_lambda``. Colour is the distance to the best at that density, ``most`` points and more
+    in one colour; the numbers are accuracies. Framed: the best at its density. In brackets: cut at α > 0.1.
+    """
+    if found.empty:
+        raise LotteryError(NOTHING)
+    rates = {rate: rows for rate, rows in found.groupby("mask_lr")}
+    columns = sorted(found.density_asked.unique(), reverse=True)
+    heights = [rows.lam.nunique() + 1 for rows in rates.values()]
+    figure = Figure((COLUMN, 0.6 + 0.27 * sum(heights)), layout="constrained")
+    axes = figure.subplots(len(rates), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for ax, (rate, rows) in zip(axes, rates.items()):
+        lambdas = sorted(rows.lam.unique())
+        grid = rows.pivot(index="lam", columns="density_asked", values="behind").reindex(index=lambdas, columns=columns)
+        shown = ax.imshow(grid, cmap="viridis_r", vmin=0, vmax=most, aspect="auto")
+        for row in rows.itertuples():
+            x, y = columns.index(row.density_asked), lambdas.index(row.lam)
+            text = f"({row.accuracy:.1f})" if row.alpha > tables.SMALL_ALPHA else f"{row.accuracy:.1f}"
+            ax.text(x, y, text, ha="center", va="center", size=8.5, color="white" if row.behind > most / 2 else BLACK)
+            if row.behind == 0:
+                ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec=VERMILION, lw=1.5, zorder=3))
+        ax.set(title=f"η_m = {rate:g}", ylabel="λ")
+        ax.set_yticks(range(len(lambdas)), [f"{lam:.2g}" for lam in lambdas])
+    axes[-1].set_xticks(range(len(columns)), [f"{density:g}" for density in columns])
+    axes[-1].set_xlabel("density")
+    figure.colorbar(shown, ax=axes, label="points below the best at that density", extend="max", shrink=0.8)
+    return figure
 
 
 @mpl.rc_context(STYLE)

@@ -16,12 +16,12 @@ BESIDE = ("IMP", "gradual magnitude", "SNIP", "random")  # lines
 def lines(runs: pd.DataFrame) -> pd.DataFrame:
     """Of runs of ``tables.chosen``: the cheaper forms of the whole search, and what stands on the same axes as they do.
 
-    That is, at the places and densities where there is one.
+    That is, at the places and densities where there is one; and dense networks, in whose epochs costs are counted.
     """
     form = runs.name.str.startswith(WHOLE) & (runs["rounds"] == 1) & tables.cheaper(runs)
     beside = runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(tables.UNTRAINED)
     there = form.groupby([runs[column] for column in (*tables.PLACE, "density_asked")]).transform("any")
-    return runs[form | (beside & there)]
+    return runs[form | (beside & there) | (runs.name == "dense")]
 
 
 def against_whole(runs: pd.DataFrame) -> pd.DataFrame:

@@ -96,10 +96,11 @@ def _judgements(cells: pd.DataFrame) -> str:
     for cell in cells.itertuples():
         told = f" ({number(cell.mean, cell.half_width, '+')})" if cell.judgement in JUDGED else ""
         found.setdefault(cell.judgement, []).append(f"{cell.density_asked:g}{told}")
-    return ", ".join(f"{judgement} at {_and(shown)}" for judgement, shown in found.items())
+    return ", ".join(f"{judgement} at {listed(shown)}" for judgement, shown in found.items())
 
 
-def _and(words: list[str]) -> str:
+def listed(words: list[str]) -> str:
+    """``a, b and c``."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 

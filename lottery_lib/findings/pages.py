@@ -1,6 +1,7 @@
 """What a chapter shows beside its figures: a selection of the runs, and sentences on what is on record."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,6 +11,7 @@ from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import grids, records, ticket_run
 from lottery_lib.findings import rules, tables
 from lottery_lib.findings.claims import Claim
+from lottery_lib.findings.comparisons import listed, number
 from lottery_lib.findings.tables import label
 
 
@@ -51,6 +53,25 @@ class Selection:
         found = found.sort_values("decides", ascending=False, kind="stable")
         found = found.drop_duplicates([*tables.PLACE, "density_asked", "contrast"])
         return found[found.protocol.isin([self.protocol]) | (self.protocol == "all")].reset_index(drop=True)
+
+
+def in_short(found: pd.DataFrame, density: float, lines: Mapping[str, str]) -> str:
+    """Two sentences on lines of one place at a density (``comparisons.summary``): accuracy, and epochs in all.
+
+    ``lines`` says what each is called in a sentence; those that are not on record are left out.
+    """
+    rows = found[found.name.isin(lines) & (found.density_asked == density)]
+    if rows.empty:
+        return "Nothing is on record yet."
+    rows = rows.assign(name=rows.name.map(lines)).sort_values("mean", ascending=False)
+    reached = [f"{number(*told)} % for {name}" for name, *told in rows[["name", "mean", "half_width"]].to_numpy()]
+    taken = [f"{epochs:g} for {name}" for epochs, name in sorted(zip(rows.total_epochs, rows.name))]
+    dense = found.loc[found.name == "dense", ["mean", "half_width"]].to_numpy()
+    whole = f", against {number(*dense[0])} % for the dense network" if len(dense) else ""
+    return (
+        f"At a density of {density:g}, test accuracy is {listed(reached)}{whole}. "
+        f"In epochs of training, search and retraining together cost {listed(taken)}."
+    )
 
 
 def status(table: pd.DataFrame) -> str:

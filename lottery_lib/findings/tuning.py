@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lottery_lib.findings import tables
+from lottery_lib.findings import relaxed_masks, tables
 from lottery_lib.findings.tables import PLACE, SETTING
 
 AXES = {"pressure": "λ·η_m", "mask_lr": "η_m", "start": "s₀"}  # pressure: how far the penalty moves an entry in a step
@@ -26,6 +26,18 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
                 (*setting, len(tried), [axis for axis in AXES if _at_an_edge(tried[axis], best.loc[setting, axis])])
             )
     return pd.DataFrame(rows, columns=[*SETTING, "candidates", "edges"])
+
+
+def by_lambda(table: pd.DataFrame) -> pd.DataFrame:
+    """Searches of one round by the plain log mask, a row each density, η_m and λ: mean validation ``accuracy``.
+
+    ``behind``: how far below the best at that density, in points; ``alpha``: the largest at which a ticket was cut.
+    """
+    runs = relaxed_masks.at_equal_density(table)
+    groups = runs.groupby(["density_asked", "mask_lr", "lam"])
+    found = groups.agg(accuracy=("val_accuracy", "mean"), alpha=("implied_alpha", "max"), n=("seed", "nunique"))
+    best = found.groupby("density_asked").accuracy.transform("max")
+    return found.assign(behind=best - found.accuracy).reset_index()
 
 
 def _at_an_edge(tried: pd.Series, value: float) -> bool:

@@ -37,12 +37,15 @@ class Answer:
     n: str = ""
     reduced: bool = False
 
+    def told(self, short: str = "") -> str:
+        """Its numbers in a few words, ``short`` being what the effect is of; one that decides nothing is left out."""
+        points = f"{short} {self.effect} points".lstrip() if self.effect and self.status != UNDECIDED else ""
+        return ", ".join(filter(None, [self.counted, points, self.n and f"n = {self.n}"]))
+
     @property
     def numbers(self) -> str:
-        """All of it in a few words; an effect that decides nothing is left out."""
-        points = f"{self.effect} points" if self.effect and self.status != UNDECIDED else ""
-        n, reduced = self.n and f"n = {self.n}", "reduced" if self.reduced else ""
-        return ", ".join(filter(None, [self.counted, points, n, reduced]))
+        """The same, with whether trainings were reduced."""
+        return ", ".join(filter(None, [self.told(), "reduced" if self.reduced else ""]))
 
     def __str__(self) -> str:
         return f"{self.status} on {self.dataset} ({self.numbers})"

@@ -92,6 +92,25 @@ export function speaker(parent, pause = 1000) {
   };
 }
 
+/**
+ * Words of the page that set the widget: `<span data-NAME="lam=0.01; penalty=l1">λ at 0.01</span>` becomes a button that
+ * does so, and brings `el` into view. Without scripts they stay words.
+ */
+export function linkWords(model, name, el) {
+  for (const words of document.querySelectorAll(`span[data-${name}]`)) {
+    const settings = words.dataset[name].split(";").map((part) => part.split("=").map((side) => side.trim()));
+    const traits = Object.fromEntries(settings.map(([key, value]) => [key, isNaN(value) ? value : Number(value)]));
+    const button = html("button", { type: "button", className: "sets" });
+    button.append(...words.childNodes);
+    words.append(button);
+    button.addEventListener("click", () => {
+      model.set(traits);
+      model.save_changes();
+      el.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
+    });
+  }
+}
+
 /** Calls `answered` if a kernel answers: in a static page there is none, and the JavaScript stays in charge. */
 export function greet(model, answered) {
   model.on("msg:custom", (message) => message.kind === "live" && answered());

@@ -1,11 +1,11 @@
 // The explorer of density, λ and α. It works from the tables in the page; what a kernel computed (`view`) comes first where it fits.
-import { choice, frame, greet, html, plot, scientific, speaker, svg } from "./common.js";
+import { choice, frame, greet, html, linkWords, plot, scientific, shown, speaker, svg } from "./common.js";
 
-const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 const whole = (number) => number.toLocaleString("en");
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const nearest = (items, distance) => items.reduce((best, item) => (distance(item) < distance(best) ? item : best));
 const few = (number) => Number(number.toPrecision(3));
+const SNAP = 2; // stops
 const apart = (a, b) => Math.abs(Math.log(a / b));
 
 /** The tasks of the model, each search with its `counts`: one array of bins + 2 a layer. */
@@ -67,18 +67,31 @@ function stops({ task, search }, exact) {
 }
 
 /** A slider over a list of `values` that may change, hidden while there are none; `picked` is called with the value
- *  that the reader chose. */
+ *  that the reader chose. Where some are `measured`, the others are shaded, and the pointer, let go, snaps to those. */
 function stepper(parent, label, name, picked) {
   const line = html("label", { className: "slider" }, parent);
   html("span", { textContent: label }, line);
   const input = html("input", { type: "range", min: 0, step: 1, name }, line);
   const output = html("output", { ariaHidden: "true", ariaLive: "off" }, line); // spoken as the slider's value
-  let values = [];
+  const marks = html("span", { className: "stops", hidden: true, ariaHidden: "true" }, line);
+  let values = [], known = null;
   input.addEventListener("input", () => picked(values[input.value]));
-  return (among, value, text) => {
+  input.addEventListener("pointerup", () => {
+    const at = Number(input.value), near = (known ?? []).filter((stop) => Math.abs(stop - at) <= SNAP);
+    if (near.length) picked(values[nearest(near, (stop) => Math.abs(stop - at))]);
+  });
+  return (among, value, text, measured = null) => {
     values = among;
+    known = measured && among.flatMap((each, stop) => measured(each) ? [stop] : []);
     line.hidden = !values.length;
     if (line.hidden) return;
+    input.disabled = values.length < 2;
+    marks.hidden = !known;
+    marks.replaceChildren(...(known ?? []).map((stop) => {
+      const mark = html("i", {});
+      mark.style.left = `${(100 * stop) / (values.length - 1)}%`;
+      return mark;
+    }));
     input.max = values.length - 1;
     input.value = values.indexOf(value);
     output.textContent = text;
@@ -114,16 +127,16 @@ function drawLayers(root, { task }, { kept }) {
   const row = 20, [from, to] = [Math.max(66, 12 + 6 * longest), 236], shares = task.layers.map(([, weights], k) => kept[k] / weights);
   root.setAttribute("viewBox", `0 0 300 ${24 + row * task.layers.length}`);
   root.replaceChildren();
-  svg("text", { x: 4, y: 11, class: "title" }, root).textContent = "share of weights kept, by layer";
+  svg("text", { x: 4, y: 11, class: "title" }, root).textContent = "density, by layer";
   task.layers.forEach(([name], k) => {
     const y = 22 + k * row, width = (to - from) * shares[k];
     svg("text", { x: from - 6, y: y + 11, "text-anchor": "end" }, root).textContent = name;
     svg("rect", { x: from, y, width: to - from, height: 14, class: "track" }, root);
     svg("rect", { x: from, y, width: kept[k] ? Math.max(1, width) : 0, height: 14, class: "kept" }, root);
-    svg("text", { x: to + 6, y: y + 11 }, root).textContent = percent(shares[k]);
+    svg("text", { x: to + 6, y: y + 11 }, root).textContent = shown(shares[k]);
   });
-  const said = task.layers.map(([name], k) => `${name} ${percent(shares[k])}`).join(", ");
-  root.setAttribute("aria-label", `share of weights kept, by layer: ${said}`);
+  const said = task.layers.map(([name], k) => `${name} ${shown(shares[k])}`).join(", ");
+  root.setAttribute("aria-label", `density, by layer: ${said}`);
 }
 
 function drawCurve(chart, { task, search }, { density, accuracy: now }) {
@@ -177,7 +190,7 @@ function inWords({ kind, accuracy, half_width, n, between }) {
   if (kind === "unknown") return "not measured";
   if (kind === "measured")
     return `${accuracy.toFixed(2)} %${half_width == null ? "" : ` ± ${half_width.toFixed(2)}`}, measured (n = ${n})`;
-  return `${accuracy.toFixed(2)} %, interpolated between the measured densities ${between.map(percent).join(" and ")}`;
+  return `${accuracy.toFixed(2)} %, interpolated between the measured densities ${between.map(shown).join(" and ")}`;
 }
 
 /** The page's parts, and `draw(what, view)`, which brings them all up to date. */
@@ -186,7 +199,8 @@ function build(el, model) {
   const pick = (traits) => { model.set(traits); model.save_changes(); };
   const choices = html("div", { className: "controls" }, root), sliders = html("div", { className: "sliders" }, root);
   const asked = stepper(sliders, "density asked for", "density", (search) => pick({ density: search.asked }));
-  const lam = stepper(sliders, "λ, and step η_m", "lam", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
+  const lam = stepper(sliders, "λ, penalty", "lam", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
+  const rate = stepper(sliders, "η_m, step of m", "mask_lr", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
   const alpha = stepper(sliders, "α, threshold", "alpha", (value) => pick({ alpha: value }));
 
   const panels = html("div", { className: "panels" }, root), empty = { min: 0.1, max: 1 };
@@ -219,24 +233,29 @@ function build(el, model) {
   return (tasks, found, view, live) => {
     const { task, searches, search } = found, exact = live && search.exact, total = sum(view.kept);
     offer(tasks, found);
-    asked(search.asked ? searches : [], search, percent(search.asked));
-    lam(search.asked ? [] : searches, search, `${scientific(few(search.lam))}, η_m ${few(search.mask_lr)}`);
-    const among = stops(found, exact);
-    alpha(among, nearest(among, (stop) => apart(stop, view.alpha)), String(view.alpha));
+    asked(search.asked ? searches : [], search, String(search.asked));
+    const byHand = search.asked ? [] : searches, rates = [...new Set(byHand.map((known) => known.mask_lr))];
+    const closest = (value) => value === search.mask_lr ? search
+      : nearest(byHand.filter((known) => known.mask_lr === value), (known) => apart(known.lam, search.lam));
+    lam(byHand.filter((known) => known.mask_lr === search.mask_lr), search, scientific(few(search.lam)));
+    rate(rates.sort((a, b) => a - b).map(closest), search, String(few(search.mask_lr)));
+    const among = stops(found, exact), measured = (stop) => lookup(found, stop).accuracy.kind === "measured";
+    alpha(among, nearest(among, (stop) => apart(stop, view.alpha)), String(view.alpha), exact ? null : measured);
     drawHistogram(histogram, found, view);
     drawLayers(layers, found, view);
     drawCurve(curve, found, view);
     curve.describe(inWords(view.accuracy));
     named(task);
-    const by = search.asked ? `Asked for ${percent(search.asked)}, the search set ` : "";
+    const by = search.asked ? `Asked for a density of ${search.asked}, the search set ` : "";
     say(`${by}λ = ${scientific(few(search.lam))} with η_m = ${few(search.mask_lr)}, α = ${view.alpha}: ${whole(total)} of ` +
-      `${whole(sum(task.layers.map(([, size]) => size)))} weights kept, density ${percent(view.density)}; ` +
+      `${whole(sum(task.layers.map(([, size]) => size)))} weights kept, density ${shown(view.density)}; ` +
       `test accuracy ${inWords(view.accuracy)}.`);
     const idle = live && !model.get("busy");
     retrain.disabled = !idle || search.asked || view.accuracy.kind === "measured";
     bring.disabled = !idle || exact;
     note.textContent = !live ? "Both need a Python kernel: open this page as a notebook."
       : model.get("note") || (exact ? "The mask is here: any α is exact." : `α moves in steps of ${1 / task.bins}.`);
+    if (!exact) note.textContent += ` Measured: ${among.filter(measured).length} of ${among.length} stops of α, marked below it.`;
     note.textContent += ` Tickets of this search that were retrained: ${search.points.length}.`;
     Object.assign(root.dataset, { lam: search.lam, rate: search.mask_lr, alpha: view.alpha, kept: view.kept.join(" "),
       asked: search.asked ?? "", density: view.density, kind: view.accuracy.kind, accuracy: view.accuracy.accuracy ?? "" }); // for tests
@@ -257,6 +276,7 @@ async function render({ model, el }) {
     const { families, family } = pointedAt(model, tasks);
     if (!families.includes(model.get("regularizer"))) model.set("regularizer", family);
   });
+  linkWords(model, "explorer", el);
   redraw();
   greet(model, () => { live = true; el.dataset.live = "1"; redraw(); });
 }

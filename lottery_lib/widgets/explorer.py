@@ -126,8 +126,8 @@ class TicketExplorer(InteractiveFigure):
         dense = f"; the dense network's is {task.dense.accuracy:.2f} %" if task.dense else ""
         return (
             f"**As this page opens, the mask {decided} made up its mind.** At λ = {search.pressure[0]:.2g}, {by_whom}"
-            f"{100 * zeros:.1f} % of its entries ended at exactly 0. The threshold α = {view['alpha']:g} keeps "
-            f"{100 * view['density']:.2f} % of the weights, α = {more['alpha']:g} still {100 * more['density']:.2f} %. "
+            f"{100 * zeros:.1f} % of its entries ended at exactly 0. The threshold α = {view['alpha']:g} gives "
+            f"a density of {view['density']:.3g}, α = {more['alpha']:g} still {more['density']:.3g}. "
             f"The ticket's test accuracy: {worth}{dense}."
         )
 
@@ -261,12 +261,12 @@ def draw(task: Task, search: Search, view: Mapping[str, Any]) -> Figure:
     curve.legend(loc="lower left")
 
     names, sizes = zip(*task.layers)
-    shares = 100 * np.array(view["kept"]) / np.array(sizes)
+    shares = np.array(view["kept"]) / np.array(sizes)
     layers.barh(names, shares, color=style.BLUE)
     for row, share in enumerate(shares):
-        layers.annotate(f" {share:.3g} %", (share, row), va="center", size=8)
+        layers.annotate(f" {share:.3g}", (share, row), va="center", size=8)
     layers.invert_yaxis()
-    layers.set(xlim=(0, 100), xlabel="% kept", title=f"density {100 * density:.3g} %")
+    layers.set(xlim=(0, 1), xlabel="density of the layer", title=f"density {density:.3g}")
     lam, mask_lr = search.pressure
     asked = f" for a density of {search.asked:g}" if search.asked else ""
     setting = f"{search.family}{asked} · λ = {lam:.2g}, η_m = {mask_lr:.3g}"

@@ -1,6 +1,6 @@
 // The sanity experiment, in the browser: a mask by projected gradient and weights by subgradient, from the same start.
 // What is seen depends on the controls and the number of iterations alone: when a control moves, both runs start anew.
-import { calm, canvas, choice, frame, html, shown, slider, speaker } from "./common.js";
+import { calm, canvas, choice, frame, html, linkWords, shown, slider, speaker } from "./common.js";
 import { init, magnitudes, problem, step, summary } from "./logistic.js";
 
 const VARIABLES = { mask: "mask", weights: "weights" };
@@ -14,7 +14,7 @@ const NUMBERS = [
   ["loss", "training loss", (value) => value.toFixed(4)],
   ["objective", "… with penalty", (value) => value.toFixed(4)],
   ["zeros", "exactly zero", percent],
-  ["density", "density, share ≥ α", percent],
+  ["density", "density, m ≥ α", shown],
   ["flips", "sign changes, last step", String],
   ["accuracy", "test accuracy", percent],
   ["ticket", "… of what is ≥ α alone", percent],
@@ -252,6 +252,7 @@ function render({ model, el }) {
   model.on("change:seed", () => { seeds.value = model.get("seed"); });
   for (const name of [...SETTINGS, "seed"]) model.on(`change:${name}`, () => { restart(); go({}); });
   for (const name of ["alpha", "variable"]) model.on(`change:${name}`, () => go({}));
+  linkWords(model, "playground", el);
   restart();
   go({});
   return () => { playing = false; }; // when the view is removed

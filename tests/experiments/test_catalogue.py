@@ -58,7 +58,7 @@ def record(tmp_path, monkeypatch):
 
 
 def drawn(figure):
-    return {text.get_text() for text in figure.legends[0].get_texts()}
+    return {text.get_text() for text in figure.axes[0].texts}
 
 
 def test_a_new_method_is_trained_tabled_and_drawn(record, monkeypatch):

@@ -59,34 +59,47 @@ def test_alpha_sensitivity_averages_over_seeds():
 
 def test_alpha_at_equal_density_draws_a_line_a_density():
     table = runs(
-        {"density_asked": 0.1, "test_accuracy": 98.0},
-        {"density_asked": 0.1, "test_accuracy": 97.0},
-        {"density_asked": 0.05, "test_accuracy": 96.0},
-        {"density_asked": 0.05},
-        {"density_asked": 0.2},
+        {"density_asked": 0.05, "test_accuracy": 98.0},
+        {"density_asked": 0.05, "test_accuracy": 97.0},
+        {"density_asked": 0.02, "test_accuracy": 96.0},
+        {"density_asked": 0.02},
+        {"density_asked": 0.1},
         {"seed": 1},
     ).assign(implied_alpha=[0.5, 0.0, 0.3, 0.0, 0.3, 0.3], tied=[0.0, 0.0, 0.0, 0.9, 0.0, 0.0])
     figure = claim_figures.alpha_at_equal_density(table)
     drawn = [points(drawn) for drawn in figure.axes[0].lines if drawn.get_marker() == "o"]
     assert drawn == [[[0.0, 97.0], [0.5, 98.0]], [[0.3, 96.0]]]
-    assert [text.get_text() for text in figure.legends[0].texts] == ["10 %", "5 %"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.05", "0.02"]
 
 
-def test_modes_by_layer_draw_a_line_a_search():
+def test_a_panel_has_four_contrasts_at_most_those_that_decide_first():
+    table = [row for at in (98.0, 97.0) for row in line("mask, log", [at + k for k in range(3)], at / 1000)]
+    table += [
+        row for at in (98.0, 97.0) for row in line("IMP", [90.0] * 3, at / 1000) + line("random", [60.0], at / 1000)
+    ]
+    found = cells.cells(tables.chosen(runs(*table, *line("dense", [99.0], 1.0))), {"a": ("mask, log", "IMP")})
+    many = pd.concat([found.assign(contrast=name, decides=name == "e") for name in "abcde"], ignore_index=True)
+    (ax,) = claim_figures.differences(many, "mask", "IMP").axes
+    assert [text.get_text() for text in ax.texts] == ["e", "a", "b", "c"] and len(ax.containers) == 4
+    assert [text.get_color() for text in ax.texts] == [claim_figures.BLUE] + [lines.GREY] * 3
+
+
+def test_modes_by_layer_are_heat_maps_with_dots_where_a_layer_passes():
     place = dict.fromkeys(tables.PLACE) | {"protocol": "lenet", "model": "m", "dataset": "mnist", "reduced": False}
     rows = [
-        ("a", "mask, log", 0, "x", 0.1, 0.8),
-        ("a", "mask, log", 1, "y", 0.2, 0.9),
-        ("b", "mask, ℓ1", 0, "x", 0.3, 0.5),
+        ("mask, log", 2.0, 0, "x", 0.04, 0.8),
+        ("mask, log", 2.0, 1, "y", 0.2, 0.9),
+        ("mask, log", 1.0, 0, "x", 0.6, 0.1),
+        ("mask, log", 1.0, 1, "y", 0.7, 0.2),
+        ("mask, ℓ1", 3.0, 0, "x", 0.3, 0.4),
+        ("mask, ℓ1", 3.0, 1, "y", 0.1, 0.4),
     ]
-    layers = pd.DataFrame(rows, columns=["run", "name", "number", "layer", "between", "top"]).assign(**place)
-    figure = claim_figures.modes_by_layer(layers)
-    between, top = ([points(drawn) for drawn in ax.lines] for ax in figure.axes)
-    assert between == [[[0, 0.1], [1, 0.2]], [[0, 0.3]]] and top == [[[0, 0.8], [1, 0.9]], [[0, 0.5]]]
-    assert [drawn.get_color() for drawn in figure.axes[0].lines] == [
-        lines.look(n)["color"] for n in ("mask, log", "mask, ℓ1")
-    ]
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["x", "y"]
+    layers = pd.DataFrame(rows, columns=["name", "pressure", "number", "layer", "between", "top"]).assign(**place)
+    between, top, _ = claim_figures.modes_by_layer(layers).axes
+    assert between.images[0].get_array().tolist() == [[0.6, 0.04, 0.3], [0.7, 0.2, 0.1]]  # the softest first
+    assert between.lines[0].get_xydata().tolist() == [[1, 0]] and top.lines[0].get_xydata().tolist() == [[1, 0], [1, 1]]
+    assert [text.get_text() for text in between.texts] == ["mask, log", "mask, ℓ1"]
+    assert [label.get_text() for label in between.get_yticklabels()] == ["x", "y"]
 
 
 def test_a_page_says_where_nothing_is_on_record():
@@ -127,8 +140,8 @@ def test_densities_as_a_forest_are_those_that_decide_or_else_all():
     enough = [*line("mask, log", [95.0, 95.5, 96.0], 0.1), *line("IMP", [94.0] * 3, 0.1), *line("random", [60.0], 0.1)]
     table = tables.chosen(runs(*few, *enough, *line("dense", [98.0], 1.0)))
     found = cells.cells(table, {"one search": ("mask, log", "IMP")})
-    texts = [text.get_text() for text in claim_figures.by_density(found.assign(decides=True)).axes[0].texts]
-    assert texts[:7] == ["LeNet-300-100 on MNIST, one search", "10 %", texts[2], "3", "5 %", "+1.00", "1"]
+    texts = [text.get_text() for text in claim_figures.by_density(found).axes[0].texts]
+    assert texts[:7] == ["LeNet-300-100 on MNIST, one search", "0.1", texts[2], "3", "0.05", "+1.00", "1"]
     assert texts[2].startswith("+1.50 ±")
     some = claim_figures.by_density(found.assign(decides=found.density_asked == 0.1)).axes[0]
     none = claim_figures.by_density(found.assign(decides=False)).axes[0]

@@ -61,3 +61,10 @@ def test_the_window_of_recovery():
     assert [text.get_text() for text in window.texts] == [
         "kept: 1 or more", "dead: 1 or less", "kept: 0.38 or more", "dead: 4.2 or less",
     ]  # fmt: skip
+
+
+def test_the_forest_has_a_row_for_each_cell_that_decides(record):
+    (ax,) = theory.forest(record).axes
+    cells = [*planted.at_equal_lambda(record).ratio, *planted.at_best_lambda(record).ratio]
+    assert sorted(drawn.lines[0].get_xdata()[0] for drawn in ax.containers) == sorted(cells)
+    assert ax.lines[0].get_xdata() == [1, 1]

@@ -22,37 +22,54 @@ FOUND["reduced"] = False
 TWO = pd.concat([FOUND, FOUND.assign(mean=lambda table: table["mean"] - 20, model="resnet20")])
 
 
-def test_accuracy_against_density_draws_a_line_a_method():
-    figure = ticket_figures.accuracy_against_density(FOUND)
-    lines = {c.get_label(): c.lines[0].get_xydata().tolist() for c in figure.axes[0].containers}
-    assert lines == {
-        "mask, log": [[0.05, 98.1], [0.01, 97.7]],
-        "IMP": [[0.05, 98.0]],
-        "concave, mcp": [[0.01, 97.0]],
-    }
-    assert list(figure.axes[0].lines[-1].get_ydata()) == [98.2, 98.2]
-    assert {text.get_text() for text in figure.legends[0].texts} == {"dense", *lines}
+def drawn(ax) -> dict[str, list]:
+    return {each.get_label(): np.round(each.lines[0].get_xydata(), 9).tolist() for each in ax.containers}
 
 
-def test_every_network_has_its_panel_and_one_of_the_top_where_lines_fall_far():
-    far = FOUND[2:3].assign(name="random", mean=60.0)
-    figure = ticket_figures.accuracy_against_density(pd.concat([FOUND, far, TWO[len(FOUND) :]]))
-    shown = [ax for ax in figure.axes if ax.axison]
-    lenet = "LeNet-300-100 on MNIST\n(lenet)"
-    assert [ax.get_title() for ax in shown] == [lenet, f"{lenet}: the top", "ResNet-20 on MNIST\n(lenet)"]
-    assert [ax.containers[0].lines[0].get_ydata()[0] for ax in shown] == [98.1, 98.1, 78.1]
-    (low, _), (cut, high), _ = (ax.get_ylim() for ax in shown)
-    assert low < cut < 98.1 < high
-    low, high = shown[2].get_ylim()
-    assert all(low < y < high for line in shown[2].containers for y in line.lines[0].get_ydata())
-    figure = ticket_figures.accuracy_against_epochs(TWO, (0.05,))
-    assert [ax.containers[0].lines[0].get_ydata()[0] for ax in figure.axes] == [98.1, 78.1]
+def names(ax) -> set[str]:
+    """What stands at the ends of lines, with the breaks taken out."""
+    return {text.get_text().replace("\n", " ") for text in ax.texts}
 
 
-def test_of_epochs_too_near_to_each_other_the_most_are_named():
+def test_accuracy_against_density_draws_a_line_a_method_named_at_its_end():
+    (ax,) = ticket_figures.accuracy_against_density(FOUND[FOUND.name.isin(["dense", "mask, log", "IMP"])]).axes
+    assert drawn(ax) == {"mask, log": [[0.05, 1.9], [0.01, 2.3]], "IMP": [[0.05, 2.0]]}  # errors
+    assert names(ax) == {"dense", "mask, log", "IMP"}
+    assert [100 - y for y in ax.get_yticks()] == pytest.approx(
+        [float(text.get_text()) for text in ax.get_yticklabels()]
+    )
+
+
+def test_no_panel_has_more_than_four_lines_and_none_is_left_out():
+    known = ["mask, log, calibrated", "IMP", "gradual magnitude", "random", "SNIP", "GraSP"]
+    rows = pd.concat([FOUND[1:2].assign(name=name, mean=90.0 + k) for k, name in enumerate(known)])
+    large, *small = [
+        ax for ax in ticket_figures.accuracy_against_density(pd.concat([FOUND[:1], rows])).axes if ax.axison
+    ]
+    assert list(drawn(large)) == known[:4]
+    assert [ax.get_title() for ax in small] == known[4:]
+    assert [ax.containers[0].lines[0].get_ydata()[0] for ax in small] == [6, 5]
+    assert all(ax.lines[0].get_ydata().tolist() == [10] for ax in small)  # the first, in grey
+
+
+def test_nothing_is_cut_off():
+    far = FOUND[2:3].assign(name="random", mean=20.0)
+    for ax in ticket_figures.accuracy_against_density(pd.concat([FOUND, far, TWO[len(FOUND) :]])).axes:
+        low, high = sorted(ax.get_ylim())
+        assert all(low < y < high for line in ax.containers for y in line.lines[0].get_ydata())
+
+
+def test_names_at_the_ends_do_not_meet():
+    same = pd.concat([FOUND[1:2].assign(name=name) for name in ("mask, log", "IMP", "random", "one-shot magnitude")])
+    (ax,) = ticket_figures.accuracy_against_density(same).axes
+    heights = sorted(text.xyann[1] for text in ax.texts)
+    assert len(heights) == 4 and np.diff(heights).min() * ax.bbox.height / ax.figure.dpi > 0.15  # inches
+
+
+def test_of_costs_too_near_to_each_other_the_most_are_named():
     near = FOUND.assign(total_epochs=[10.0, 20.0, 20.0, 46.0, 50.0], density_asked=0.05)
     (ax,) = ticket_figures.accuracy_against_epochs(near, (0.05,)).axes
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["50", "20", "10"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["5", "2"]
 
 
 def test_forms_of_a_method_share_its_colour():
@@ -70,20 +87,48 @@ def test_nothing_to_draw_is_one_sentence():
         ticket_figures.mask_histograms({})
 
 
-def test_accuracy_against_epochs_draws_a_point_a_method():
-    figure = ticket_figures.accuracy_against_epochs(FOUND, (0.05, 0.01))
-    left, right = ({c.get_label(): c.lines[0].get_xydata()[0].tolist() for c in ax.containers} for ax in figure.axes)
-    assert left == {"mask, log": [20.0, 98.1], "IMP": [140.0, 98.0]}
-    assert right == {"mask, log": [20.0, 97.7], "concave, mcp": [20.0, 97.0]}
-    assert {text.get_text() for text in figure.legends[0].texts} == left.keys() | right.keys()
+def test_cost_and_worth_are_relative_to_the_dense_network_of_the_place():
+    left, right = ticket_figures.accuracy_against_epochs(FOUND, (0.05, 0.01)).axes
+    assert drawn(left) == {"mask, log": [[2.0, -0.1]], "IMP": [[14.0, -0.2]]}
+    assert drawn(right) == {"mask, log": [[2.0, -0.5]], "concave, mcp": [[2.0, -1.2]]}
+    assert names(left) == {"mask, log", "IMP"} and names(right) == {"mask, log"}  # the other is not on the front
+    with pytest.raises(LotteryError, match="no run on record"):
+        ticket_figures.accuracy_against_epochs(FOUND[1:])
+
+
+def test_the_front_is_what_nothing_beats_for_as_little():
+    rows = pd.DataFrame({"cost": [2.0, 1.0, 2.0, 3.0, 4.0], "gain": [1.0, -1.0, 0.5, 1.0, 2.0]})
+    assert ticket_figures.front(rows).index.tolist() == [1, 0, 4]
+
+
+def test_what_lies_too_low_for_a_panel_is_said_at_its_foot():
+    far = FOUND[1:2].assign(name="random", mean=60.0)
+    (ax,) = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, far]), (0.05,)).axes
+    assert "random" not in drawn(ax) and "↓ random: −38.2" in names(ax)
 
 
 def test_accuracy_against_epochs_at_the_lowest_density_of_each_network():
     fewer = FOUND[FOUND.density_asked >= 0.05].assign(model="resnet20", dataset="cifar10")
     figure = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, fewer]), (0.05, None))
-    drawn = {ax.get_title().replace("\n", " "): len(ax.containers) for ax in figure.axes if ax.axison}
-    assert [title[:6] + title[-9:] for title in drawn] == ["LeNet- 5 % kept", "LeNet- 1 % kept", "ResNet 5 % kept"]
-    assert all(drawn.values())
+    titles = [ax.get_title().replace("\n", " ") for ax in figure.axes if ax.axison]
+    assert [title[:6] + title[-13:] for title in titles] == [
+        "LeNet- density 0.05",
+        "LeNet- density 0.01",
+        "ResNet density 0.05",
+    ]
+
+
+def test_the_heat_map_frames_the_best_and_brackets_what_only_a_large_threshold_gives():
+    found = pd.DataFrame(
+        [(0.1, 10.0, 1e-4, 97.0, 0.05, 1.0), (0.1, 10.0, 2e-4, 98.0, 0.3, 0.0), (0.05, 30.0, 1e-4, 90.0, 0.0, 0.0)],
+        columns=["density_asked", "mask_lr", "lam", "accuracy", "alpha", "behind"],
+    )
+    ten, thirty = ticket_figures.accuracy_by_lambda(found).axes[:2]
+    assert [text.get_text() for text in ten.texts] == ["97.0", "(98.0)"]
+    assert [frame.get_xy() for frame in ten.patches] == [(-0.5, 0.5)]
+    assert [frame.get_xy() for frame in thirty.patches] == [(0.5, -0.5)]
+    with pytest.raises(LotteryError, match="no run on record"):
+        ticket_figures.accuracy_by_lambda(found[:0])
 
 
 def test_mask_histograms_show_all_entries():

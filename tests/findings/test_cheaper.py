@@ -31,7 +31,9 @@ def found():
 
 def test_a_cheaper_search_is_a_line_of_its_own(found):
     assert {WHOLE, THIRD, TENTH, "edge-popup"} <= {*found.name}
-    assert {*cheaper.lines(found).name} == {WHOLE, THIRD, TENTH, "edge-popup", "IMP", "gradual magnitude", "random"}
+    assert {*cheaper.lines(found).name} == {
+        WHOLE, THIRD, TENTH, "edge-popup", "IMP", "gradual magnitude", "random", "dense",
+    }  # fmt: skip
 
 
 def test_the_cheapest_search_that_is_nowhere_worse_is_recommended(found):

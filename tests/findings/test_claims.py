@@ -55,7 +55,8 @@ def test_what_a_page_says_is_the_verdict(monkeypatch):
     found = {claim.id: claim for claim in claims.load()}
     said = claims.answer("C4", "C2")
     assert said.startswith(
-        f"**C4: holds on MNIST.** *{found['C4'].text}*\n\n- **holds** on MNIST: 3 of 3, +1.00 ±\xa00.50 points, n = 3\n"
+        f"**C4: holds on MNIST.** *{found['C4'].text}*\n\nOn MNIST, it **holds**: 3 of 3, {found['C4'].short} "
+        "+1.00 ±\xa00.50 points, n = 3. On CIFAR-10, in shortened trainings, there is **not enough evidence**: n = 1.\n"
     )
     assert "- one\n- two\n\nProtocols lenet, on here." in said
     assert said.endswith(f"**C2: not yet run.** *{found['C2'].text}*")

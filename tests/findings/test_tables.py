@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from runs import runs
+from runs import line, runs
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
@@ -93,6 +93,17 @@ def test_status_counts_runs_and_seeds():
     table = runs({"val_accuracy": 1.0}, {"seed": 1, "val_accuracy": 1.0})
     assert pages.status(table).startswith("On record: 2 runs, seeds 0, 1 (n = 2 ")
     assert pages.status(table[:0]) == "No run is on record yet."
+
+
+def test_a_page_answers_in_two_sentences():
+    table = runs(*line("IMP", [97.0, 97.2], 0.01), *line("random", [40.0], 0.01), *line("dense", [98.0], 1.0))
+    found = comparisons.summary(tables.chosen(table))
+    assert pages.in_short(found, 0.01, {"IMP": "IMP", "random": "a random mask", "SNIP": "SNIP"}) == (
+        "At a density of 0.01, test accuracy is 97.10 ±\xa01.27 % for IMP and 40.00 % for a random mask, against "
+        "98.00 % for the dense network. In epochs of training, search and retraining together cost 10 for a random "
+        "mask and 50 for IMP."
+    )
+    assert pages.in_short(found, 0.5, {"IMP": "IMP"}) == "Nothing is on record yet."
 
 
 def test_what_sets_a_line_apart_is_in_its_name():
