@@ -101,7 +101,8 @@ def rules() -> str:
 class Watched:
     """A calibrated search, seen some 200 times: what is asked, and of each ``frame`` when, λ, and quantiles of prices.
 
-    ``counts`` (frames, bins + 2) are those of ``masks.histogram`` over all layers.
+    ``counts`` (frames, bins + 2) are those of ``masks.histogram`` over all layers. ``epochs`` are the training's: when
+    each was ``done``, its ``loss`` and its ``val_accuracy`` in percent.
     """
 
     asked: float
@@ -109,6 +110,7 @@ class Watched:
     settling: float
     frames: pd.DataFrame = field(default_factory=pd.DataFrame)
     counts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), int))
+    epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 class _WatchedMask(CalibratedMask):
@@ -142,7 +144,9 @@ def watch(density: float = 0.05, regularizer: str = "log", seed: int = 0) -> Wat
     steps = recipe.epochs * data.train.steps(recipe.batch_size)
     rule = _WatchedMask(model, names, regularizers.create(regularizer), kept, steps)
     with arithmetic.held(config):
-        train(model, data, recipe, parameterization=rule, seed=seed)
+        history = train(model, data, recipe, parameterization=rule, seed=seed)
     frames, counts = zip(*rule.seen)
     plan = rule.calibration
-    return Watched(density, plan.alpha, plan.settling, pd.DataFrame(frames), np.stack(counts))
+    epochs = pd.DataFrame(history.epochs)[["loss", "val_accuracy"]]
+    epochs["done"] = np.arange(1, len(epochs) + 1) / len(epochs)
+    return Watched(density, plan.alpha, plan.settling, pd.DataFrame(frames), np.stack(counts), epochs)

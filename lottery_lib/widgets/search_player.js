@@ -21,9 +21,15 @@ function render({ model, el }) {
   });
   const least = Math.min(asked, ...frames.map(({ density }) => density || 1)) / 1.5;
   const left = plot(plots, {
-    title: "% of entries with m ≥ α", x: { min: 0, max: 100, label: "% of the search" },
-    y: { min: 100 * least, max: 130, log: true },
+    title: "share of entries with m ≥ α", x: { min: 0, max: 100, label: "% of the search" },
+    y: { min: least, max: 1.3, log: true },
   });
+  const epochs = model.get("epochs"), losses = epochs.map(({ loss }) => loss);
+  const rates = epochs.map((epoch) => epoch.val_accuracy), whole = { min: 0, max: 100, label: "% of the search" };
+  const curves = [
+    [plot(plots, { title: "training loss", x: whole, y: { min: 0, max: Math.max(...losses) } }), losses],
+    [plot(plots, { title: "validation accuracy, %", x: whole, y: { min: Math.min(...rates) - 1, max: 100 } }), rates],
+  ];
   const say = speaker(root);
   let timer = null;
 
@@ -41,12 +47,20 @@ function render({ model, el }) {
     column(1.015, 1.04, now.counts.at(-1), true);
     const x = histogram.X(alpha);
     svg("path", { d: `M${x} ${histogram.top}V${histogram.floor}`, class: "threshold" }, histogram.layer);
-    svg("path", { d: `M${left.X(0)} ${left.Y(100 * asked)}H${left.X(100)}`, class: "threshold" }, left.layer);
-    left.line(frames.map(({ done, density }) => [100 * done, 100 * Math.max(density, least)]), "chosen");
-    const at = { cx: left.X(100 * now.done), cy: left.Y(100 * Math.max(now.density, least)), r: 5, class: "measured" };
+    svg("path", { d: `M${left.X(0)} ${left.Y(asked)}H${left.X(100)}`, class: "threshold" }, left.layer);
+    left.line(frames.map(({ done, density }) => [100 * done, Math.max(density, least)]), "chosen");
+    const at = { cx: left.X(100 * now.done), cy: left.Y(Math.max(now.density, least)), r: 5, class: "measured" };
     svg("circle", at, left.layer);
+    for (const [curve, values] of curves) {
+      curve.layer.replaceChildren();
+      curve.line(epochs.map(({ done }, k) => [100 * done, values[k]]), "chosen");
+      const x = curve.X(100 * now.done);
+      svg("path", { d: `M${x} ${curve.top}V${curve.floor}`, class: "threshold" }, curve.layer);
+      const last = values[epochs.findLastIndex(({ done }) => done <= now.done + 1e-9)];
+      curve.describe(last === undefined ? "before the end of the first epoch" : shown(last));
+    }
     const words = `after ${percent(now.done)} of the search λ = ${scientific(Number(now.lam.toPrecision(2)))}, and ` +
-      `${percent(now.density)} of the entries lie at or above α = ${alpha}; asked for were ${percent(asked)}`;
+      `the share of entries at or above α = ${alpha} is ${shown(now.density)}; asked for was ${shown(asked)}`;
     histogram.describe(`${now.counts[0]} exactly 0, ${now.counts.at(-1)} exactly 1`);
     left.describe(words);
     if (timer === null) say(`${words[0].toUpperCase()}${words.slice(1)}.`);

@@ -19,6 +19,7 @@ class SearchPlayer(InteractiveFigure):
     asked = t.Float(read_only=True).tag(sync=True)
     alpha = t.Float(read_only=True).tag(sync=True)
     frames = t.List(read_only=True).tag(sync=True)  # {done, lam, density, counts}
+    epochs = t.List(read_only=True).tag(sync=True)  # {done, loss, val_accuracy}
     frame = t.Int(0).tag(sync=True)
 
     def __init__(self, watched: Watched):
@@ -26,7 +27,8 @@ class SearchPlayer(InteractiveFigure):
         frames = watched.frames.iloc[shown][["done", "lam", "density"]].to_dict("records")
         frames = [frame | {"counts": counts.tolist()} for frame, counts in zip(frames, watched.counts[shown])]
         super().__init__()
-        for name, value in {"asked": watched.asked, "alpha": watched.alpha, "frames": frames}.items():
+        shown = {"asked": watched.asked, "alpha": watched.alpha, "frames": frames}
+        for name, value in (shown | {"epochs": watched.epochs.to_dict("records")}).items():
             self.set_trait(name, value)
 
     @t.validate("frame")
@@ -48,4 +50,4 @@ class SearchPlayer(InteractiveFigure):
         return figure
 
     def _said(self, frame: dict) -> str:
-        return f"{100 * frame['done']:.0f} %: λ = {frame['lam']:.1e}, {100 * frame['density']:.3g} % left"
+        return f"{100 * frame['done']:.0f} %: λ = {frame['lam']:.1e}, {frame['density']:.3g} left"

@@ -22,9 +22,13 @@ def test_each_frame_by_key(open_widget, watched):
         histogram = page.get_by_role("img", name="entries of the mask")
         assert histogram.locator("rect").count() == sum(count > 0 for count in counts)
         assert f"{counts[0]} exactly 0, {counts[-1]} exactly 1" in histogram.get_attribute("aria-label")
-        said = page.get_by_role("img", name="% of entries with m ≥ α").get_attribute("aria-label")
+        said = page.get_by_role("img", name="share of entries with m ≥ α").get_attribute("aria-label")
         done = float("{:.3g}".format(100 * frame["done"]))
-        assert f"after {done:g} % of the search" in said and "asked for were 10 %" in said
+        assert f"after {done:g} % of the search" in said and "asked for was 0.1" in said
+    last = player.epochs[-1]
+    for name, value in (("training loss", last["loss"]), ("validation accuracy, %", last["val_accuracy"])):
+        told = page.get_by_role("img", name=name).get_attribute("aria-label").rpartition(" ")[2]
+        assert float(told) == float(f"{value:.3g}")
     page.wait_for_function("() => document.querySelector('[role=status]').textContent.startsWith('After 100 %')")
     assert visit.errors == visit.asked_elsewhere == visit.too_wide == []
 
