@@ -26,7 +26,7 @@ from lottery_lib.figures.lines import (
     label_ends,
     look,
     ticks,
-)  # fmt: skip
+)
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, SKY, STYLE, VERMILION, new_figure, panels
 from lottery_lib.findings import relaxed_masks, tables
 from lottery_lib.findings.cells import SEEDS
