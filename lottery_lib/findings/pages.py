@@ -105,7 +105,7 @@ def pending() -> str:
 def sentence(record: dict) -> str:
     """What a run came to, for a page that has just made it."""
     return (
-        f"**{record['config']['method']}** kept {100 * record['density']:.2f} % of the weights after "
+        f"**{record['config']['method']}** reached a density of {record['density']:.3g} after "
         f"{record['search_epochs']:g} epochs of search; retrained, {record['total_epochs']:g} epochs in all and "
         f"{record['seconds']:.0f} s, the ticket classifies {record['val_accuracy']:.1f} % of the validation and "
         f"{record['test_accuracy']:.1f} % of the test images."
