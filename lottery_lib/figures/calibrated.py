@@ -4,8 +4,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery_lib.figures.lines import by_place, densities, look
-from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, VERMILION, new_figure
+from lottery_lib.figures.lines import by_place, densities, heading, look
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, VERMILION, new_figure, panels
 from lottery_lib.findings.calibrated import QUANTILES, Watched
 from lottery_lib.methods.concave import TOLERANCE
 
@@ -43,17 +43,16 @@ def prices(watched: Watched) -> Figure:
 def density_errors(runs: pd.DataFrame) -> Figure:
     """How far off the density asked for each search of ``calibrated.steered`` ended, a panel a place, a dot a seed."""
     groups = by_place(runs)
-    figure, axes = new_figure(1, len(groups), (COLUMN, 3), sharey=True)
+    figure, axes = panels(len(groups))
     shown = {}
-    for ax, (label, group) in zip(axes[0], groups.items()):
+    for ax, (label, group) in zip(axes, groups.items()):
         ax.axhspan(-100 * TOLERANCE, 100 * TOLERANCE, color="#e4e4e4", lw=0)
         for number, (name, rows) in enumerate(group.groupby("name", sort=False)):
             dots = look(name) | {"ls": "", "ms": 4}
             (shown[name],) = ax.plot(rows.density_asked * 1.06**number, 100 * rows.error, **dots)
         densities(ax, group.density_asked)
-        ax.set(xlabel="density asked for", title=label)
+        ax.set(xlabel="density asked for", ylabel="error of the density, %", title=heading(label))
         ax.set_yscale("symlog", linthresh=2)
-    axes[0][0].set_ylabel("error of the density, %")
-    axes[0][0].yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_major_formatter("{x:g}")
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=2)
     return figure
