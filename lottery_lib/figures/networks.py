@@ -26,8 +26,8 @@ def along_lambda(found: Found) -> Figure:
             ax.plot(LAMBDAS, one, color=PENALTY[name], label=f"{name}, from m = 1")
             ax.plot(LAMBDAS, near, "--", color=PENALTY[name], label=f"{name}, from the target")
         times = curves[:, 0].min() / curves[:, 1].min()
-        told = "the start does not matter" if times < 1.1 else f"{times:.0f} times nearer from there"
-        ax.set(xscale="log", xlabel="λ", ylim=(0, None), title=f"depth {depth}:\n{told}")
+        told = ":\nthe start does not matter" if times < 1.1 else f", from the target:\n{times:.0f} times nearer"
+        ax.set(xscale="log", xlabel="λ", ylim=(0, None), title=f"depth {depth}{told}")
     axes[0, 0].set_ylabel("error ‖m* − m̃‖, mean")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
@@ -123,7 +123,8 @@ def from_between(errors: pd.DataFrame) -> Figure:
     for ax, (depth, rows) in zip(axes[0], errors.groupby("depth")):
         for name, of in rows.groupby("penalty", sort=False):
             ax.plot(of.share, of.error, "o-", ms=4, color=PENALTY[name], label=name)
-        ax.set(title=f"depth {depth}", xlabel="start: target 0, m = 1 at 1", xticks=SHARES, ylim=(0, None))
+        ax.set(title=f"depth {depth}", xlabel="start, from target to m = 1", ylim=(0, 1.05 * rows.error.max()))
+        ax.set_xticks(SHARES, [f"{share:g}" for share in SHARES])
     axes[0, 0].set_ylabel("error ‖m* − m̃‖, mean")
     axes[0, 0].legend(loc="lower right")
     return figure

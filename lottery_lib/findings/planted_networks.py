@@ -275,12 +275,13 @@ def in_short(of: Found) -> str:
     ranked = ranked[(ranked.depth > 1) & ~ranked.column.isin(KNOWN)].set_index("name")
     first = ranked["rank"].groupby("name").mean().abs().idxmax()
     ranks = " and ".join(f"{row.rank:.2f} at depth {row.depth}" for row in ranked.loc[[first]].itertuples())
+    local = deep[NEAR].good.mean() > 0.5 > max(deep[DENSITY].good.mean(), deep[BEST].good.mean())
+    lesson = "near the target the advantage remains, and a search from m = 1 does not come there by itself"
     return (
-        f"Where the loss is not convex, log finds the better mask {counts[0]} and {counts[1]}, but {counts[2]}: what "
-        "the theory promises remains true near the target, and a search from m = 1 does not come there by itself. The "
-        f"least curvature met on the search gives a bound in {_percent(held.share)} of the masks, and what ranks their "
-        f"errors best of all that can be known without the target is the {first} (rank correlation "
-        f"{ranks.replace('-', '−')})."
+        f"Where the loss is not convex, log finds the better mask {', '.join(counts)}"
+        f"{': ' + lesson if local else ''}. The least curvature met on the search gives a bound in "
+        f"{_percent(held.share)} of the masks, and what ranks their errors best of all that can be known without the "
+        f"target is the {first} (rank correlation {ranks.replace('-', '−')})."
     )
 
 
