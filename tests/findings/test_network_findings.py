@@ -112,9 +112,10 @@ def test_ranks_are_those_of_the_errors():
 
 def test_the_answer_in_short_is_computed(record):
     said, cells = networks.in_short(record), networks.compared(record)
-    for way, told in networks.TOLD.items():
+    places = ("at equal density,", "at its best λ,", "when the search starts at the target")
+    for way, place in zip(WAYS, places):
         rows = cells[(cells.way == way) & (cells.depth > 1)]
-        assert f"in {rows.good.sum()} of 8 cells {told}" in said
+        assert f"in {rows.good.sum()} of 8 cells {place}" in said
     assert said.count(". ") == 1  # two sentences
 
 
