@@ -22,8 +22,11 @@ SLACK = 1e-5  # what float32 and an unfinished last step may add to an error
 SETTING = ["depth", "samples", "noise"]
 DENSITY, BEST, NEAR = WAYS
 TOLD = {DENSITY: "at equal density", BEST: "each at its best λ", NEAR: "each at its best λ, from the target"}
-NAMES = {way: f"planted networks, {told}" for way, told in TOLD.items()}
-BOUND = "planted networks, the bound with the curvature met"
+NAMES = {
+    way: f"planted networks {where}"
+    for way, where in zip(WAYS, ("at equal density", "at the best λ", "from the target"))
+}
+BOUND = "the bound on planted networks"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from the target to m = 1
 CURVATURES = {  # what may stand for γ in T2 -> what to call it
     "along": "least on the search, kept entries",
