@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.experiments import arithmetic, logistic, pairs, planted, records, ticket_run
+from lottery_lib.experiments import arithmetic, logistic, pairs, planted, planted_networks, records, ticket_run
 from lottery_lib.experiments.catalogue import load_plugins
 from lottery_lib.experiments.ticket_run import FIFTHS, TicketRun
 from lottery_lib.training import distributed
@@ -100,5 +100,6 @@ class DigitsLeNet(TicketRun):
 
 register(logistic.LogisticConfig, logistic.run)
 register(planted.Planted, planted.run)
+register(planted_networks.PlantedNetworks, planted_networks.run)
 for each in (LeNet, LeNetHalf, *pairs.ALL, DigitsLeNet):
     register(each)

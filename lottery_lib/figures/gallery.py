@@ -12,6 +12,7 @@ from lottery_lib.experiments import logistic, records
 from lottery_lib.figures import calibrated as calibrated_figures
 from lottery_lib.figures import claims as claim_figures
 from lottery_lib.figures import costs as cost_figures
+from lottery_lib.figures import networks as network_figures
 from lottery_lib.figures import theory as theory_figures
 from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.lines import FIRST
@@ -19,7 +20,17 @@ from lottery_lib.figures.logistic import logistic_convergence, logistic_maps, lo
 from lottery_lib.figures.method import penalties, pipeline
 from lottery_lib.figures.style import STYLE
 from lottery_lib.files import whole
-from lottery_lib.findings import calibrated, claims, comparisons, costs, planted, relaxed_masks, rules, tables
+from lottery_lib.findings import (
+    calibrated,
+    claims,
+    comparisons,
+    costs,
+    planted,
+    planted_networks,
+    relaxed_masks,
+    rules,
+    tables,
+)
 
 
 def _tickets() -> pd.DataFrame:
@@ -46,6 +57,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "mnist-maps": lambda: logistic_maps(*records.read(logistic.LogisticConfig())),
     "planted-equal-lambda": lambda: theory_figures.at_equal_lambda(planted.found().pairs(), planted.found().near),
     "planted-best-lambda": lambda: theory_figures.at_best_lambda(planted.found()),
+    "networks-ratios": lambda: network_figures.ratios(planted_networks.found()),
+    "networks-curvature": lambda: network_figures.curvature(planted_networks.found()),
     "accuracy-density": lambda: ticket_figures.accuracy_against_density(_first_tickets()),
     "accuracy-epochs": lambda: ticket_figures.accuracy_against_epochs(_tickets()),
     "mask-or-magnitude": lambda: _differences("C3", "mask", "magnitude"),

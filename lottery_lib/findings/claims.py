@@ -12,7 +12,7 @@ from functools import partial
 import pandas as pd
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.findings import calibrated, effects, planted, relaxed_masks, rules, tables, verdicts
+from lottery_lib.findings import calibrated, effects, planted, planted_networks, relaxed_masks, rules, tables, verdicts
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings.cells import BETTER, EQUAL, NOT_WORSE, OPEN, WORSE
 from lottery_lib.findings.rules import MIXED, UNDECIDED
@@ -31,6 +31,7 @@ VERDICTS: dict[str, Callable[[], Verdict | None]] = {
     "C7": lambda: verdicts.ruled("C7", tables.runs(), relaxed_masks.by_alpha(tables.runs())),
     "C8": lambda: verdicts.bimodal(tables.runs()),
     "O1": lambda: calibrated.no_tuning(tables.runs()),
+    "O3": planted_networks.verdict,
 }
 NOT_RUN = "not yet run"
 SEARCH, IMP = "one search", "those of iterative magnitude pruning (IMP)"  # what the title asks about

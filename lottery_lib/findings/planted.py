@@ -184,10 +184,10 @@ def _numbers(rows: pd.DataFrame) -> str:
 
 def _ratio(row) -> str:
     told = "better" if row.good else "not better" if row.bad else "undecided"
-    return f"{told}, error {_share(row)} of ℓ1's"
+    return f"{told}, error {told_ratio(row)} of ℓ1's"
 
 
-def _share(row) -> str:
+def told_ratio(row) -> str:
     return f"{row.ratio:.2f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{row.half_width:.2f}"
 
 
@@ -224,7 +224,7 @@ def regressions_table(of: Found) -> pd.DataFrame:
         "regression": rows.samples.map("{}\N{NO-BREAK SPACE}samples".format),
         "noise": rows.noise.map("{:g}".format),
         "correlation": rows.correlation.map("{:g}".format),
-        "error, log / ℓ1": [_share(row) for row in rows.itertuples()],
+        "error, log / ℓ1": [told_ratio(row) for row in rows.itertuples()],
         f"error, {steep} / ℓ1": rows.steep.map("{:.2f}".format),
         **{name: (100 * share).round().astype(int) for name, share in shares.items()},
     }
@@ -239,7 +239,7 @@ def equal_lambda_table(of: Found) -> pd.DataFrame:
             {
                 "problems": rows.kind + ", " + rows.noise,
                 "λ√k/γ": rows.band,
-                "error, log / ℓ1": [_share(row) for row in rows.itertuples()],
+                "error, log / ℓ1": [told_ratio(row) for row in rows.itertuples()],
                 "log closer": [f"{100 * share:.0f} %" for share in rows["log"]],
                 "ℓ1 closer": [f"{100 * share:.0f} %" for share in rows.l1],
             }

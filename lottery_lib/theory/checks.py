@@ -61,36 +61,62 @@ def run(n: int, eps: float, generator: torch.Generator) -> tuple[pd.DataFrame, p
         begin = starts(drawn.problems, generator)
         for name, regularizer in (("ℓ1", L1()), ("log", Log(eps))):
             case = bounds.case(drawn.problems, regularizer, drawn.lam)
-            ends = [solver.projected_gradient(drawn.problems, regularizer, drawn.lam, m) for m in begin.values()]
+            walks = (solver.projected_gradient(drawn.problems, regularizer, drawn.lam, m) for m in begin.values())
+            ends = [_end(case, *walk) for walk in walks]
             of = {"kind": drawn.kind, "noise": drawn.noise, "penalty": name}
-            counts += [of | row for m, done in ends for row in counted(case, m, done)] + [of | _recovery(case)]
-            found = _points(case, ends[0][0]).assign(cheapest=_cheapest(case, [m for m, _ in ends]), **of)
+            counts += [of | row for end in ends for row in counted(case, end)] + [of | _recovery(case)]
+            found = _points(case, ends[0]).assign(cheapest=_cheapest(ends), **of)
             points.append(found.assign(scale=drawn.scale.numpy()))
     keys = ["bound", "kind", "noise", "penalty"]
     return pd.DataFrame(counts).groupby(keys, sort=False).sum().reset_index(), pd.concat(points, ignore_index=True)
 
 
-def counted(case: Case, m: Tensor, done: Tensor) -> list[dict]:
-    """How T1 to T4 fare at these masks (n, d), of which those that are ``done`` are stationary: a row a bound."""
-    problems, regularizer = case.problems, case.regularizer
-    apart, noiseless = bounds.distance(problems, m), (case.slope.abs() < 1e-12).all(1)
-    costs = [solver.objective(problems, regularizer, case.lam, at) for at in (m, problems.target)]
+class End(NamedTuple):
+    """Masks (n, d) where projected gradient ended, who is stationary, and what is asked of them, each (n,)."""
+
+    m: Tensor
+    done: Tensor
+    apart: Tensor  # from the target
+    cost: Tensor
+    no_dearer: Tensor  # than the target
+    cheap: Tensor  # T1
+    stationary: Tensor  # T2
+    first: Tensor  # T3's gap, from here
+    second: Tensor  # to here; of the logarithm alone, else NaN
+    near: Tensor  # T3, the sharp form
+    assured: Tensor  # whether that must hold without noise
+
+
+def _end(case: Case, m: Tensor, done: Tensor) -> End:
+    apart, nothing = bounds.distance(case.problems, m), torch.full_like(case.lam, torch.nan)
+    cost, least = (solver.objective(case.problems, case.regularizer, case.lam, at) for at in (m, case.problems.target))
+    first, second, near, assured = nothing, nothing, nothing, torch.zeros_like(done)
+    if isinstance(case.regularizer, Log):
+        first, second = bounds.gap(case.regularizer, case.x)
+        near = bounds.near(case.regularizer, case.t, case.problems.kept())
+        assured = bounds.assured(case.regularizer, case.x, apart)
+    met = bounds.cheap(case, m), bounds.stationary(case, m)
+    return End(m, done, apart, cost, cost <= least, *met, first, second, near, assured)
+
+
+def counted(case: Case, end: End) -> list[dict]:
+    """How T1 to T4 fare at these masks, of which those that are ``done`` are stationary: a row a bound."""
+    done, noiseless = end.done, (case.slope.abs() < 1e-12).all(1)
 
     def above(bound: Tensor, on: Tensor, below: Tensor | float = torch.inf) -> dict:
+        apart = end.apart
         wrong = [(apart > share * bound + SLACK) & (apart < below - SLACK) & on for share in (1, TIGHTER)]
         return _row(on, *wrong)
 
-    rows = [{"bound": "T1"} | above(bounds.cheap(case, m), done & (costs[0] <= costs[1]))]
-    rows.append({"bound": "T2"} | above(bounds.stationary(case, m), done))
-    if isinstance(regularizer, Log):
-        first, second = bounds.gap(regularizer, case.x)
-        rows.append({"bound": "T3"} | above(first, done & noiseless & ~first.isnan(), second))
-        near = bounds.near(regularizer, case.t, problems.kept())
-        rows.append({"bound": "T3, sharp"} | above(near, done & noiseless & bounds.assured(regularizer, case.x, apart)))
+    rows = [{"bound": "T1"} | above(end.cheap, done & end.no_dearer)]
+    rows.append({"bound": "T2"} | above(end.stationary, done))
+    if isinstance(case.regularizer, Log):
+        rows.append({"bound": "T3"} | above(end.first, done & noiseless & ~end.first.isnan(), end.second))
+        rows.append({"bound": "T3, sharp"} | above(end.near, done & noiseless & end.assured))
     else:
         rows.append({"bound": "x"} | above(case.x, done & noiseless))
-    zeros = [bounds.sure_zeros(case, m, share) & done[:, None] for share in (1, 1 / TIGHTER)]
-    rows.append({"bound": "T4"} | _row(zeros[0], *(sure & (m > 0) for sure in zeros)))
+    zeros = [bounds.sure_zeros(case, end.m, share) & done[:, None] for share in (1, 1 / TIGHTER)]
+    rows.append({"bound": "T4"} | _row(zeros[0], *(sure & (end.m > 0) for sure in zeros)))
     return rows
 
 
@@ -108,22 +134,21 @@ def _row(checked: Tensor, violated: Tensor, tighter: Tensor) -> dict:
     return {name: int(which.sum()) for name, which in zip(names, (checked, violated, tighter))}
 
 
-def _cheapest(case: Case, ends: list[Tensor]) -> np.ndarray:
-    """The distance (n,) of the mask that costs least among ``ends``, each (n, d)."""
-    costs = torch.stack([solver.objective(case.problems, case.regularizer, case.lam, m) for m in ends])
-    apart = torch.stack([bounds.distance(case.problems, m) for m in ends])
+def _cheapest(ends: list[End]) -> np.ndarray:
+    """The distance (n,) of the mask that costs least among ``ends``."""
+    costs, apart = torch.stack([end.cost for end in ends]), torch.stack([end.apart for end in ends])
     return apart.gather(0, costs.argmin(0, keepdim=True))[0].numpy()
 
 
-def _points(case: Case, m: Tensor) -> pd.DataFrame:
-    apart, nothing = bounds.distance(case.problems, m), torch.full_like(case.lam, torch.nan)
-    costs = [solver.objective(case.problems, case.regularizer, case.lam, at) for at in (m, case.problems.target)]
-    first = near = nothing
-    if isinstance(case.regularizer, Log):
-        first = bounds.gap(case.regularizer, case.x)[0]
-        near = bounds.near(case.regularizer, case.t, case.problems.kept())
-        near = torch.where(bounds.assured(case.regularizer, case.x, apart), near, nothing)
-        first = torch.where(apart <= first + SLACK, first, nothing)
-    cheap = torch.where(costs[0] <= costs[1], bounds.cheap(case, m), nothing)
-    found = {"error": apart, "k": case.problems.kept(), "x": case.x, "T1": cheap, "T2": bounds.stationary(case, m)}
-    return pd.DataFrame({key: value.numpy() for key, value in (found | {"first": first, "near": near}).items()})
+def _points(case: Case, end: End) -> pd.DataFrame:
+    nan = torch.nan
+    found = {
+        "error": end.apart,
+        "k": case.problems.kept(),
+        "x": case.x,
+        "T1": torch.where(end.no_dearer, end.cheap, nan),
+        "T2": end.stationary,
+        "first": torch.where(end.apart <= end.first + SLACK, end.first, nan),
+        "near": torch.where(end.assured, end.near, nan),
+    }
+    return pd.DataFrame({key: value.numpy() for key, value in found.items()})

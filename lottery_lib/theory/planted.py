@@ -12,7 +12,10 @@ from torch.nn.functional import softplus
 
 @dataclass(frozen=True)
 class Problems:
-    """n losses L, each γ-strongly convex on [0, 1]ᵈ, and what the bounds ask of them. A subclass gives the methods."""
+    """n losses L on [0, 1]ᵈ, and what the bounds ask of them. A subclass gives the methods.
+
+    Those here are γ-strongly convex. Of a loss that is not convex (``theory.networks``), γ has no meaning.
+    """
 
     target: Tensor  # m̃ (n, d), of zeros and ones
 
@@ -23,6 +26,10 @@ class Problems:
     def gradient(self, m: Tensor) -> Tensor:
         """∇L(m) (n, d)."""
         raise NotImplementedError
+
+    def both(self, m: Tensor) -> tuple[Tensor, Tensor]:
+        """L(m) (n,) and ∇L(m) (n, d)."""
+        return self.value(m), self.gradient(m)
 
     def curvature(self, m: Tensor) -> Tensor:
         """∇²L averaged between m̃ and m, (n, d, d): times m − m̃ it is ∇L(m) − ∇L(m̃)."""

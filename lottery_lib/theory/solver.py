@@ -1,6 +1,7 @@
 """Stationary points of L + λR on the box: by projected gradient for any loss, in closed form where L is isotropic."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from lottery_lib.regularizers import Log, Regularizer
 from lottery_lib.theory.planted import Problems
 
 TOLERANCE = 1e-10  # the longest projected gradient step, an entry, from a point that counts as stationary
+SLOW = 1e-7  # the longest step of ``backtracking`` at such a point, an entry, over the length of the step
+ROUNDING = 1e-14  # of a loss of about 1
 LOOKED = 50  # iterations between two looks at which problems are done
 
 
@@ -37,6 +40,38 @@ def projected_gradient(
                 left = left[~still]
                 left_problems = problems.at(left)
     return m, done
+
+
+def backtracking(
+    problems: Problems, regularizer: Regularizer, lam: Tensor, start: Tensor, iterations: int, looks: Sequence[int] = ()
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``projected_gradient`` where the largest curvature is not known; also the masks (looks, n, d) on the way.
+
+    Each problem has a step of its own. It is halved until L lies below its quadratic model at the next point, so that
+    L + λR falls, and after that tried a tenth longer. A problem is done when no entry moves faster than ``SLOW``.
+    """
+    m, done, seen = start.clone(), torch.zeros(len(start), dtype=torch.bool), []
+    left, left_problems, now, pull, step = torch.arange(len(start)), problems, start, lam, torch.ones_like(lam)
+    value, gradient = problems.both(now)
+    for iteration in range(iterations):
+        if iteration in looks:
+            m[left] = now
+            seen.append(m.clone())
+        moved = (now - step[:, None] * (gradient + pull[:, None] * regularizer.gradient(now))).clamp(0, 1)
+        away, (moved_value, moved_gradient) = moved - now, left_problems.both(moved)
+        model = value + (gradient * away).sum(1) + away.square().sum(1) / (2 * step)
+        taken = moved_value <= model + ROUNDING
+        still = taken & (away.abs().amax(1) <= SLOW * step)
+        now, gradient = (torch.where(taken[:, None], *both) for both in ((moved, now), (moved_gradient, gradient)))
+        value, step = torch.where(taken, moved_value, value), torch.where(taken, 1.1 * step, step / 2)
+        if (iteration + 1) % LOOKED == 0 and still.any():
+            m[left], done[left[still]] = now, True
+            if still.all():
+                break
+            left, now, value, gradient, pull, step = (of[~still] for of in (left, now, value, gradient, pull, step))
+            left_problems = problems.at(left)
+    m[left] = now
+    return m, done, torch.stack([*seen, *[m] * (len(looks) - len(seen))]) if looks else m[None][:0]
 
 
 def objective(problems: Problems, regularizer: Regularizer, lam: Tensor, m: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def better(**fields) -> list[dict]:
     return [row | fields for row in [*rows, *SCALE]]
 
 
-@pytest.mark.parametrize("id", [id for id in claims.VERDICTS if id not in ("C1", "C2")])
+@pytest.mark.parametrize("id", [id for id in claims.VERDICTS if id not in ("C1", "C2", "O3")])
 def test_nothing_on_record_is_no_verdict(id, monkeypatch):
     others = [*line("IMP", HIGH), *line("random", LOW)]
     overridden = [*line(SET, HIGH, lr=0.4, run="gone"), *line("IMP", LOW), *line("mask, ℓ1", LOW, lr=0.4)]

@@ -115,3 +115,27 @@ def test_who_is_not_done_is_said():
 def test_distance():
     problems = isotropic(3, 5)
     assert bounds.distance(problems, 1 - problems.target).tolist() == pytest.approx([5**0.5] * 3)
+
+
+def test_backtracking_finds_what_a_known_step_finds(problems):
+    lam = torch.full((20,), 0.05, dtype=torch.float64)
+    start = torch.ones_like(problems.target)
+    for regularizer in (L1(), Log(0.1)):
+        known, done = solver.projected_gradient(problems, regularizer, lam, start)
+        found, also, _ = solver.backtracking(problems, regularizer, lam, start, 4000)
+        assert (done & also).sum() >= 15
+        costs = [solver.objective(problems, regularizer, lam, m) for m in (found, known)]
+        same = (found - known).abs().amax(1) < 1e-5
+        assert same.double().mean() >= 0.8 and ((costs[0] - costs[1]).abs()[same] < 1e-8).all()
+
+
+def test_backtracking_shows_its_way_downhill(problems):
+    log, lam, looks = Log(0.1), torch.full((20,), 0.1, dtype=torch.float64), (0, 1, 5, 50, 3999)
+    start = torch.ones_like(problems.target)
+    end, done, way = solver.backtracking(problems, log, lam, start, 4000, looks)
+    assert done.any() and len(way) == len(looks) and torch.equal(way[0], start)
+    costs = torch.stack([solver.objective(problems, log, lam, m) for m in (*way, end)])
+    assert (costs.diff(dim=0) <= 1e-10).all() and (costs[0] - costs[-1] > 0.01).any()
+    torch.testing.assert_close(way[-1][done], end[done], atol=1e-6, rtol=0)
+    stopped, none, _ = solver.backtracking(problems, log, lam, start, 2)
+    assert not none.any() and not torch.equal(stopped, end)
