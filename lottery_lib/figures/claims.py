@@ -124,7 +124,7 @@ def on_one_axis(
         raise LotteryError(NOTHING)
     count = sum(1 + len(rows) for rows in groups.values())
     figure = Figure(figsize=(4.6, 0.7 + 0.19 * count))
-    ax = figure.add_axes((0.17, 0.55 / figure.get_figheight(), 0.49, 1 - 0.58 / figure.get_figheight()))
+    ax = figure.add_axes((0.21, 0.55 / figure.get_figheight(), 0.45, 1 - 0.58 / figure.get_figheight()))
     ax.axvline(none, color="#555555", lw=0.8)
 
     def write(text: str, line: float, x: float, **style: Any) -> None:
@@ -133,7 +133,7 @@ def on_one_axis(
 
     at = iter(range(count))  # from the top
     for label, rows in groups.items():
-        write(label, next(at), -0.34, weight="bold", bbox={"fc": "white", "lw": 0, "pad": 1})
+        write(label, next(at), -0.45, weight="bold", bbox={"fc": "white", "lw": 0, "pad": 1})
         for row, line in zip(rows, at):
             known = not math.isnan(row.half_width)
             style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}

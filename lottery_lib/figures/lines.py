@@ -51,7 +51,7 @@ FORMS = {
 }  # the method's colour, another marker
 FIRST = (
     "mask, log, calibrated", "IMP", "gradual magnitude", "random", "one-shot magnitude", "mask, log",
-    "mask, log, calibrated, in rounds", "mask, log, top-k",
+    "mask, log, calibrated, in rounds", "mask, log, top-k", "SNIP",
 )  # fmt: skip
 ACCURACIES = (99.9, 99.8, 99.5, 99, 98, 97, 95, 92, 90, 85, 80, 70, 60, 40, 20)  # that an axis may name
 NOTHING = (

@@ -26,7 +26,7 @@ NAMES = {
     way: f"planted networks {where}"
     for way, where in zip(WAYS, ("at equal density", "at the best λ", "from the target"))
 }
-BOUND = "the bound on planted networks"
+BOUND = "planted networks by the bound"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from the target to m = 1
 CURVATURES = {  # what may stand for γ in T2 -> what to call it
     "along": "least on the search, kept entries",

@@ -4,6 +4,7 @@ Claims of accuracy follow the rules of ``rules``. Those on what a mask looks lik
 of their own here. A claim holds, or does not, or in part, or there is not enough evidence.
 """
 
+import os
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -67,8 +68,10 @@ class Verdict:
         return rules.worst([answer.status for answer in self.answers])
 
     def __str__(self) -> str:
-        """The status, and where."""
+        """The status, and where; of places that begin alike, that is said once."""
         where = [answer.dataset for answer in self.answers if answer.status == self.status != UNDECIDED]
+        alike = os.path.commonprefix(where).rpartition(" ")[0]
+        where[1:] = [place.removeprefix(alike).strip() for place in where[1:]]
         return " on ".join(filter(None, [self.status, ", ".join(where)]))
 
 

@@ -11,6 +11,7 @@ from lottery_lib.experiments import grids
 from lottery_lib.experiments.logistic import METHODS, REFERS_TO, LogisticConfig
 from lottery_lib.findings import claims, relaxed_masks, verdicts
 from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED
+from lottery_lib.findings.verdicts import Answer, Verdict
 
 CNN = {"model": "conv-small", "dataset": "cifar10", "protocol": "cifar-short", "reduced": True}
 LOW, HIGH = [90.0, 90.1, 90.2], [91.0, 91.1, 91.3]
@@ -189,3 +190,16 @@ def test_c1_reads_its_variants_alone(results, monkeypatch):
     other = records(1) + [{"protocol": "mnist-logistic", "config": asdict(LogisticConfig(lam=0.5))}]
     monkeypatch.setattr(verdicts.records, "read_all", lambda: other + [{"protocol": "lenet"}])
     assert verdicts.logistic_runs() == other[:3]
+
+
+@pytest.mark.parametrize(
+    "places, told",
+    [
+        (["MNIST"], "MNIST"),
+        (["CIFAR-10", "CIFAR-100"], "CIFAR-10, CIFAR-100"),
+        (["planted networks at once", "planted networks by a bound"], "planted networks at once, by a bound"),
+    ],
+)
+def test_where_a_claim_fails_is_said_once(places, told):
+    answers = tuple(Answer(place, FAILS, "", n="3") for place in places)
+    assert str(Verdict(answers, (), "", "", "")) == f"{FAILS} on {told}"
