@@ -4,7 +4,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery_lib.figures.style import BLUE, GREEN, ORANGE, PURPLE, STYLE, VERMILION, new_figure
+from lottery_lib.figures.style import BLUE, COLUMN, GREEN, ORANGE, PURPLE, STYLE, VERMILION, new_figure
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE)
 SHOWN = {
@@ -18,7 +18,7 @@ SHOWN = {
 @mpl.rc_context(STYLE)
 def signs(watched: pd.DataFrame) -> Figure:
     """Epoch by epoch, of each search of ``failures.watch``: kept, undecided, new among the kept, and the loss."""
-    figure, axes = new_figure(2, 2, (8, 5), sharex=True)
+    figure, axes = new_figure(2, 2, (COLUMN, 4.4), sharex=True)
     colours = dict(zip(watched.search.unique(), COLOURS))
     for ax, (column, called) in zip(axes.flat, SHOWN.items()):
         for search, rows in watched.groupby("search", sort=False):
@@ -28,5 +28,5 @@ def signs(watched: pd.DataFrame) -> Figure:
     for ax in axes[1]:
         ax.set_xlabel("epoch of the search")
     handles, names = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
