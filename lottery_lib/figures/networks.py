@@ -45,7 +45,7 @@ def ratios(found: Found) -> Figure:
         ax.axvline(1, color=BLACK, lw=0.8)
         deep = rows[rows.depth > 1]
         way = TOLD[way].replace(", from", ",\nfrom")
-        ax.set_title(f"{way}:\nlog better in {deep.good.sum()} of {len(deep)} cells")
+        ax.set_title(f"{way}:\nlog better in {deep.good.sum()} of {len(deep)} cells\nof depth 2 and 3")
         ax.set(xlabel="error, log / ℓ1", ylim=(len(rows) - 0.5, -0.5))
     labels = [f"depth {row.depth}, {row.samples} samples, {row.noise:g}" for row in rows.itertuples()]
     axes[0, 0].set_yticks(rows.index, labels)

@@ -121,15 +121,14 @@ def _said(dataset: str, runs: pd.DataFrame, contrasts: measured.Contrasts, cells
     found = effects.effect(runs, contrasts, effects.on_record(cells), len(cells))
     if found is None:
         return ""
-    cost = f"for {100 * found.epochs:.0f} % of its training epochs"
+    cost = f"for {100 * found.epochs:.0f} % of IMP's training epochs"
     where = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
     over = f"over {share} settings on {found.n} seed{'' if found.n == '1' else 's'}"
     if math.isnan(found.half_width):
         way = "better" if found.mean > 0 else "worse"
-        return (
-            f"{where}, they are {abs(found.mean):.2f} points {way} on average {over}, {cost}: too few seeds to decide."
-        )
+        mean = f"on average they are {abs(found.mean):.2f} points {way} {over}, {cost}"
+        return f"{where}, too few seeds are on record to decide: {mean}."
     low, high = found.mean - found.half_width, found.mean + found.half_width
     how = LEVELS[measured.judge(low, high, cells.margin.min())]
     return f"{where}, tickets of a learned concave mask are {how} {IMP}: {found} points of accuracy {over}, {cost}."

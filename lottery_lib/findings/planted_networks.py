@@ -274,18 +274,12 @@ def in_short(of: Found) -> str:
     cells, held = compared(of), _primary(informative(of))
     deep = {way: _primary(cells[cells.way == way]) for way in WAYS}
     counts = {way: f"in {rows.good.sum()} of {len(rows)} cells" for way, rows in deep.items()}
-    ranked = predictors(of)
-    ranked = ranked[(ranked.depth > 1) & ~ranked.column.isin(KNOWN)].set_index("name")
-    first = ranked["rank"].groupby("name").mean().abs().idxmax()
-    ranks = " and ".join(f"{row.rank:.2f} at depth {row.depth}" for row in ranked.loc[[first]].itertuples())
     local = deep[NEAR].good.mean() > 0.5 > max(deep[DENSITY].good.mean(), deep[BEST].good.mean())
     lesson = "near the target the advantage remains, and a search from m = 1 does not come there by itself"
     return (
         f"Where the loss is not convex, log finds the better mask {counts[DENSITY]} at equal density, {counts[BEST]} "
         f"at its best λ, and {counts[NEAR]} when the search starts at the target{': ' + lesson if local else ''}. The "
-        f"least curvature met on the search gives a bound in {_percent(held.share)} of the masks, and what ranks their "
-        f"errors best of all that can be known without the target is the {first} (rank correlation "
-        f"{ranks.replace('-', '−')})."
+        f"least curvature met on the search gives a bound in {_percent(held.share)} of the masks."
     )
 
 

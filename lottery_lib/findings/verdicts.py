@@ -68,11 +68,18 @@ class Verdict:
         return rules.worst([answer.status for answer in self.answers])
 
     def __str__(self) -> str:
-        """The status, and where; of places that begin alike, that is said once."""
-        where = [answer.dataset for answer in self.answers if answer.status == self.status != UNDECIDED]
-        alike = os.path.commonprefix(where).rpartition(" ")[0]
-        where[1:] = [place.removeprefix(alike).strip() for place in where[1:]]
-        return " on ".join(filter(None, [self.status, ", ".join(where)]))
+        """What is decided and where, the worst first; how places begin alike is said once."""
+        of: dict[str, list[str]] = {}
+        for answer in self.answers:
+            of.setdefault(answer.status, []).append(answer.dataset)
+        of.pop(UNDECIDED, None)
+        said = []
+        while of:
+            where = of.pop(status := rules.worst([*of]))
+            alike = os.path.commonprefix(where).rpartition(" ")[0]
+            where[1:] = [place.removeprefix(alike).strip() for place in where[1:]]
+            said.append(f"{status} on {', '.join(where)}")
+        return "; ".join(said) or UNDECIDED
 
 
 def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Verdict | None:

@@ -203,3 +203,9 @@ def test_c1_reads_its_variants_alone(results, monkeypatch):
 def test_where_a_claim_fails_is_said_once(places, told):
     answers = tuple(Answer(place, FAILS, "", n="3") for place in places)
     assert str(Verdict(answers, (), "", "", "")) == f"{FAILS} on {told}"
+
+
+def test_a_verdict_tells_of_all_that_is_decided_the_worst_first():
+    of = {"MNIST": HOLDS, "CIFAR-10": FAILS, "CIFAR-100": HOLDS, "Tiny ImageNet": UNDECIDED}
+    told = str(Verdict(tuple(Answer(place, status, "") for place, status in of.items()), (), "", "", ""))
+    assert told == f"{FAILS} on CIFAR-10; {HOLDS} on MNIST, CIFAR-100"
