@@ -35,7 +35,7 @@ def test_ratios_and_titles_are_those_of_the_cells(record):
         rows = cells[cells.way == way]
         drawn = np.concatenate([each.lines[0].get_xdata() for each in ax.containers])
         np.testing.assert_array_equal(np.sort(drawn), np.sort(rows.ratio))
-        assert ax.get_title().endswith(f"log better in {rows[rows.depth > 1].good.sum()} of 8 cells")
+        assert ax.get_title().endswith(f"log better in {rows[rows.depth > 1].good.sum()} of 8 cells\nof depth 2 and 3")
 
 
 def test_the_least_curvature_is_drawn_from_start_to_end(record):
