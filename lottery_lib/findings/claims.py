@@ -121,7 +121,7 @@ def _said(dataset: str, runs: pd.DataFrame, contrasts: measured.Contrasts, cells
     found = effects.effect(runs, contrasts, effects.on_record(cells), len(cells))
     if found is None:
         return ""
-    cost = f"for {100 * found.epochs:.0f} % of IMP's training epochs"
+    cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
     where = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
     over = f"over {share} settings on {found.n} seed{'' if found.n == '1' else 's'}"
