@@ -231,6 +231,12 @@ def mend_pages(app, exception):
             page.write_text(mended, encoding="utf-8")
 
 
+def drop_source_maps(app, exception):
+    """Three megabytes of the theme's that only a debugger would ask for."""
+    for path in Path(app.outdir).glob("_static/**/*.map"):
+        path.unlink()
+
+
 def setup(app):
     if importlib.util.find_spec("lottery_lib") is None:
         raise ExtensionError("the book needs the library: run `pip install -e '.[book]'` in the checkout first")
@@ -246,4 +252,5 @@ def setup(app):
     register_plugin("pybtex.style.formatting", "author_year", Bibliography)
     app.connect("html-page-context", finish_page, priority=900)  # the theme makes its buttons at 501
     app.connect("build-finished", mend_pages)
+    app.connect("build-finished", drop_source_maps)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -141,3 +141,12 @@ def test_a_still_picture_stands_in_where_scripts_are_off(book):
     book.StillPictures(document).run()
     assert [node.astext() for node in widget[0]] == [book.WIDGET, "<noscript>", "image/png", "</noscript>"]
     assert [len(kind) for kind in plain] == [1, 1]
+
+
+def test_source_maps_stay_out_of_the_book(book, tmp_path):
+    for name in ("theme.css", "theme.css.map", "scripts/icons.js.map"):
+        path = tmp_path / "_static" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    book.drop_source_maps(SimpleNamespace(outdir=str(tmp_path)), None)
+    assert [path.name for path in (tmp_path / "_static").rglob("*.*")] == ["theme.css"]
