@@ -63,12 +63,17 @@ class Config(SearchConfig):
                 f"{given}: needs a lam; without one the search sets both for one density over all layers"
             )
         if self.calibrated:
-            require_steep(penalty, Calibration().alpha if self.alpha is None else self.alpha)
+            require_steep(penalty, self.plan.alpha)
 
     @property
     def calibrated(self) -> bool:
         """Whether λ and η_m are set on the way."""
         return self.lam is None
+
+    @property
+    def plan(self) -> Calibration:
+        """By which they are."""
+        return Calibration() if self.alpha is None else Calibration(alpha=self.alpha)
 
     def rule(self, trainer: Trainer, density: float, mask: Mask, steps: int | None = None) -> RelaxedMask:
         """What moves the mask in the round that is to end at a density, within the ``mask`` that earlier ones left.
@@ -82,8 +87,7 @@ class Config(SearchConfig):
         kept = masks.count(density, sum(m.numel() for m in mask.values()))
         if steps is None:
             steps = trainer.round_epochs * trainer.data.train.steps(self.recipe.batch_size)
-        plan = Calibration() if self.alpha is None else Calibration(alpha=self.alpha)
-        return self._kind()(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=plan)
+        return self._kind()(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=self.plan)
 
     def _kind(self) -> Callable[..., CalibratedMask]:
         return CalibratedMask
