@@ -84,8 +84,8 @@ def prunable(
         convolutions = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, _ConvNd)]
         chosen = {*convolutions, *linear}
         if convolutions and linear:
-            nearest = _nearest(trace(), model, chosen) if trace and len(linear) > 1 else linear[-1]
-            chosen -= {nearest} & {*linear}  # no classifier, if a convolution is nearer
+            last = nearest(trace(), model, chosen) if trace and len(linear) > 1 else linear[-1]
+            chosen -= {last} & {*linear}  # no classifier, if a convolution is nearer
         for name, module in layers:
             chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}
         chosen -= {name for name, parameter in own.items() if not parameter.requires_grad}
@@ -101,8 +101,12 @@ def prunable(
     return covered
 
 
-def _nearest(output: Tensor, model: nn.Module, names: set[str]) -> str | None:
-    """The first of these weights on the way back through the graph; of several as near, the last one registered."""
+def nearest(output: Tensor, model: nn.Module, names: Iterable[str]) -> str | None:
+    """The first of these weights on the way back through the graph; of several as near, the last one registered.
+
+    None if the graph does not show them, as under gradient checkpointing.
+    """
+    names = set(names)
     known = {id(parameter): name for name, parameter in states.parameters(model, tied=False).items() if name in names}
     nodes: list[Any] = [output.grad_fn]
     seen = set(nodes)

@@ -293,4 +293,4 @@ def test_a_run_shows_the_same_classifier_in_every_network_of_the_library(name):
     )  # it has a single linear layer, or no convolution
     if any(isinstance(module, nn.Conv2d) for module in model.modules()):
         (last,) = {key for key, p in model.named_parameters() if p.ndim >= 2} - {*prunable(model)}
-        assert weights._nearest(trace(), model, {*prunable(model), last}) == last
+        assert weights.nearest(trace(), model, {*prunable(model), last}) == last

@@ -7,17 +7,20 @@ does, with its parameter groups, clipping, accumulation, gradient scaling and sc
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lottery_lib import states
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket
+from lottery_lib.weights import nearest, prunable
 
 NO_DATA: Any = None  # of a search whose data somebody else feeds
 OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
@@ -118,8 +121,27 @@ def prepared(kind: type[SearchConfig], model: nn.Module, **given: Any) -> tuple[
     known = {item.name for item in fields(kind)} - {item.name for item in fields(SearchConfig)} | OF_ANY_LOOP
     if unknown := given.keys() - known:
         raise LotteryError(f"{min(unknown)}: a loop of your own decides that; known here: {', '.join(sorted(known))}")
-    config = kind(**given)
-    return config, Trainer(model, NO_DATA, config, {}, run=FirstCall(model))
+    config, first = kind(**given), FirstCall(model)
+    trainer = Trainer(model, NO_DATA, config, {}, run=first)
+    if config.names is None:
+        first.check = partial(_require_classifier, model, trainer.names)
+    return config, trainer
+
+
+def _require_classifier(model: nn.Module, covered: list[str], output: Tensor) -> None:
+    """LotteryError if the linear layer that stays dense is not the one nearest the output.
+
+    Before anything is run that is the last one registered; in a loop of our own a traced run has told.
+    """
+    own = states.parameters(model, tied=False)
+    last = nearest(output, model, [name for name, parameter in own.items() if parameter.ndim >= 2])
+    traced = prunable(model, trace=lambda: output)
+    if last is not None and (wrong := [name for name in traced if name not in covered]):
+        raise LotteryError(
+            f"{wrong[0]!r} was taken for the classifier, which stays dense, as it is the last linear layer registered, "
+            f"but {last!r} is nearest the output; attach with names=weights.prunable(model, trace=lambda: "
+            "model(inputs).sum())"
+        )
 
 
 class AttachedSearch(Attached):

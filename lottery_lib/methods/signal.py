@@ -77,18 +77,24 @@ class FirstCall:
     def __init__(self, model: nn.Module):
         self.model = model
         self.given: tuple[tuple, dict[str, Any]] | None = None
-        self._hook = model.register_forward_pre_hook(self._keep, with_kwargs=True)
+        self.check: Callable[[Tensor], object] | None = None  # of what it led to
+        self._hook = model.register_forward_hook(self._keep, with_kwargs=True)
 
-    def _keep(self, model: nn.Module, given: tuple, named: dict[str, Any]) -> None:
+    def _keep(self, model: nn.Module, given: tuple, named: dict[str, Any], output: Any) -> None:
         if model.training:
             self.given = given, named
             self._hook.remove()
+            if self.check is not None and (numbers := _differentiable(output)):
+                self.check(numbers[0])
 
     def __call__(self) -> Tensor | None:
         """A number that depends on every part of the network's first output: the loss, where it tells one."""
         if self.given is None:
             return None
         given, named = self.given
-        outputs = structure.leaves(self.model(*given, **named))
-        numbers = [leaf for leaf in outputs if isinstance(leaf, Tensor) and leaf.requires_grad]
+        numbers = _differentiable(self.model(*given, **named))
         return (numbers[0] * torch.rand_like(numbers[0])).sum() if numbers else torch.zeros(())
+
+
+def _differentiable(output: Any) -> list[Tensor]:
+    return [leaf for leaf in structure.leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]

@@ -291,3 +291,42 @@ def test_a_ticket_is_kept_in_any_loop():
     plain(model, optimizer, epochs=2)
     assert masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask}) == pytest.approx(0.1, abs=1e-3)
     assert model.get_parameter("fc1.bias").any()
+
+
+class Swapped(nn.Module):
+    """Whose classifier is registered before another linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head, self.hidden = nn.Conv2d(1, 4, 3), nn.Linear(16, 10), nn.Linear(4 * 36, 16)
+
+    def forward(self, images):
+        return self.head(self.hidden(self.conv(images).relu().flatten(1)).relu())
+
+
+@pytest.mark.filterwarnings("ignore:91 % of all parameters stay dense")
+def test_the_classifier_that_stays_dense_is_the_one_nearest_the_output():
+    images, labels = next(iter(DATA.train.batches(64, epoch=0, seed=0)))
+    model = Swapped()
+    concave.attach(model, sgd(model), steps=10)
+    with pytest.raises(LotteryError, match="'hidden.weight' was taken for the classifier.*'head.weight' is nearest"):
+        model(images)
+    model(images)  # said once
+    names = lottery.weights.prunable(model, trace=lambda: model(images).sum())
+    assert names == ["conv.weight", "hidden.weight"]
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=10, names=names)
+    cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    assert search.step == 1
+
+
+def test_a_graph_that_does_not_show_the_layers_tells_nothing():
+    class Checkpointed(Swapped):
+        def forward(self, images):
+            return torch.utils.checkpoint.checkpoint(super().forward, images.requires_grad_(), use_reentrant=True)
+
+    images, _ = next(iter(DATA.train.batches(64, epoch=0, seed=0)))
+    model = Checkpointed()
+    concave.attach(model, sgd(model), steps=10)
+    model(images)
