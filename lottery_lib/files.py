@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 import torch
@@ -31,8 +32,27 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
         unfinished.replace(path)
+    except OSError as reason:
+        if reason.filename == str(unfinished):
+            raise OSError(reason.errno, reason.strerror, str(path)) from reason
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder, and try whether files can be put there, before hours of work lead to some.
+
+    Raises:
+        LotteryError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as reason:
+        sentence = f"cannot write to {folder}: {reason.strerror}; make it a folder you may write to"
+        raise LotteryError(sentence) from reason
 
 
 def lock(path: Path, taken: str) -> IO:

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -489,3 +490,54 @@ def test_a_disk_that_is_full(tmp_path, size):
     assert done.returncode == 1 and done.stderr.startswith("error: cannot write the "), done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.glob("results/*")) and not [p for p in tmp_path.glob("work/*") if p.stat().st_size <= size]
+
+
+BARRED = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"]  # root, as anybody else
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    """A checkout that may be read and not written, but for the folder of checkpoints."""
+    if os.geteuid() == 0 and not shutil.which(BARRED[0]):
+        pytest.skip("root may write anywhere, and there is no setpriv here")
+    checkout = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(paths.ROOT / "lottery_lib", checkout / "lottery_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "book/claims.yml", "notebooks/experiment.ipynb"):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        shutil.copy(paths.ROOT / name, checkout / name)
+    shutil.copytree(paths.ROOT / "workflow", checkout / "workflow")
+    for record in records.finished()[:3]:
+        shutil.copytree(record.parent, checkout / "results" / record.parent.name)
+    for folder in [checkout, *(path for path in checkout.rglob("*") if path.is_dir())]:
+        folder.chmod(0o555)
+    yield checkout
+    for folder in [checkout, *(path for path in checkout.rglob("*") if path.is_dir())]:
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "words, place",
+    [
+        ("train digits -p method=random -p density=0.3", "results"),
+        ("sweep lenet-calibrated", "results"),
+        ("table", "results/table.csv"),
+        ("figure", "figures"),
+        ("notebook experiment -p density=0.3", "_build"),
+    ],
+)
+def test_a_folder_that_may_not_be_written(locked, words, place):
+    """It is said before any work is done, by the name the reader knows."""
+    done = subprocess.run(
+        [*(BARRED if os.geteuid() == 0 else []), *LOTTERY, *words.split()],
+        env=os.environ | {"PYTHONPATH": str(locked), "PYTHONDONTWRITEBYTECODE": "1"}, cwd=locked,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert str(locked / place) in done.stderr and "Permission denied" in done.stderr
+    assert not re.search(r"\.\d+-\d+", done.stderr)  # a name that it would have had meanwhile
+
+
+def test_a_work_folder_that_may_not_be_written(tmp_path):
+    (tmp_path / "work").write_text("a file")
+    with pytest.raises(LotteryError, match="cannot write to .*work: File exists; make it a folder you may write to"):
+        train(lenet(), digits(), Recipe(epochs=1), work=tmp_path / "work")

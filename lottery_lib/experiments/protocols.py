@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import (
     ablation,
@@ -63,6 +64,7 @@ def train(config: Any, progress: bool = False) -> Path:
     if variables := arithmetic.needed(config):
         arithmetic.lottery(shlex.split(records.command(config))[1:], variables)
         return records.folder(config)
+    files.require_writable(paths.RESULTS)
     with arithmetic.held(config):
         found = PROTOCOLS[config.protocol][1](config, progress)
         if distributed.first():

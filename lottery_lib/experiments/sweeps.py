@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from lottery_lib import paths
+from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import arithmetic, protocols, records
 from lottery_lib.experiments.catalogue import METHODS
@@ -117,6 +117,8 @@ def run(name: str, part: str | None = None, budget: str | None = None, dry_run: 
         print(progress(configs, left, Costs(set(configs) - set(left))))
         print(*map(records.command, left), sep="\n", end="\n" if left else "", flush=True)
         return {}
+    if left:
+        files.require_writable(paths.RESULTS)
     words = [name, *(["--budget", budget] if budget else [])]
     variables = next(filter(None, map(arithmetic.needed, left)), {})
     if variables and (part or "OMP_NUM_THREADS" in os.environ):

@@ -20,7 +20,7 @@ from lottery_lib import states
 from lottery_lib.data import structure
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
-from lottery_lib.files import bits, whole
+from lottery_lib.files import bits, require_writable, whole
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.training import distributed, speed
@@ -37,7 +37,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, identity: str):
-        folder.mkdir(parents=True, exist_ok=True)
+        require_writable(folder)
         self.path = folder / f"{identity}.safetensors"
 
     def save(
