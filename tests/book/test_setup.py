@@ -2,8 +2,10 @@
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -56,3 +58,16 @@ def test_a_python_whose_path_has_a_space(tmp_path):
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text("utf-8"))
     subprocess.run(["make", ".venv/bin/python", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, check=True)
     assert (tmp_path / "called").read_text().splitlines() == ["tools/check_python.py", "-m venv --clear .venv"]
+
+
+def test_a_wheel_holds_every_file_of_the_library(tmp_path):
+    """Built from a copy: what git knows of ``lottery_lib``, folders that were added yesterday among it."""
+    listed = subprocess.run(["git", "ls-files", "lottery_lib"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "lottery_lib", tmp_path / "lottery_lib")
+    build = "from setuptools.build_meta import build_wheel; build_wheel('wheel')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, check=True)
+    (wheel,) = (tmp_path / "wheel").glob("*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("lottery_lib/")}
+    assert {name for name in listed.stdout.split() if not name.endswith(".md")} <= held
