@@ -73,7 +73,7 @@ def verify(run: str) -> Outcome:
 
 def compare(record: dict, arrays: dict, again: dict, remade: dict) -> Outcome:
     """What stands on record of a run, and its arrays, against what came out when it was made again."""
-    same = arrays.keys() == remade.keys() and all(np.array_equal(arrays[name], remade[name]) for name in arrays)
+    same = arrays.keys() == remade.keys() and all(_same_bits(arrays[name], remade[name]) for name in arrays)
     if same and _same(record, again):
         return Outcome(record["run"], True, "same bits")
     said = f"{_difference(record, arrays, again, remade)}; {_why(record['provenance'])}"
@@ -92,7 +92,11 @@ def _same(record: Any, again: Any) -> bool:
         return all(key in again and _same(record[key], again[key]) for key in record.keys() - PASSING)
     if isinstance(record, list):
         return len(record) == len(again) and all(map(_same, record, again))
-    return record == again
+    return record == again or (record != record and again != again)  # NaN is NaN again
+
+
+def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
 
 
 def _difference(record: dict, arrays: dict, again: dict, remade: dict) -> str:

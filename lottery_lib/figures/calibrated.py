@@ -4,6 +4,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lottery_lib.figures.claims import Row, on_one_axis
 from lottery_lib.figures.lines import by_place, densities, heading, look
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, VERMILION, new_figure, panels
 from lottery_lib.findings.calibrated import QUANTILES, Watched
@@ -56,3 +57,12 @@ def density_errors(runs: pd.DataFrame) -> Figure:
         ax.yaxis.set_major_formatter("{x:g}")
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=2)
     return figure
+
+
+def ablation(effects: pd.DataFrame) -> Figure:
+    """What a change of one default does to the accuracy on validation (``findings.ablation.effects``), a row each."""
+    groups: dict[str, list[Row]] = {}
+    for cell in effects.itertuples():
+        row = Row(f"{cell.part} {cell.value:g} ({cell.default:g})", cell.mean, cell.half_width, f"{cell.n:g}")
+        groups.setdefault(f"{cell.place}, density {cell.density_asked:g}", []).append(row)
+    return on_one_axis(groups, across="changed − default, points of validation accuracy")

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import SymmetricalLogLocator
 
 from lottery_lib.errors import LotteryError
 from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, label_ends, ticks
@@ -72,27 +73,29 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """Of a forest: a difference or ratio, half its interval (NaN: none is drawn), and its seeds."""
+    """Of a forest: a difference or ratio, half its interval (NaN: none is drawn), its seeds, what it is a mean of."""
 
     label: str
     mean: float
     half_width: float
     n: str
+    each: tuple[float, ...] = ()
 
 
 def forest(claims: list[Claim]) -> Figure:
     """Differences in test accuracy on one axis of points, a row a claim and data set (``findings.claims.load``).
 
-    A dot with its 95 % interval over seeds, and the number of them. Where a cell rests on fewer than three seeds the
-    dot is hollow and has no interval. Claims that are not about accuracy, or with nothing on record, have no row.
+    A dot with its 95 % interval over seeds, and the number of them; a grey stroke for each cell it is the mean of.
+    Where a cell rests on fewer than three seeds the dot is hollow and has no interval. Claims that are not about
+    accuracy, or with nothing on record, have no row.
     """
     groups: dict[str, list[Row]] = {}
     for claim in claims:
         for answer in claim.verdict.answers if claim.verdict else ():
             if effect := answer.effect:
-                row = Row(answer.dataset, effect.mean, effect.half_width, effect.n)
+                row = Row(answer.dataset, effect.mean, effect.half_width, effect.n, effect.each)
                 groups.setdefault(f"{claim.id}  {claim.short}", []).append(row)
-    return on_one_axis(groups)
+    return on_one_axis(groups, linear_to=1)
 
 
 def by_density(cells: pd.DataFrame) -> Figure:
@@ -117,14 +120,15 @@ def on_one_axis(
     none: float = 0,
     told: tuple[str, str] = ("points", "+"),
     across: str = "difference in test accuracy, points",
+    linear_to: float | None = None,
 ) -> Figure:
     """The forest of these groups of rows; ``none`` is where there is no effect, and ``told`` what the numbers are, with
-    the format of their sign. LotteryError if there is no row."""
+    the format of their sign. Beyond ``linear_to`` the axis is logarithmic. LotteryError if there is no row."""
     if not groups:
         raise LotteryError(NOTHING)
     count = sum(1 + len(rows) for rows in groups.values())
     figure = Figure(figsize=(4.6, 0.7 + 0.19 * count))
-    ax = figure.add_axes((0.21, 0.55 / figure.get_figheight(), 0.45, 1 - 0.58 / figure.get_figheight()))
+    ax = figure.add_axes((0.22, 0.55 / figure.get_figheight(), 0.44, 1 - 0.58 / figure.get_figheight()))
     ax.axvline(none, color="#555555", lw=0.8)
 
     def write(text: str, line: float, x: float, **style: Any) -> None:
@@ -136,14 +140,20 @@ def on_one_axis(
         write(label, next(at), -0.45, weight="bold", bbox={"fc": "white", "lw": 0, "pad": 1})
         for row, line in zip(rows, at):
             known = not math.isnan(row.half_width)
+            ax.plot(row.each, [line] * len(row.each), "|", color=GREY, ms=6, mew=0.8, alpha=0.7)
             style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}
             ax.errorbar(row.mean, line, xerr=row.half_width if known else None, **style)
             write(row.label, line, -0.03, ha="right")
             write(number(row.mean, row.half_width, told[1]), line, 1.03)
-            write(row.n, line, 1.68, ha="right")
+            write(row.n, line, 1.73, ha="right")
     write(told[0], -1, 1.03, color=GREY)
-    write("seeds", -1, 1.68, ha="right", color=GREY)
+    write("seeds", -1, 1.73, ha="right", color=GREY)
     ax.set(ylim=(count - 0.4, -1.6), yticks=[], xlabel=across)
+    if linear_to is not None:
+        ax.set_xscale("symlog", linthresh=linear_to)
+        ax.set_xlabel(f"{across}\n(logarithmic beyond ±{linear_to:g})")
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear_to, subs=[1, 3]))
+        ax.xaxis.set_major_formatter("{x:g}")
     ax.spines["left"].set_visible(False)
     return figure
 

@@ -44,7 +44,7 @@ LEVELS = {
 }
 PICTURE = (
     "A row a claim and data set: a dot at the difference in points of test accuracy, with its 95 % interval and the "
-    "number of seeds; hollow where a cell rests on fewer than three seeds."
+    "number of seeds, and grey strokes for its single settings; hollow where one rests on fewer than three seeds."
 )
 PAGE = """# The claims, cell by cell
 

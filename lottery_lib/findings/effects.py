@@ -17,7 +17,8 @@ class Effect:
     """A mean difference over ``cells`` of the ``of`` that a claim names on a data set, first line minus second.
 
     ``half_width`` is that of its 95 % interval over seeds, NaN where a cell rests on fewer than three; ``n`` is the
-    number of seeds, as text, since cells may differ in it; ``epochs`` those of the first line over those of the second.
+    number of seeds, as text, since cells may differ in it; ``epochs`` those of the first line over those of the second;
+    ``each`` are the differences of the cells.
     """
 
     mean: float
@@ -26,6 +27,7 @@ class Effect:
     cells: int
     of: int
     epochs: float
+    each: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return number(self.mean, self.half_width, "+")
@@ -50,4 +52,5 @@ def effect(runs: pd.DataFrame, contrasts: Contrasts, cells: pd.DataFrame, of: in
         cells=len(cells),
         of=of,
         epochs=cells.epochs.sum() / cells.epochs_other.sum(),
+        each=tuple(cells["mean"]),
     )

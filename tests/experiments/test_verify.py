@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import subprocess
 
 import numpy as np
@@ -70,6 +71,11 @@ def test_what_time_it_took_and_what_records_did_not_tell_then_is_no_difference(m
     older = {key: value for key, value in record.items() if key != "layers"} | {"seconds": 1e9}
     older["history"] = [epoch | {"seconds": 0.0} for epoch in record["history"]]
     assert verify.compare(older, arrays, record, arrays).same
+
+
+def test_what_is_no_number_is_the_same_where_it_is_none_again():
+    record, arrays = {"run": "x", "loss": [1.0, math.nan]}, {"error": np.array([1.0, np.nan])}
+    assert verify.compare(record, arrays, *copy.deepcopy((record, arrays))).same
 
 
 def test_what_was_made_elsewhere_is_said(said):

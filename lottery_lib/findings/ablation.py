@@ -1,0 +1,68 @@
+"""What each default of the calibrated search is worth: searches with one of them changed, beside those with all."""
+
+import pandas as pd
+
+from lottery_lib.experiments import records
+from lottery_lib.experiments.ablation import MOST, Ablation
+from lottery_lib.findings import tables
+from lottery_lib.findings.comparisons import interval, listed, span
+from lottery_lib.methods.concave import TOLERANCE
+
+
+def changes() -> pd.DataFrame:
+    """Runs of the protocol ``ablation`` on record, a row each whose unchanged run is on record too.
+
+    ``place``, ``part``, ``value`` in place of ``default``, ``density_asked`` and ``seed``; ``difference`` is that of
+    the accuracies on validation, changed minus unchanged, in points, and ``error`` that of the density, relative.
+    """
+    rows = []
+    for record in records.read_all():
+        if record["protocol"] != Ablation.protocol:
+            continue
+        config = Ablation(**record["config"])
+        if not records.exists(config.unchanged):
+            continue
+        unchanged, _ = records.read(config.unchanged)
+        rows.append({
+            "place": f"{tables.network(record['model'])} on {tables.dataset(record['dataset'])}",
+            "part": config.part,
+            "value": config.value,
+            "default": record["default"],
+            "density_asked": config.density,
+            "seed": config.seed,
+            "difference": record["val_accuracy"] - unchanged["val_accuracy"],
+            "error": record["density"] / config.density - 1,
+        })  # fmt: skip
+    columns = ["place", "part", "value", "default", "density_asked", "seed", "difference", "error"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def effects(found: pd.DataFrame) -> pd.DataFrame:
+    """Of each change at each density the ``mean`` difference over seeds, half its 95 % ``half_width``, and ``n``."""
+    order = found.assign(part=pd.Categorical(found.part, [*MOST]))
+    keys = ["place", "density_asked", "part", "value", "default"]
+    groups = order.sort_values([*keys, "seed"]).groupby(keys, observed=True, sort=True)
+    return interval(groups.difference).reset_index()
+
+
+def in_short(found: pd.DataFrame) -> str:
+    """How many of the changes matter, and whether densities are met under them, as Markdown."""
+    if found.empty:
+        return "*Not yet run:* `lottery sweep lenet-ablation`."
+    cells = effects(found)
+    told = cells[cells.n >= 3]
+    clear = told[told["mean"].abs() > told.half_width]
+    near = (found.error.abs() <= TOLERANCE).sum()
+    densities = f"{near} of {len(found)} searches still end within {100 * TOLERANCE:g} % of their density"
+    if told.empty:
+        return f"Too few seeds are on record to tell what a change does to the accuracy; {densities}."
+    named = [
+        f"{row.part} {row.value:g} at a density of {row.density_asked:g} ({row.mean:+.2f} ± {row.half_width:.2f})"
+        for row in clear.itertuples()
+    ]
+    which = f": {listed(named)}" if named else ""
+    many = f"Of {len(told)} changes on {span(told.n)} seeds, {len(clear) or 'none'}"
+    chance = f"By chance alone about {max(1, round(len(told) / 20))} would"
+    most = f"The largest mean is {told['mean'].abs().max():.2f} points"
+    moved = f"{many} moved the accuracy on validation by more than its 95 % interval{which}"
+    return f"{moved}. {chance}. {most}. {densities}."
