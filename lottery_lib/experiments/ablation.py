@@ -71,7 +71,7 @@ class Ablation:
 
     @property
     def edition(self) -> list[int]:
-        """What a run's name holds of versions: its own, the followed protocol's, and the calibrated search's."""
+        """Versions, of which a run's name holds its own, the followed protocol's and the calibrated search's."""
         return [self.version, self.unchanged.version, calibration.VERSION]
 
 
