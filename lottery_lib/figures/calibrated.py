@@ -5,10 +5,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lottery_lib.figures.claims import Row, on_one_axis
-from lottery_lib.figures.lines import by_place, densities, heading, look
-from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, VERMILION, new_figure, panels
+from lottery_lib.figures.lines import by_place, look
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, VERMILION, new_figure
 from lottery_lib.findings.calibrated import QUANTILES, Watched
 from lottery_lib.methods.concave import TOLERANCE
+
+PAPER = {"fc": "white", "lw": 0, "pad": 1}  # behind words that cross something
 
 
 @mpl.rc_context(STYLE)
@@ -42,20 +44,24 @@ def prices(watched: Watched) -> Figure:
 
 @mpl.rc_context(STYLE)
 def density_errors(runs: pd.DataFrame) -> Figure:
-    """How far off the density asked for each search of ``calibrated.steered`` ended, a panel a place, a dot a seed."""
-    groups = by_place(runs)
-    figure, axes = panels(len(groups))
-    shown = {}
-    for ax, (label, group) in zip(axes, groups.items()):
-        ax.axhspan(-100 * TOLERANCE, 100 * TOLERANCE, color="#e4e4e4", lw=0)
-        for number, (name, rows) in enumerate(group.groupby("name", sort=False)):
-            dots = look(name) | {"ls": "", "ms": 4}
-            (shown[name],) = ax.plot(rows.density_asked * 1.06**number, 100 * rows.error, **dots)
-        densities(ax, group.density_asked)
-        ax.set(xlabel="density asked for", ylabel="error of the density, %", title=heading(label))
-        ax.set_yscale("symlog", linthresh=2)
-        ax.yaxis.set_major_formatter("{x:g}")
-    figure.legend(shown.values(), shown, loc="outside lower center", ncols=2)
+    """How far off the density asked for each search of ``calibrated.steered`` ended: a row a line of a place, a dot a
+    search. Grey: within the tolerance."""
+    lines = {label: dict(list(group.groupby("name", sort=False))) for label, group in by_place(runs).items()}
+    count = sum(1 + len(rows) for rows in lines.values())
+    figure = Figure(figsize=(COLUMN, 0.8 + 0.19 * count))
+    ax = figure.add_axes((0.4, 0.55 / figure.get_figheight(), 0.57, 1 - 0.6 / figure.get_figheight()))
+    ax.axvspan(-100 * TOLERANCE, 100 * TOLERANCE, color="#e4e4e4", lw=0)
+    at, across = iter(range(count)), ax.get_yaxis_transform()
+    for label, rows in lines.items():
+        ax.text(-0.68, next(at), label, transform=across, va="center", weight="bold", bbox=PAPER)
+        for (name, searches), line in zip(rows.items(), at):
+            ax.text(-0.03, line, name, transform=across, va="center", ha="right")
+            ax.plot(100 * searches.error, [line] * len(searches), **look(name) | {"ls": "", "marker": "o", "ms": 4})
+    ax.set(ylim=(count - 0.4, -0.6), yticks=[], xlabel="error of the density, % (linear to ±2, then logarithmic)")
+    ax.set_xscale("symlog", linthresh=100 * TOLERANCE)
+    ax.set_xlim(-150, max(15, 130 * runs.error.max()))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.spines["left"].set_visible(False)
     return figure
 
 

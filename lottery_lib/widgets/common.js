@@ -56,8 +56,11 @@ export function slider(parent, model, name, { label, min, max, steps = 60, log =
   return line;
 }
 
-/** Radio buttons on the trait `name`; `options` maps its values to their labels. */
+const BESIDE = 5; // options that stand beside each other; more are a list to open
+
+/** Radio buttons on the trait `name`, or a list if there are many; `options` maps its values to their labels. */
 export function choice(parent, model, name, { label, options }) {
+  if (Object.keys(options).length > BESIDE) return list(parent, model, name, { label, options });
   const set = html("fieldset", { className: "choice" }, parent);
   html("legend", { textContent: label }, set);
   const group = `${name}-${Math.random()}`; // another view of the same model is another group
@@ -75,6 +78,21 @@ export function choice(parent, model, name, { label, options }) {
   model.on(`change:${name}`, show);
   show();
   return set;
+}
+
+function list(parent, model, name, { label, options }) {
+  const line = html("label", { className: "choice" }, parent);
+  html("span", { textContent: label }, line);
+  const select = html("select", { name }, line);
+  for (const [value, text] of Object.entries(options)) html("option", { value, textContent: text }, select);
+  const show = () => { select.value = model.get(name); };
+  select.addEventListener("change", () => {
+    model.set(name, select.value);
+    model.save_changes();
+  });
+  model.on(`change:${name}`, show);
+  show();
+  return line;
 }
 
 /** A line read aloud: what it is told, at most once every `pause` milliseconds, and always the last. */

@@ -68,7 +68,7 @@ def says(page, text):
 def test_every_search_on_record_by_key(open_widget, tasks):
     page, visit = open_widget(TicketExplorer(tasks, **START))
     for task in tasks.values():
-        page.get_by_label(task.label, exact=True).check()
+        page.get_by_role("combobox", name="network").select_option(task.label)
         for family in task.families():
             page.get_by_label(family, exact=True).check()
             found = [s for s in task.searches if s.family == family]
@@ -300,3 +300,19 @@ def test_no_dot_lies_outside_the_axis_and_the_step_is_said(open_widget):
     assert len(set(heights)) == 3  # none is moved to the rim
     assert control(page, "η_m").get_attribute("aria-valuetext") == "5"
     assert "retrained: 30." in page.locator(".note").inner_text()
+
+
+@pytest.mark.parametrize("many", [5, 6])
+def test_many_networks_are_a_list_to_open(open_widget, many):
+    """A few stand beside each other."""
+    counts = np.array([[90, 2, 2, 2, 2, 2]])
+    known = {
+        f"net{number}": Task(f"network {number}", [("fc", 100)], [Search(DigitsLeNet(lam=0.1 * number), counts)])
+        for number in range(1, many + 1)
+    }
+    page, _ = open_widget(TicketExplorer(known, dataset="net1", lam=0.1))
+    if many > 5:
+        page.get_by_role("combobox", name="network").select_option("network 3")
+    else:
+        page.get_by_role("radio", name="network 3").check()
+    assert seen(page)["search"][1] == pytest.approx(0.3)

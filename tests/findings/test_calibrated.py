@@ -109,5 +109,8 @@ def test_figures_draw_what_was_seen(watched):
     assert np.array_equal(lam.get_ydata(), watched.frames[watched.frames.done < watched.settling].lam)
     assert np.array_equal(right.lines[0].get_ydata(), watched.frames.density)
     runs_ = runs(*off(everywhere((SET, GOOD), ("mask, log: PI feedback", GOOD)), 0.25))
-    for ax in figures.density_errors(calibrated.steered(runs_)).axes:
-        assert [drawn.get_ydata().tolist() for drawn in ax.lines] == [pytest.approx([25.0] * 18)] * 2
+    steered = calibrated.steered(runs_)
+    (ax,) = figures.density_errors(steered).axes
+    assert [drawn.get_xdata().tolist() for drawn in ax.lines] == [
+        pytest.approx([25.0] * 18)
+    ] * 2 * steered.protocol.nunique()
