@@ -12,7 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from lottery_lib.experiments.planted import SETTINGS
 from lottery_lib.figures.claims import Row, on_one_axis
-from lottery_lib.figures.lines import GREY
+from lottery_lib.figures.lines import GREY, label_ends
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILION, new_figure
 from lottery_lib.findings import planted
 from lottery_lib.findings.cells import SEEDS
@@ -221,15 +221,19 @@ def cheapest_splits(splits: dict[str, dict[str, pd.DataFrame]]) -> Figure:
 @mpl.rc_context(STYLE)
 def drift(walks: pd.DataFrame) -> Figure:
     """How far each walk of ``theory.conservation.drift`` is from what gradient flow conserves."""
-    figure, ((ax,),) = new_figure(1, 1, (COLUMN, 3.3))
-    colours = (BLACK, GREY, GREEN, ORANGE, BLUE, PURPLE, VERMILION)
-    for name, colour in zip(WALKS, colours):
-        rows = walks[(walks.walk == name) & (walks.time > 0)]
-        ax.plot(rows.time, rows.drift, color=colour, label=name)
-    handles, names = ax.get_legend_handles_labels()
-    order = sorted(range(len(handles)), key=lambda k: -handles[k].get_ydata()[-1])  # as the lines end
-    figure.legend([handles[k] for k in order], [names[k] for k in order], loc="outside right center")
-    ax.set(yscale="log", xlabel="steps of full length", ylabel="change, % (median of weights)", xlim=(0, None))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_title(r"The penalty and the box take $m^2/\eta_m - \theta^2/\eta$ farthest")
+    figure, ((above,), (below,)) = new_figure(2, 1, (COLUMN, 4.6), sharex=True, sharey=True)
+    colours = dict(zip(WALKS, (BLACK, GREY, GREEN, ORANGE, BLUE, PURPLE, VERMILION)))
+    small = ("full batch", "steps a tenth as long", "batches of 32", "weight decay")
+    large = ("full batch", "penalty", "projection", "all of them")
+    lines = {name: rows for name, rows in walks[walks.time > 0].groupby("walk")}
+    for ax, names in ((above, small), (below, large)):
+        for name in names:
+            ax.plot(lines[name].time, lines[name].drift, color=colours[name])
+        ax.set(yscale="log", ylabel="change, %\n(median of weights)", xlim=(0, None))
+        ax.yaxis.set_major_formatter("{x:g}")
+    above.set_title(r"The penalty and the box take $m^2/\eta_m - \theta^2/\eta$ farthest")
+    for ax, names in ((above, small), (below, large)):  # now that the limits are set
+        last = {name: lines[name].iloc[-1] for name in names}
+        label_ends(ax, {name: (row.time, row.drift, colours[name]) for name, row in last.items()}, 16)
+    below.set_xlabel("steps of full length")
     return figure
