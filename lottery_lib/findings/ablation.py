@@ -5,6 +5,7 @@ import pandas as pd
 from lottery_lib.experiments import records
 from lottery_lib.experiments.ablation import MOST, Ablation
 from lottery_lib.findings import tables
+from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.comparisons import interval, listed, span
 from lottery_lib.methods.concave import TOLERANCE
 
@@ -38,11 +39,15 @@ def changes() -> pd.DataFrame:
 
 
 def effects(found: pd.DataFrame) -> pd.DataFrame:
-    """Of each change at each density the ``mean`` difference over seeds, half its 95 % ``half_width``, and ``n``."""
+    """Of each change at each density the ``mean`` difference over seeds, half the width of its 95 % interval, and n.
+
+    Fewer than three seeds have no interval.
+    """
     order = found.assign(part=pd.Categorical(found.part, [*MOST]))
     keys = ["place", "density_asked", "part", "value", "default"]
     groups = order.sort_values([*keys, "seed"]).groupby(keys, observed=True, sort=True)
-    return interval(groups.difference).reset_index()
+    cells = interval(groups.difference).reset_index()
+    return cells.assign(half_width=cells.half_width.where(cells.n >= SEEDS))
 
 
 def in_short(found: pd.DataFrame) -> str:
@@ -50,7 +55,7 @@ def in_short(found: pd.DataFrame) -> str:
     if found.empty:
         return "*Not yet run:* `lottery sweep lenet-ablation`."
     cells = effects(found)
-    told = cells[cells.n >= 3]
+    told = cells[cells.n >= SEEDS]
     clear = told[told["mean"].abs() > told.half_width]
     near = (found.error.abs() <= TOLERANCE).sum()
     densities = f"{near} of {len(found)} searches still end within {100 * TOLERANCE:g} % of their density"

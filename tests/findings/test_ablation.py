@@ -38,6 +38,7 @@ def test_what_is_clear_is_told(found):
     assert "Of 2 changes on 3 seeds, 1 moved" in said and "settling 0.7 at a density of 0.05 (+0.60 ± 0.25)" in said
     assert "settling 0.95" not in said and "4 of 6 searches still end within 2 % of their density" in said
     two = found[found.seed < 2]
+    assert ablation.effects(two).half_width.isna().all() and ablation.effects(found).half_width.notna().all()
     assert ablation.in_short(two).startswith("Too few seeds") and "lottery sweep" in ablation.in_short(two[:0])
 
 
