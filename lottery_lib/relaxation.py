@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery_lib import states
+from lottery_lib.errors import LotteryError
 from lottery_lib.regularizers import Regularizer
 
 Mask = dict[str, Tensor]
@@ -33,11 +34,19 @@ class Parameterization:
     def advance(self, fraction: float) -> None:
         """Told before each step how much of the training is done, 0 to 1."""
 
+    def follow(self) -> None:
+        """Go where the weights have gone, as to the GPU that somebody else's trainer puts a network on."""
+        for kept in vars(self).values():
+            if isinstance(kept, list) and kept is not self.weights and all(isinstance(t, Tensor) for t in kept):
+                kept[:] = [t if t.device == w.device else _moved(t, w.device) for t, w in zip(kept, self.weights)]
+
     def fill_gradients(self) -> None:
-        """Zero for a weight that got no gradient in this step, as by stochastic depth."""
+        """Zero for a weight that got no gradient in this step, as by stochastic depth; a dense one for a sparse one."""
         for weight in self.weights:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
+            elif weight.grad.is_sparse:  # as of an embedding
+                weight.grad = weight.grad.to_dense()
 
     def pull_back(self) -> None:
         """Turn the gradient at W into the gradient of the leaves."""
@@ -98,15 +107,19 @@ class RelaxedMask(Parameterization):
         within: Mask | None = None,
     ):  # fmt: skip
         super().__init__(model, names)
+        require_real(self.names, self.weights)
         self.regularizer, self.lam, self.mask_lr = regularizer, lam, mask_lr
         ones = torch.ones(())
         self.m = [_like(w, ones if within is None else within[n], wide=True) for n, w in zip(self.names, self.weights)]
         self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
         self.leaves = self.theta
-        # On a CPU one tensor after the other, which then stays in its cache; on a GPU together, by few kernels.
-        count, size = len(self.m), len(self.m) if self.m[0].is_cuda else 1
-        self._parts = [slice(first, first + size) for first in range(0, count, size)]
         self.push_forward()
+
+    @property
+    def _parts(self) -> list[slice]:
+        """On a CPU one tensor after the other, which then stays in its cache; on a GPU together, by few kernels."""
+        count, size = len(self.m), len(self.m) if self.m[0].is_cuda else 1
+        return [slice(first, first + size) for first in range(0, count, size)]
 
     @torch.no_grad()
     def pull_back(self) -> None:
@@ -142,6 +155,19 @@ class RelaxedMask(Parameterization):
         alive: Any = sum((m > 0).sum() for m in self.m)
         penalty: Any = sum(self.regularizer.penalty(m) for m in self.m)
         return {"density": alive / sum(m.numel() for m in self.m), "penalty": self.lam * penalty}
+
+
+def require_real(names: Sequence[str], weights: Sequence[Tensor]) -> None:
+    """LotteryError if a weight is not of real numbers, which a relaxed mask is learnt by."""
+    for name, weight in zip(names, weights):
+        if not weight.is_floating_point():
+            raise LotteryError(
+                f"{name!r} holds {weight.dtype}, and a mask is learnt by real numbers; leave it out of names"
+            )
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.detach().to(device).requires_grad_(tensor.requires_grad)
 
 
 def _like(weight: Tensor, values: Tensor, wide: bool = False) -> Tensor:

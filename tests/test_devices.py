@@ -88,3 +88,18 @@ def test_a_stray_tensor_is_noticed(kind, tensors, model, pictures):
     with OnDevice(), pytest.raises(AssertionError, match="with a tensor on cpu"):
         step(model, rule, next(pictures.batches(16)))
         rule.push_forward()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RULES if kind != "dense"])
+def test_a_parameterization_follows_weights_that_were_moved(kind, model, pictures, monkeypatch):
+    """As somebody else's trainer moves them, after a search was attached."""
+    monkeypatch.setattr(gradual.masks, "top_k", keep_all)
+    rule = RULES[kind](model, prunable(model))
+    for lying in (kept for kept in vars(rule).values() if isinstance(kept, list) and kept is not rule.weights):
+        if isinstance(lying[0], torch.Tensor):
+            lying[:] = [torch.ones(t.shape).to(t.dtype).requires_grad_(t.requires_grad) for t in lying]
+    rule.follow()
+    batch = next(pictures.batches(16))
+    with OnDevice():
+        step(model, rule, batch)
+        rule.push_forward()

@@ -5,10 +5,12 @@ step itself they are exchanged for θ, and their gradient for that of θ; after 
 does, with its parameter groups, clipping, accumulation, gradient scaling and schedules.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from torch.optim import Optimizer
 from lottery_lib import states
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.optimizers import INSTEAD, called, innermost, unscaled
 from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket
@@ -24,6 +27,7 @@ from lottery_lib.weights import nearest, prunable
 
 NO_DATA: Any = None  # of a search whose data somebody else feeds
 OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
+LOOKED = 100  # steps before which the weights are looked at; from then on where a write to them was noted
 
 
 class Attached:
@@ -32,63 +36,117 @@ class Attached:
     ``steps``: of the whole training, where the parameterization asks how much of it is done. ``step``: those taken.
 
     Raises:
-        LotteryError: the optimiser does not step a weight under the mask, or evaluates the loss several times a step.
+        LotteryError: the optimiser does not step a weight under the mask, has another search or mask attached to it, or
+            will not do. Later, in a step: the loss is evaluated several times, or somebody else wrote to the weights.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, rule: Parameterization, steps: int = 1):
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise LotteryError("L-BFGS evaluates the loss several times a step; attach to a first-order optimiser")
+    _of: "WeakKeyDictionary[Optimizer, list[Attached]]" = WeakKeyDictionary()
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, rule: Parameterization, steps: float = 1):
+        optimizer = innermost(optimizer)
         stepped = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
         if missing := [name for name, weight in zip(rule.names, rule.weights) if id(weight) not in stepped]:
             raise LotteryError(
                 f"the optimiser does not step {missing[0]!r}; build it over the model's parameters first"
             )
-        if steps < 1:
-            raise LotteryError(f"steps = {steps!r}: must be ≥ 1, the optimiser's steps in the whole training")
+        taken = {id(weight) for other in self._of.get(optimizer, ()) for weight in other.rule.weights}
+        if taken & {id(weight) for weight in rule.weights}:
+            raise LotteryError(
+                "another search or mask is attached to these weights and this optimiser; detach it first"
+            )
         self.model, self.rule, self.steps, self.step = model, rule, steps, 0
         self._idle = True  # not between a backward pass and the end of its step
         self._hooks = [
             optimizer.register_step_pre_hook(self._on_step),
             optimizer.register_step_post_hook(lambda *_: self._after()),
         ]
+        self._of.setdefault(optimizer, []).append(self)
         rule.advance(0.0)
+        self._seen = self._writes()
 
     def detach(self) -> None:
         """Leave the optimiser; the network keeps the effective weights it has."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        for others in self._of.values():
+            others[:] = [other for other in others if other is not self]
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold beside the model's and the optimiser's own state."""
         return {"step": self.step, **self.rule.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; the model's and the optimiser's state are loaded by their owner."""
-        self.step = int(state["step"])
-        self.rule.load({key: value for key, value in state.items() if key != "step"})
+        """Go on from a checkpoint; the model's and the optimiser's state are loaded by their owner.
+
+        Raises:
+            LotteryError: it is not the state of such a search; nothing is loaded then.
+        """
+        own = self.state_dict()
+        for name in [*own, *(name for name in state if name not in own)]:
+            if name not in own or name not in state or _shape(own[name]) != _shape(state[name]):
+                raise LotteryError(
+                    f"the state of another search: it differs from this one's in {name!r}; attach by the same method, "
+                    "to the same network"
+                )
+        self._load(state)
         self.rule.advance(min(1.0, self.step / self.steps))
         with torch.no_grad():
             self.rule.push_forward()
+        self._seen = self._writes()
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        self.step = int(state["step"])
+        self.rule.load({name: state[name] for name in self.rule.state()})
 
     def _on_step(self, optimizer: Optimizer, given: tuple, named: dict[str, Any]) -> tuple | None:
         """Before the step; where a closure makes the gradients within it, after the closure."""
+        self._look()
         owner, given = given[:1], given[1:]  # PyTorch counts the optimiser among what it is given
         closure = named.get("closure", given[0] if given else None)
         if closure is None:
-            self._before()
+            self._before(optimizer)
             return None
 
         def evaluated() -> Any:
+            if not self._idle:
+                raise LotteryError(f"{called(optimizer)} evaluates the loss several times a step; {INSTEAD}")
             with torch.enable_grad():
                 value = closure()
-            self._before()
+            if self._writes() != self._seen:
+                raise LotteryError(f"{called(optimizer)} moves the weights before it evaluates the loss; {INSTEAD}")
+            self._before(optimizer)
             return value
 
         return ((*owner, evaluated), named) if given else (owner, {**named, "closure": evaluated})
 
     @torch.no_grad()
-    def _before(self) -> None:
+    def _look(self) -> None:
+        """The weights may lie elsewhere by now, as on a GPU, but must be those that the last step left."""
+        rule = self.rule
+        if self.step >= LOOKED and self._writes() == self._seen:
+            return
+        rule.follow()
+        if rule.leaves is not rule.weights:
+            found = [weight.clone() for weight in rule.weights]
+            rule.push_forward()
+            for name, weight, given in zip(rule.names, rule.weights, found):
+                if not torch.allclose(weight, given, rtol=1e-3, atol=1e-12, equal_nan=True):
+                    weight.copy_(given)
+                    raise LotteryError(
+                        f"{name!r} was written to since the last step, as by load_state_dict or another optimiser, and "
+                        "the search would undo that; attach after loading weights, or load the search's own state too"
+                    )
+        self._seen = self._writes()
+
+    def _writes(self) -> list[tuple[int, int]]:
+        """How often each weight was written to in place, and where it lies."""
+        return [(weight._version, weight.data_ptr()) for weight in self.rule.weights]
+
+    @torch.no_grad()
+    def _before(self, optimizer: Optimizer) -> None:
+        if not unscaled(optimizer):
+            return
         rule = self.rule
         rule.fill_gradients()
         rule.pull_back()
@@ -110,14 +168,21 @@ class Attached:
         rule.push_forward()
         self.step, self._idle = self.step + 1, True
         rule.advance(min(1.0, self.step / self.steps))
+        self._seen = self._writes()
 
 
-def prepared(kind: type[SearchConfig], model: nn.Module, **given: Any) -> tuple[Any, Trainer]:
+def _shape(value: Any) -> Any:
+    return value.shape if isinstance(value, Tensor) else type(value)
+
+
+def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: Any) -> tuple[Any, Trainer]:
     """A method's config, and what its search passes around, where neither data nor epochs are ours.
 
     Raises:
         LotteryError: more is given than a search may be told there, or something is out of range.
     """
+    if not (isinstance(steps, (int, float)) and 1 <= steps < math.inf):
+        raise LotteryError(f"steps = {steps!r}: must be ≥ 1 and finite, the optimiser's steps in the whole training")
     known = {item.name for item in fields(kind)} - {item.name for item in fields(SearchConfig)} | OF_ANY_LOOP
     if unknown := given.keys() - known:
         raise LotteryError(f"{min(unknown)}: a loop of your own decides that; known here: {', '.join(sorted(known))}")
@@ -145,14 +210,20 @@ def _require_classifier(model: nn.Module, covered: list[str], output: Tensor) ->
 
 
 class AttachedSearch(Attached):
-    """``Attached`` with a ``ticket`` at its end."""
+    """``Attached`` with a ``ticket`` at its end, which rewinds to ``rewind``, if it rewinds."""
 
-    def __init__(self, *given: Any, finish: Callable[["AttachedSearch"], Ticket]):
+    def __init__(
+        self, *given: Any, finish: Callable[["AttachedSearch"], Ticket], rewind: Mapping[str, Any] | None = None
+    ):
         super().__init__(*given)
         self._finish = finish
+        self._found: Ticket | None = None
+        self._rewind = {f"rewind.{name}": kept for name, kept in (rewind or {}).items() if isinstance(kept, Tensor)}
 
     def ticket(self) -> Ticket:
         """What was found. Detaches; the network is left rewound to where it was attached, and pruned.
+
+        Asked again it is the same ticket, and the network stays as it is by then.
 
         Raises:
             LotteryError: no step was taken, or no signal passes, as a layer keeps no weight.
@@ -161,8 +232,18 @@ class AttachedSearch(Attached):
             raise LotteryError(
                 "no step was taken since the search was attached: is this the optimiser that is stepped?"
             )
-        self.detach()
-        return self._finish(self)
+        if self._found is None:
+            self.detach()
+            self._found = self._finish(self)
+        return self._found
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | self._rewind
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        super()._load(state)
+        for name, tensor in self._rewind.items():
+            tensor.copy_(state[name])
 
 
 def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> Attached:

@@ -148,15 +148,15 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser will not do.
     """
-    config, trainer = attached.prepared(Config, model, density=density, **options)
-    rewind, whole = snapshot(model), masks.ones(model, trainer.names)
-    rule = config.rule(trainer, density, whole, steps)
+    config, trainer = attached.prepared(Config, model, steps, density=density, **options)
+    rewind = snapshot(model)
+    rule = config.rule(trainer, density, masks.ones(model, trainer.names), steps)
 
     def finish(search: AttachedSearch) -> Ticket:
-        kept = _kept(rule, config, whole, density, search.step)
+        kept = _kept(rule, config, masks.ones(model, trainer.names), density, search.step)
         return _ticket(trainer, rule, kept, rewind, 0, {"steps": search.step})
 
-    return AttachedSearch(model, optimizer, rule, steps, finish=finish)
+    return AttachedSearch(model, optimizer, rule, steps, finish=finish, rewind=rewind)
 
 
 def _kept(rule: RelaxedMask, config: Config, mask: Mask, density: float, steps: int) -> Mask:

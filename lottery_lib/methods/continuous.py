@@ -22,7 +22,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.methods import attached
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
-from lottery_lib.relaxation import Parameterization
+from lottery_lib.relaxation import Parameterization, require_real
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
 
@@ -47,6 +47,7 @@ class SigmoidMask(Parameterization):
 
     def __init__(self, model: nn.Module, s: dict[str, Tensor], lam: float, mask_lr: float):
         super().__init__(model, list(s))
+        require_real(self.names, self.weights)
         self.s = [value.clone() for value in s.values()]
         self.theta = [w.detach().clone().requires_grad_() for w in self.weights]
         self.leaves, self.lam, self.mask_lr, self.beta = self.theta, lam, mask_lr, 1.0
@@ -113,17 +114,19 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser will not do.
     """
-    config, trainer = attached.prepared(Config, model, density=density, **options)
+    config, trainer = attached.prepared(Config, model, steps, density=density, **options)
     rewind = snapshot(model)
     s = {name: torch.full_like(weight, config.start) for name, weight in trainer.weights().items()}
     rule = SigmoidMask(model, s, config.lam, config.mask_lr)
 
     def finish(search: AttachedSearch) -> Ticket:
-        _say_if_unmoved(rule, s, search.step)
+        _say_if_unmoved(
+            rule, {name: torch.full_like(m, config.start) for name, m in zip(rule.names, rule.s)}, search.step
+        )
         mask = masks.top_k(dict(zip(rule.names, rule.s)), density, per_layer=config.per_layer)
         return _ticket(trainer, rule, mask, rewind, 0, steps=search.step)
 
-    return AttachedSearch(model, optimizer, rule, steps, finish=finish)
+    return AttachedSearch(model, optimizer, rule, steps, finish=finish, rewind=rewind)
 
 
 def _say_if_unmoved(rule: SigmoidMask, start: dict[str, Tensor], steps: int) -> None:

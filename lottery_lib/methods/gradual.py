@@ -80,7 +80,7 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser will not do.
     """
-    config, trainer = attached.prepared(Config, model, density=density, **options)
+    config, trainer = attached.prepared(Config, model, steps, density=density, **options)
     rule = GradualMask(model, trainer.names, config)
 
     def finish(search: AttachedSearch) -> Ticket:

@@ -185,6 +185,102 @@ def _written(state):
     return file
 
 
+def test_a_search_attached_to_weights_of_a_checkpoint_rewinds_to_where_it_began():
+    model = network()
+    start = model.fc1.weight.detach().clone()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=STEPS, density=0.2, lam=1e-3)
+    loop(model, optimizer, last=10)
+    saved = search.state_dict()
+    other = network()
+    other.load_state_dict(model.state_dict())
+    resumed = concave.attach(other, sgd(other), steps=STEPS, density=0.2, lam=1e-3)
+    resumed.load_state_dict(saved)
+    assert torch.equal(resumed.ticket().state()["fc1.weight"], start) and not torch.equal(model.fc1.weight, start)
+
+
+def test_the_state_of_another_search_is_refused_whole():
+    model = network()
+    search = concave.attach(model, sgd(model), steps=5)
+    smaller, before = lottery.models.create("lenet-300-100", DATA.classes, DATA.shape, width=0.1), search.state_dict()
+    for attach, given in ((concave.attach, smaller), (continuous.attach, network()), (gradual.attach, network())):
+        with pytest.raises(LotteryError, match="^the state of another search: it differs from this one's in"):
+            search.load_state_dict(attach(given, sgd(given), steps=5).state_dict())
+    with pytest.raises(LotteryError, match="^the state of another search"):
+        search.load_state_dict({})
+    assert search.state_dict().keys() == before.keys() and search.step == 0
+
+
+def test_a_ticket_asked_for_again_is_the_same_and_leaves_the_network_alone():
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=STEPS, density=0.2, lam=1e-3)
+    loop(model, optimizer, last=20)
+    ticket = search.ticket()
+    lottery.attach(model, optimizer, ticket)
+    loop(model, optimizer, first=20)
+    trained = model.fc1.weight.detach().clone()
+    assert search.ticket() is ticket and torch.equal(model.fc1.weight, trained)
+
+
+WRITES = {
+    "load_state_dict": lambda model, optimizer: model.load_state_dict(network(seed=1).state_dict()),
+    "clipping": lambda model, optimizer: [weight.data.clamp_(-0.01, 0.01) for weight in model.parameters()],
+    "another optimiser": lambda model, optimizer: torch.optim.SGD(model.parameters(), 0.5).step(),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("after", [0, 3, attached.LOOKED + 3])
+def test_weights_that_somebody_else_writes_to_are_named_and_stay(write, after):
+    if write == "clipping" and after > attached.LOOKED:
+        pytest.skip("by .data nothing is noted")
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    concave.attach(model, optimizer, steps=1000)
+    images, labels = next(DATA.train.batches(64, epoch=0, seed=0))
+    for _ in range(after):
+        optimizer.step()
+    cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    WRITES[write](model, optimizer)
+    written = model.fc1.weight.detach().clone()
+    with pytest.raises(LotteryError, match="^'fc1.weight' was written to since the last step"):
+        optimizer.step()
+    assert torch.equal(model.fc1.weight, written)
+
+
+def test_weights_may_be_exchanged_for_a_while_and_moved_to_another_type():
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=STEPS, lam=1e-3)
+    loop(model, optimizer, last=5)
+    with torch.no_grad():
+        kept = [weight.clone() for weight in model.parameters()]
+        for weight in model.parameters():  # as an average is looked at
+            weight.zero_()
+        for weight, value in zip(model.parameters(), kept):
+            weight.copy_(value)
+    model.double()
+    optimizer.step()
+    assert search.step == 6
+
+
+def test_one_search_or_mask_at_a_time_holds_the_weights_of_an_optimiser():
+    model, other = network(), network(1)
+    optimizer = torch.optim.SGD([*model.parameters(), *other.parameters()], 0.1)
+    search = concave.attach(model, optimizer, steps=5)
+    concave.attach(other, optimizer, steps=5)  # two networks are another matter
+    for attach in (
+        lambda: concave.attach(model, optimizer, steps=5),
+        lambda: gradual.attach(model, optimizer, steps=5),
+    ):
+        with pytest.raises(LotteryError, match="^another search or mask is attached to these weights"):
+            attach()
+    search.detach()
+    concave.attach(model, optimizer, steps=5)
+
+
 def test_between_steps_the_network_is_what_it_is():
     model = network()
     optimizer = sgd(model)
@@ -252,6 +348,8 @@ def test_a_step_that_is_none_and_what_will_not_do():
         (sgd(model), {"recipe": RECIPE}, "recipe: a loop of your own decides that; known here: allow_empty_layers, "),
         (sgd(model), {"density": 2.0}, "density = 2.0: must lie in"),
         (sgd(model), {"steps": 0}, "steps = 0: must be ≥ 1"),
+        (sgd(model), {"steps": None}, "steps = None: must be ≥ 1"),
+        (sgd(model), {"steps": float("inf")}, "steps = inf: must be ≥ 1 and finite"),  # as of an endless training
     ):
         with pytest.raises(LotteryError, match=f"^{sentence}"):
             concave.attach(model, optimizer, **{"steps": 5} | given)
