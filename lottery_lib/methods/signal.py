@@ -82,9 +82,11 @@ class FirstCall:
 
     def _keep(self, model: nn.Module, given: tuple, named: dict[str, Any], output: Any) -> None:
         if model.training:
-            self.given = given, named
             self._hook.remove()
-            if self.check is not None and (numbers := _differentiable(output)):
+            if not (numbers := _differentiable(output)):
+                return  # nothing to be told of a network whose output holds no number, or hides it
+            self.given = given, named
+            if self.check is not None:
                 self.check(numbers[0])
 
     def __call__(self) -> Tensor | None:

@@ -1,6 +1,7 @@
 """signal.py: a layer may be empty beside a living path, and a mask without an empty layer may let nothing pass."""
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -120,3 +121,23 @@ def test_an_attached_search_tries_the_first_call_again():
     assert error.value.ticket.mask["mix.weight"].all()
     with pytest.raises(LotteryError, match="layer 'mix.weight' keeps none"):  # it cannot be told whether one passes
         attached("mix.weight", calls=False).ticket()
+
+
+class Hidden(Reader):
+    """Whose output is an object that nobody can look into."""
+
+    def forward(self, tokens):
+        return SimpleNamespace(scores=super().forward(tokens))
+
+
+def test_an_output_that_shows_no_number_tells_nothing():
+    model = Hidden()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    search = concave.attach(model, optimizer, steps=4, density=0.5, lam=1e-3)
+    tokens = torch.randint(7, (8, 6))
+    for _ in range(4):
+        cross_entropy(model(tokens).scores, LABELS).backward()
+        optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search.ticket()
