@@ -1,8 +1,9 @@
-"""Batches of any structure: dicts, tuples and lists, however nested, whose leaves are tensors or NumPy arrays."""
+"""Batches of any structure: dicts, tuples, lists and dataclasses, however nested, of tensors or NumPy arrays."""
 
 from collections import UserDict
 from collections.abc import Callable
 from copy import copy
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ def mapped(function: Callable[[Any], Any], batch: Any) -> Any:
         return type(batch)(*(mapped(function, part) for part in batch))
     if isinstance(batch, (tuple, list)):
         return type(batch)(mapped(function, part) for part in batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        other = copy(batch)
+        for item in fields(batch):
+            object.__setattr__(other, item.name, mapped(function, getattr(batch, item.name)))
+        return other
     return batch
 
 
@@ -65,14 +71,20 @@ def moved(batch: Any, device: str | torch.device) -> Any:
     return mapped(lambda leaf: leaf.to(device), batch)
 
 
-def told(batch: Any) -> bytes:
-    """What tells a batch from others: types, shapes and bits of its tensors, keys, and whatever else is in it."""
+def told(batch: Any, within: tuple[int, ...] = ()) -> bytes:
+    """What tells a batch from others: types, shapes and bits of its tensors, keys, and whatever else is in it.
+
+    ``within``: the objects that it lies in, which it may lead back to.
+    """
     if isinstance(batch, (dict, UserDict)):
-        return b"".join(f"{key} ".encode() + told(part) for key, part in batch.items())
+        return b"".join(f"{key} ".encode() + told(part, within) for key, part in batch.items())
     if isinstance(batch, (tuple, list)):
-        return b"".join(map(told, batch))
+        return b"".join(told(part, within) for part in batch)
     if isinstance(batch, np.ndarray):
         return f"{batch.shape} {batch.dtype} ".encode() + batch.tobytes()
     if isinstance(batch, Tensor):
         return f"{tuple(batch.shape)} {batch.dtype} ".encode() + bits(batch)
+    if isinstance(parts := getattr(batch, "__dict__", None), dict) and not isinstance(batch, type):
+        known = id(batch) in within
+        return type(batch).__qualname__.encode() + (b"" if known else told(parts, (*within, id(batch))))
     return repr(batch).encode()

@@ -1,6 +1,8 @@
 """structure.py: batches of any structure keep it, whatever is done to their tensors."""
 
 from collections import OrderedDict, UserDict, namedtuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,27 @@ class Encoding(UserDict):
     """As transformers' BatchEncoding is made."""
 
 
+@dataclass(frozen=True)
+class Sample:
+    x: Any
+    y: Any = None
+
+
+class Graph:
+    """Moves by itself, as a graph of PyTorch Geometric does, and shows little of what is in it."""
+
+    def __init__(self, x):
+        self.x, self.whole = x, self
+
+    def to(self, device):
+        return Graph(self.x.to(device))
+
+
 @pytest.mark.parametrize(
     "batch",
     [
-        X, (X, X), [X, X, X], {"a": X, "b": {"c": [X]}}, OrderedDict(a=X), Encoding(a=X, b=X), Point(X, (X, X)),
-        ((X, X), [{"boxes": X}, {"boxes": X}]), {"a": X.numpy(), "b": X}, (X.numpy()[::-1], X),
+        X, (X, X), Sample(X, [X]), [X, X, X], {"a": X, "b": {"c": [X]}}, OrderedDict(a=X), Encoding(a=X, b=X),
+        Point(X, (X, X)),        ((X, X), [{"boxes": X}, {"boxes": X}]), {"a": X.numpy(), "b": X}, (X.numpy()[::-1], X),
     ],
 )  # fmt: skip
 def test_a_batch_keeps_its_structure(batch):
@@ -59,4 +77,9 @@ def test_batches_are_told_apart_by_keys_types_and_bits():
         (X, X), (X, X + 1), (X, X.double()), (X, X.numpy()), {"a": X, "b": X}, {"a": X, "c": X}, (X, 3), (X, 4),
         (X.view(2, 3), X),
     ]  # fmt: skip
+    long = torch.arange(5000)  # whose text leaves out the middle
+    edited = long.clone()
+    edited[2500] = 0
+    batches += [kind(x) for kind in (Sample, Graph) for x in (long, edited)]
     assert len({structure.told(batch) for batch in batches}) == len(batches)
+    assert structure.told(Graph(long)) == structure.told(Graph(long.clone()))
