@@ -18,7 +18,9 @@ def evaluate(
     model: nn.Module, split: EvaluationSplit, loss: Loss = cross_entropy, objective: Objective | None = None,
     metric: Metric | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Mean loss over a split, and accuracy in percent where labels are classes: whole numbers, those below 0 left out.
+    """Mean loss over a split, and accuracy in percent where labels are classes: whole numbers.
+
+    Left out of it are labels that are no class of the scores, as −100 and 255, and the ``ignore_index`` of the loss.
 
     The scores of classes lie along the dimension that the labels lack: the second, as of PyTorch's own losses, or the
     last, as of sequences (N, T, V). A single score a label says yes where it is above 0. An ``objective`` of (model,
@@ -35,6 +37,7 @@ def evaluate(
         LotteryError: the split gives no batch.
     """
     task = Task(loss, objective, metric)
+    ignored = _ignored(loss)
     losses: Tensor | float = 0.0
     hits: Tensor | int = 0
     labelled: Tensor | int = 0
@@ -49,8 +52,9 @@ def evaluate(
             losses = losses + value * structure.size(batch)
             answers = None if judged is None else _answers(*judged)
             if judged is not None and answers is not None:
-                counted = judged[1] >= 0
-                hits, labelled = hits + ((answers == judged[1]) & counted).sum(), labelled + counted.sum()
+                (answer, classes), labels = answers, judged[1]
+                counted = (labels >= 0) & (labels < classes) & (labels != ignored)
+                hits, labelled = hits + ((answer == labels) & counted).sum(), labelled + counted.sum()
         if not samples:
             raise LotteryError("the split to evaluate on gives no batch of data; leave it out, or give at least one")
         metrics = {"loss": float(losses) / samples} if told else {}
@@ -59,12 +63,18 @@ def evaluate(
         return metrics if metric is None else metrics | {"metric": float(metric(model, split.in_order()))}
 
 
-def _answers(outputs: Any, labels: Any) -> Tensor | None:
-    """The class that each label is compared with; None where labels are no classes."""
+def _ignored(loss: Loss) -> int:
+    """The label that a loss leaves out, if it tells it, as a module or a partial function does."""
+    return getattr(loss, "keywords", {}).get("ignore_index", getattr(loss, "ignore_index", -100))
+
+
+def _answers(outputs: Any, labels: Any) -> tuple[Tensor, int] | None:
+    """The class that each label is compared with, and how many there are; None where labels are no classes."""
     if not (isinstance(outputs, Tensor) and isinstance(labels, Tensor)) or labels.is_floating_point():
         return None
     if outputs.shape[:1] == labels.shape[:1] and outputs.shape[2:] == labels.shape[1:] and outputs.ndim > labels.ndim:
-        return outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).to(labels.dtype)
+        classes = outputs.shape[1]
+        return (outputs.argmax(1), classes) if classes > 1 else ((outputs[:, 0] > 0).to(labels.dtype), 2)
     if outputs.shape[:-1] == labels.shape and outputs.ndim > 1:
-        return outputs.argmax(-1)
-    return (outputs > 0).to(labels.dtype) if outputs.shape == labels.shape else None
+        return outputs.argmax(-1), outputs.shape[-1]
+    return ((outputs > 0).to(labels.dtype), 2) if outputs.shape == labels.shape else None

@@ -1,5 +1,6 @@
 """training.py: recipes and schedules, the loop against autograd, evaluation, and the work folder."""
 
+import itertools
 import math
 import os
 from dataclasses import replace
@@ -144,8 +145,11 @@ def test_epochs_outside_the_recipe_are_refused(span):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_the_training_and_leaves_no_checkpoint(value, tmp_path):
+    steps = itertools.count()
+
     def diverges(outputs, labels):
-        return cross_entropy(outputs, labels) + (value if outputs.requires_grad else 0)
+        late = outputs.requires_grad and next(steps) > 2  # than the dry run
+        return cross_entropy(outputs, labels) + (value if late else 0)
 
     with pytest.raises(LotteryError, match="the loss is not finite in epoch 0; lower lr = 0.1 or the mask's step size"):
         train(lenet(), digits(), RECIPE, loss=diverges, work=tmp_path)
@@ -569,6 +573,16 @@ def test_probing_leaves_normalisation_as_it_was(tmp_path):
 def test_accuracy_is_told_where_labels_are_classes(outputs, labels, accuracy):
     found = evaluate(nn.Identity(), batches.own((outputs, labels)).train, loss=lambda outputs, labels: outputs.mean())
     assert found.get("accuracy") == (None if accuracy is None else pytest.approx(accuracy))
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(ignore_index=2), partial(cross_entropy, ignore_index=2)])
+def test_what_a_loss_ignores_has_no_part_in_the_accuracy(loss):
+    outputs = torch.eye(4)
+    split = batches.own((outputs, torch.tensor([0, 1, 2, 2]))).train
+    assert evaluate(nn.Identity(), split, loss=loss)["accuracy"] == 100
+    far = nn.CrossEntropyLoss(ignore_index=255)  # as of maps of segments
+    split = batches.own((outputs, torch.tensor([0, 2, 255, 255]))).train
+    assert evaluate(nn.Identity(), split, loss=lambda *given: far(*given))["accuracy"] == 50
 
 
 def test_a_regression_has_no_accuracy_and_says_so():
