@@ -89,8 +89,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], fields: Mapping[str, Any]) 
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as unfinished:
             unfinished.write_bytes(content)
-    except OSError as reason:
-        raise LotteryError(f"cannot write the ticket {path}: {reason.strerror}") from reason
+    except (OSError, ValueError) as reason:  # the latter of a path with a null byte
+        raise LotteryError(f"cannot write the ticket {path}: {getattr(reason, 'strerror', reason)}") from reason
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -144,8 +144,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         content = path.read_bytes()
         tensors = safetensors.torch.load(content)
-    except OSError as reason:
-        raise LotteryError(f"cannot read the ticket {path}: {reason.strerror}") from reason
+    except (OSError, ValueError) as reason:  # the latter of a path with a null byte
+        raise LotteryError(f"cannot read the ticket {path}: {getattr(reason, 'strerror', reason)}") from reason
     except (SafetensorError, KeyError) as reason:  # a type of numbers that PyTorch does not know
         raise LotteryError(f"{path} is damaged or no safetensors file ({reason}); get the ticket again") from reason
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # as the format has it

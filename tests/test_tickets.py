@@ -289,6 +289,8 @@ def test_what_is_not_a_ticket_is_refused(lenet, tmp_path):
         Ticket.load(tmp_path / "none.safetensors")
     with pytest.raises(LotteryError, match="cannot read the ticket .*: Is a directory"):
         Ticket.load(tmp_path)
+    with pytest.raises(LotteryError, match="^cannot read the ticket .*: embedded null byte"):
+        Ticket.load("a\0b.safetensors")
     for metadata in None, {"format": "pt"}:
         safetensors.torch.save_file(lenet.state_dict(), tmp_path / "weights.safetensors", metadata)
         with pytest.raises(LotteryError, match="weights.safetensors is a safetensors file but not a ticket"):
