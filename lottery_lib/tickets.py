@@ -20,6 +20,7 @@ from torch.nn.utils import prune
 from lottery_lib import masks, states, ticket_files
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
+from lottery_lib.weights import require_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,6 +122,7 @@ class Ticket:
 
         LotteryError, with the model untouched, if it has another architecture, or as ``state``.
         """
+        require_whole(model)
         _require_layout(self.architecture["layout"], architecture(model)["layout"], "the model")
         masks.validate(self.mask, model)
         states.load(model, self.state())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
 
 from lottery_lib import errors, states
 from lottery_lib.errors import LotteryError, hint
@@ -90,15 +91,32 @@ def prunable(
             chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}
         chosen -= {name for name, parameter in own.items() if not parameter.requires_grad}
     else:
-        chosen = set(names)
-        for name in sorted(chosen.difference(parameters)):
+        aliases = states.parameters(model)
+        for name in sorted(set(names).difference(aliases)):
             raise LotteryError(f"the model has no parameter {name!r}{hint(name, parameters)}")
+        wanted = {id(aliases[name]) for name in names}
+        chosen = {name for name, parameter in own.items() if id(parameter) in wanted}  # a tied one by either name
     covered = [name for name in parameters if name in chosen]
     if not covered:
         raise LotteryError(
             "nothing to mask: the model needs convolutions, linear or recurrent layers that are trained; or give names"
         )
     return covered
+
+
+def require_whole(model: nn.Module) -> None:
+    """LotteryError if a network does not have its weights here, each whole and with values."""
+    for name, parameter in states.parameters(model).items():
+        if is_lazy(parameter):
+            raise LotteryError(f"{name!r} has no shape yet, as of a lazy layer; call the model on a batch first")
+        if parameter.is_meta:
+            raise LotteryError(f"{name!r} lies on the meta device, without values; load or draw the weights first")
+        if hasattr(parameter, "full_tensor") or any(map(_shards, model.modules())):
+            raise LotteryError(f"{name!r} is sharded, and a mask covers whole weights; take DistributedDataParallel")
+
+
+def _shards(module: nn.Module) -> bool:
+    return type(module).__name__ == "FullyShardedDataParallel"
 
 
 def nearest(output: Tensor, model: nn.Module, names: Iterable[str]) -> str | None:

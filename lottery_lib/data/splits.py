@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from lottery_lib.errors import LotteryError
+
 Pair = tuple[Tensor, Tensor]  # inputs (N, …) and labels (N, …)
 Batch = Any  # a pair, or whatever else an objective takes (``structure``)
 
@@ -37,3 +39,9 @@ class TrainingData(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+
+def require_splits(data: object) -> None:
+    """LotteryError if this is no ``TrainingData``, but such as a pair of tensors or a loader."""
+    if not all(hasattr(data, name) for name in ("train", "val")):
+        raise LotteryError(f"data of type {type(data).__name__} have no splits; give own(train, val), or load(name)")

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lottery_lib import errors, masks, states
-from lottery_lib.data.splits import TrainingData
+from lottery_lib.data.splits import TrainingData, require_splits
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.methods import signal
@@ -21,7 +21,7 @@ from lottery_lib.training.modes import aside
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value
 from lottery_lib.training.tasks import Task
-from lottery_lib.weights import count, left_dense, prunable
+from lottery_lib.weights import count, left_dense, prunable, require_whole
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
 FEW = 0.01  # of a weight's entries may be zero by chance
@@ -76,13 +76,17 @@ class Trainer:
     names: list[str] = field(init=False)  # of the parameters that the mask covers
 
     def __post_init__(self) -> None:
+        if self.run is None:
+            require_splits(self.data)
+        require_whole(self.model)
         self.names = prunable(self.model, self.config.names, self._trace if self.run is None else None)
         for name, weight in zip(self.names, self.parameters()):
             zeros = float((weight == 0).float().mean())
             if FEW < zeros < 1:  # a whole layer may begin at zero
+                other = "search in rounds" if self.run is None else "attach before a checkpoint is loaded"
                 raise LotteryError(
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
-                    "first, with load_state_dict(ticket.state()), or search in rounds"
+                    f"first, with load_state_dict(ticket.state()), or {other}"
                 )
         share, names = left_dense(self.model, self.names)
         if self.config.names is None and share > MUCH:

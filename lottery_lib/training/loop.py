@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from lottery_lib.data.splits import TrainingData
+from lottery_lib.data.splits import TrainingData, require_splits
 from lottery_lib.errors import LotteryError
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
@@ -97,11 +97,14 @@ def train(
     stop = recipe.epochs if stop is None else stop
     if not 0 <= start <= stop <= recipe.epochs:
         raise LotteryError(f"epochs {start} to {stop} do not lie within the recipe's {recipe.epochs}")
+    require_splits(data)
     task = Task(loss, objective, metric)
     rule = parameterization or Parameterization(model)
     _require_trained(rule)
     covered = {id(weight) for weight in rule.weights}
     others = [p for p in model.parameters() if id(p) not in covered and p.requires_grad]
+    if not (rule.leaves or others):
+        raise LotteryError("nothing to train: the model has no parameter that is not frozen")
     optimizer = _optimizer(recipe, [*rule.leaves, *others])
     device = next(model.parameters()).device
     steps = data.train.steps(recipe.batch_size)

@@ -28,11 +28,17 @@ def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -
             value = first_value(model, batch, recipe, task)
             if getattr(data.train, "ends_in_one", False) and len(structure.lengths(batch)) == 1:
                 first_value(model, structure.rows(batch, slice(1)), recipe, task)
-        if not (isinstance(value, Tensor) and not value.ndim):
+        if not (isinstance(value, Tensor) and not value.ndim and not value.is_complex()):
             shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            shown += " of complex numbers" if isinstance(value, Tensor) and value.is_complex() else ""
             raise LotteryError(f"the loss of a batch must be one number, a tensor of shape (), but it is {shown}")
         if not value.requires_grad:
             raise LotteryError("the loss has no gradient: all weights are frozen, or it was computed without them")
+        if not value.isfinite():
+            raise LotteryError(
+                f"the loss of the first batch is {value.item():g}, before any step was taken: is a number in the data "
+                "not finite, or every label one that the loss ignores?"
+            )
         del value
         if data.val is not None:
             with _told("validation"):
@@ -51,7 +57,7 @@ def first_value(model: nn.Module, batch: Batch, recipe: Recipe, task: Task) -> T
     """What is lowered, of a batch as it is trained on, with its graph."""
     as_trained(model)
     device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+    with _told("training"), torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         return task.value(model, batch)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from toy import (
     ITERATIVE,
     LEAST,
@@ -21,7 +22,7 @@ from toy import (
     timeless,
 )
 
-from lottery_lib import masks, methods
+from lottery_lib import masks, methods, weights
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import base, concave, continuous, controls, gradual, magnitude, saliency
 from lottery_lib.relaxation import FixedMask
@@ -210,3 +211,45 @@ def test_a_layer_may_begin_at_zero():
     model = lenet()
     torch.nn.init.zeros_(model.fc3.weight)
     controls.search(model, digits(), controls.Config(density=0.5))
+
+
+def sharded():
+    model = lenet()
+    model.fc1.weight.full_tensor = None  # as weights under FSDP have
+    return model
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(10)),
+            "'1.weight' has no shape yet, as of a lazy layer; call",
+        ),
+        (lambda: lenet().to("meta"), "'fc1.weight' lies on the meta device, without values; load or draw the weights"),
+        (sharded, "'fc1.weight' is sharded, and a mask covers whole weights; take DistributedDataParallel"),
+    ],
+)
+def test_weights_that_are_not_there_are_named(make, sentence):
+    model = make()
+    ticket = controls.search(lenet(), digits(), controls.Config(density=0.5))
+    for begin in (
+        lambda: concave.search(model, digits(), concave.Config(**LEAST)),
+        lambda: concave.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=5),
+        lambda: ticket.apply(model),
+    ):
+        with pytest.raises(LotteryError, match=f"^{sentence}"):
+            begin()
+
+
+@pytest.mark.parametrize("method", [concave, continuous])
+def test_complex_weights_are_named(method):
+    model = nn.Sequential(nn.Linear(6, 3, dtype=torch.complex64))
+    with pytest.raises(LotteryError, match="^'0.weight' holds torch.complex64, and a mask is learnt by real numbers"):
+        method.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=5)
+
+
+def test_a_tied_weight_may_be_named_either_way():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5, bias=False))
+    model[1].weight = model[0].weight
+    assert weights.prunable(model, ["1.weight"]) == weights.prunable(model, ["0.weight"]) == ["0.weight"]

@@ -12,7 +12,7 @@ from toy import RECIPE, Dropping, convnet, copied, digits, noise, perceptron, sa
 
 from lottery_lib.data import batches
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods import saliency
+from lottery_lib.methods import controls, saliency
 from lottery_lib.training import loop
 from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
@@ -62,6 +62,24 @@ CASES = {
         {"loss": lambda outputs, labels: cross_entropy(outputs, labels, reduction="none")},
         "the loss of a batch must be one number, a tensor of shape \\(\\), but it is a tensor of shape \\(12,\\)",
     ),
+    "a complex loss": (
+        {"loss": lambda outputs, labels: cross_entropy(outputs, labels) * 1j},
+        "the loss of a batch must be one number, a tensor of shape \\(\\), but it is .* of complex numbers",
+    ),
+    "only labels that are ignored": (
+        {"data": batches.own((X, torch.full_like(Y, -100)))},
+        "^the loss of the first batch is nan, before any step was taken: is a number in the data not finite, or every",
+    ),
+    "numbers that are none": (
+        {"data": batches.own((X / 0, Y))},
+        "^the loss of the first batch is nan, before any step",
+    ),
+    "data without splits": ({"data": (X, Y)}, "^data of type tuple have no splits; give own\\(train, val\\), or load"),
+    "nothing to train": (
+        {"model": perceptron().requires_grad_(False)},
+        "^nothing to train: the model has no parameter",
+    ),
+    "no parameters": ({"model": nn.Flatten()}, "^nothing to train: the model has no parameter"),
     "a loss that is a float": ({"loss": lambda outputs, labels: 1.0}, "a tensor of shape \\(\\), but it is float"),
     "a loss without a graph": ({"loss": lambda outputs, labels: outputs.detach().sum()}, "the loss has no gradient"),
     "a detector in evaluation": (
@@ -108,6 +126,16 @@ def test_one_sample_in_a_batch_that_nobody_could_foresee_is_one_sentence():
     with pytest.raises(LotteryError, match="^batch normalisation cannot train on a batch of one sample"):
         train(normalized(), batches.own([(X[:4], Y[:4]), (X[4:5], Y[4:5])]), Recipe(epochs=1))
     train(nn.Sequential(nn.Linear(6, 3)), batches.own([(X[:1], Y[:1])]), Recipe(epochs=1))  # nothing to normalise
+
+
+def test_searches_without_training_say_so_too():
+    for method in (saliency, controls):
+        with pytest.raises(
+            LotteryError, match="^the first batch of training fails, before any step was taken: Runtime"
+        ):
+            method.search(perceptron(), batches.own((X.double(), Y)), method.Config(recipe=RECIPE))
+        with pytest.raises(LotteryError, match="^data of type DataLoader have no splits; give own"):
+            method.search(perceptron(), DataLoader(TensorDataset(X, Y)), method.Config(recipe=RECIPE))
 
 
 def test_saliency_says_so_too():
