@@ -32,10 +32,10 @@ def mapped(function: Callable[[Any], Any], batch: Any) -> Any:
     if isinstance(batch, (tuple, list)):
         return type(batch)(mapped(function, part) for part in batch)
     if is_dataclass(batch) and not isinstance(batch, type):
-        other = copy(batch)
+        another = copy(batch)
         for item in fields(batch):
-            object.__setattr__(other, item.name, mapped(function, getattr(batch, item.name)))
-        return other
+            object.__setattr__(another, item.name, mapped(function, getattr(batch, item.name)))
+        return another
     return batch
 
 

@@ -49,18 +49,20 @@ class Attached:
             raise LotteryError(
                 f"the optimiser does not step {missing[0]!r}; build it over the model's parameters first"
             )
-        taken = {id(weight) for other in self._of.get(optimizer, ()) for weight in other.rule.weights}
+        attached: list[Attached] = self._of.setdefault(optimizer, [])
+        taken = {id(weight) for other in attached for weight in other.rule.weights}
         if taken & {id(weight) for weight in rule.weights}:
             raise LotteryError(
                 "another search or mask is attached to these weights and this optimiser; detach it first"
             )
-        self.model, self.rule, self.steps, self.step = model, rule, steps, 0
+        self.model, self.steps, self.step = model, steps, 0
+        self.rule: Parameterization = rule
         self._idle = True  # not between a backward pass and the end of its step
         self._hooks = [
             optimizer.register_step_pre_hook(self._on_step),
             optimizer.register_step_post_hook(lambda *_: self._after()),
         ]
-        self._of.setdefault(optimizer, []).append(self)
+        attached.append(self)
         rule.advance(0.0)
         self._seen = self._writes()
 
@@ -101,7 +103,7 @@ class Attached:
 
     def _on_step(self, optimizer: Optimizer, given: tuple, named: dict[str, Any]) -> tuple | None:
         """Before the step; where a closure makes the gradients within it, after the closure."""
-        self._look()
+        self._look(optimizer)
         owner, given = given[:1], given[1:]  # PyTorch counts the optimiser among what it is given
         closure = named.get("closure", given[0] if given else None)
         if closure is None:
@@ -121,7 +123,7 @@ class Attached:
         return ((*owner, evaluated), named) if given else (owner, {**named, "closure": evaluated})
 
     @torch.no_grad()
-    def _look(self) -> None:
+    def _look(self, optimizer: Optimizer) -> None:
         """The weights may lie elsewhere by now, as on a GPU, but must be those that the last step left."""
         rule = self.rule
         if self.step >= LOOKED and self._writes() == self._seen:
@@ -218,6 +220,7 @@ class AttachedSearch(Attached):
         super().__init__(*given)
         self._finish = finish
         self._found: Ticket | None = None
+        self._fresh = not innermost(given[1]).state
         self._rewind = {f"rewind.{name}": kept for name, kept in (rewind or {}).items() if isinstance(kept, Tensor)}
 
     def ticket(self) -> Ticket:
@@ -236,6 +239,14 @@ class AttachedSearch(Attached):
             self.detach()
             self._found = self._finish(self)
         return self._found
+
+    def _look(self, optimizer: Optimizer) -> None:
+        if self._fresh and not self.step and optimizer.state:
+            raise LotteryError(
+                "the optimiser's state was loaded after the search was attached, and the search's was not; save its "
+                "state_dict() in checkpoints, and load it too"
+            )
+        super()._look(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | self._rewind

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lottery_lib import states
 from lottery_lib.data import structure
+from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 
 
@@ -15,13 +16,18 @@ def passes(model: nn.Module, mask: Mask, run: Callable[[], Tensor | None]) -> bo
     """Whether the number that ``run`` leads to depends on what a pruned network's first layers make of its input.
 
     First are the layers that read what no other layer has made, such as a stem or an embedding. None if it cannot be
-    told, as the network has no such layer, or there is nothing to run.
+    told, as the network has no such layer, there is nothing to run, or it cannot be run in this way: what a search has
+    found must not be lost by that.
+
+    Raises:
+        LotteryError: ``run`` says that something else is wrong.
     """
     starts: list[tuple[bool, Tensor]] = []
 
     def cut(module: nn.Module, given: tuple, named: dict[str, Any], output: Any) -> Any:
-        if any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in structure.leaves((given, named))):
-            return None  # not a first layer
+        followed = (isinstance(leaf, Tensor) and leaf.requires_grad for leaf in structure.leaves((given, named)))
+        if any(followed) or not torch.is_grad_enabled():
+            return None  # not a first layer, or one that no gradient will reach
         alive = any(bool(weight.any()) for name, weight in module.named_parameters(recurse=False) if name != "bias")
 
         def begin(leaf: Any) -> Any:
@@ -46,6 +52,10 @@ def passes(model: nn.Module, mask: Mask, run: Callable[[], Tensor | None]) -> bo
         if not value.requires_grad:
             return False
         gradients = torch.autograd.grad(value, [start for _, start in starts], allow_unused=True)
+    except LotteryError:
+        raise
+    except Exception:  # of the reader's network, so of any type; as of re-entrant checkpoints of activations
+        return None
     finally:
         with torch.no_grad():
             for parameter in begun:

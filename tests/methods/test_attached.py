@@ -211,6 +211,19 @@ def test_the_state_of_another_search_is_refused_whole():
     assert search.state_dict().keys() == before.keys() and search.step == 0
 
 
+@pytest.mark.parametrize("method", [concave, gradual])
+def test_a_training_that_goes_on_without_the_state_of_its_search_is_told(method):
+    model = network()
+    optimizer = sgd(model)
+    method.attach(model, optimizer, steps=STEPS)
+    loop(model, optimizer, last=5)
+    again = sgd(model)
+    method.attach(model, again, steps=STEPS)  # to the weights of the checkpoint
+    again.load_state_dict(optimizer.state_dict())
+    with pytest.raises(LotteryError, match="^the optimiser's state was loaded after the search was attached, and the"):
+        loop(model, again, last=6)
+
+
 def test_a_ticket_asked_for_again_is_the_same_and_leaves_the_network_alone():
     model = network()
     optimizer = sgd(model)

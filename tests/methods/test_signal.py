@@ -123,6 +123,38 @@ def test_an_attached_search_tries_the_first_call_again():
         attached("mix.weight", calls=False).ticket()
 
 
+class Checkpointed(Reader):
+    """Keeps no activations, in the way that cannot be differentiated by a part."""
+
+    def forward(self, tokens):
+        hidden = self.words(tokens) + self.places
+        mixed = torch.utils.checkpoint.checkpoint(self.mix, hidden, use_reentrant=True)
+        return self.read(hidden + mixed).mean(1)
+
+
+class Once(Reader):
+    """Counts its calls, and dislikes to be run once more."""
+
+    calls = 0
+
+    def forward(self, tokens):
+        self.calls += 1
+        assert self.calls <= 4
+        return super().forward(tokens)
+
+
+@pytest.mark.parametrize("kind", [Checkpointed, Once])
+def test_a_network_that_cannot_be_run_once_more_loses_no_ticket(kind):
+    model = kind()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    search = concave.attach(model, optimizer, steps=4, density=0.5, lam=1e-3)
+    tokens = torch.randint(7, (8, 6))
+    for _ in range(4):
+        cross_entropy(model(tokens), LABELS).backward()
+        optimizer.step()
+    assert search.ticket().density == pytest.approx(0.5, abs=0.01)
+
+
 class Hidden(Reader):
     """Whose output is an object that nobody can look into."""
 
