@@ -23,6 +23,7 @@ from lottery_lib.methods.optimizers import INSTEAD, called, innermost, unscaled
 from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket
+from lottery_lib.training.loop import warn_of
 from lottery_lib.weights import nearest, prunable
 
 NO_DATA: Any = None  # of a search whose data somebody else feeds
@@ -57,6 +58,7 @@ class Attached:
             )
         self.model, self.steps, self.step = model, steps, 0
         self.rule: Parameterization = rule
+        self.unreached = dict(zip(rule.names, rule.weights))  # by any gradient so far
         self._idle = True  # not between a backward pass and the end of its step
         self._hooks = [
             optimizer.register_step_pre_hook(self._on_step),
@@ -98,7 +100,7 @@ class Attached:
         self._seen = self._writes()
 
     def _load(self, state: Mapping[str, Any]) -> None:
-        self.step = int(state["step"])
+        self.step, self.unreached = int(state["step"]), {}  # what was reached before, nobody has written down
         self.rule.load({name: state[name] for name in self.rule.state()})
 
     def _on_step(self, optimizer: Optimizer, given: tuple, named: dict[str, Any]) -> tuple | None:
@@ -150,6 +152,7 @@ class Attached:
         if not unscaled(optimizer):
             return
         rule = self.rule
+        self.unreached = {name: weight for name, weight in self.unreached.items() if weight.grad is None}
         rule.fill_gradients()
         rule.pull_back()
         for weight, leaf in zip(rule.weights, rule.leaves):
@@ -237,6 +240,8 @@ class AttachedSearch(Attached):
             )
         if self._found is None:
             self.detach()
+            if self.unreached:
+                warn_of(self.unreached, "since the search was attached")
             self._found = self._finish(self)
         return self._found
 

@@ -14,10 +14,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from lottery_lib import states
 from lottery_lib.data import structure
+from lottery_lib.data.batches import Batches
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits, require_writable, whole
@@ -27,6 +29,7 @@ from lottery_lib.training import distributed, speed
 from lottery_lib.training.evaluation import evaluate
 from lottery_lib.training.modes import as_trained, aside
 from lottery_lib.training.recipes import Recipe
+from lottery_lib.training.rehearsal import first_batch, first_value
 from lottery_lib.training.tasks import Task
 
 
@@ -36,9 +39,9 @@ class Checkpoint:
     Processes side by side may make the same training: each writes under its own name, and all end in the same bits.
     """
 
-    def __init__(self, folder: Path, identity: str):
-        require_writable(folder)
-        self.path = folder / f"{identity}.safetensors"
+    def __init__(self, folder: str | Path, identity: str):
+        require_writable(Path(folder))
+        self.path = Path(folder) / f"{identity}.safetensors"
 
     def save(
         self, model: nn.Module, rule: Parameterization, optimizer: Optimizer, history: list[dict], complete: bool
@@ -89,6 +92,8 @@ def identity(
             del told["compile_from"]
         facts = [told, type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
         facts += [repr(model), _probe(model, data, task), distributed.world()]
+        if not _of_experiments(model, data, task):  # where what is computed is known by the names already
+            facts.append(_probe_gradient(model, data, recipe, task))
         facts += [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for tensors in (states.tensors(model), rule.state()):
@@ -127,6 +132,22 @@ def _probe(model: nn.Module, data: TrainingData, task: Task) -> str:
         values.append(torch.tensor(evaluate(model, data.val, task.loss, task.objective, task.metric)["metric"]))
     told = " ".join("none" if value is None else f"{value.item():.5g}" for value in values)
     return told if task.metric is None else f"{told} {getattr(task.metric, '__qualname__', '')}"
+
+
+def _of_experiments(model: nn.Module, data: TrainingData, task: Task) -> bool:
+    """Whether no part of what is computed was written by a reader."""
+    makers = {type(module).__module__.partition(".")[0] for module in model.modules()}
+    ours = task.objective is None and task.loss is cross_entropy and not isinstance(data, Batches)
+    return ours and makers <= {"torch", "torchvision", "lottery_lib"}
+
+
+def _probe_gradient(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -> str:
+    """The size of the first batch's gradient, which tells apart what has the same loss, as by ``detach``."""
+    model.zero_grad(set_to_none=True)
+    first_value(model, first_batch(data, recipe), recipe, task).backward()
+    found = [parameter.grad.norm() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return f"{float(torch.stack(found).norm()):.3g}"
 
 
 def _checksum(tensors: dict[str, Tensor], text: str) -> str:

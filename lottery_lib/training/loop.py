@@ -64,7 +64,7 @@ def train(
     loss: Loss = cross_entropy,
     objective: Objective | None = None,
     metric: Metric | None = None,
-    work: Path | None = None,
+    work: str | Path | None = None,
     progress: bool = False,
 ) -> History:
     """Train ``model`` in place on ``data.train`` from epoch ``start`` to ``stop`` of the recipe, both counted from 0.
@@ -154,7 +154,7 @@ def train(
         if not taken:
             raise LotteryError(f"epoch {epoch} gives no batch, and the data declare {steps}; can they be read again?")
         if unreached:
-            _warn_of(unreached, epoch)
+            warn_of(unreached, f"in epoch {epoch}")
             unreached = {}
         metrics = {"epoch": epoch, "loss": distributed.mean(total).item() / taken}
         if not math.isfinite(metrics["loss"]):
@@ -185,11 +185,10 @@ def _optimizer(recipe: Recipe, tensors: list[Tensor]) -> torch.optim.Optimizer:
     )
 
 
-def _warn_of(unreached: Iterable[str], epoch: int) -> None:
+def warn_of(unreached: Iterable[str], when: str) -> None:
+    """Name weights under a mask that no gradient reached."""
     names = ", ".join(map(repr, unreached))
-    warnings.warn(
-        f"in epoch {epoch} no gradient reached {names}: if unused, leave out of the mask's names", stacklevel=3
-    )
+    warnings.warn(f"{when} no gradient reached {names}: if unused, leave out of the mask's names", stacklevel=3)
 
 
 def _require_trained(rule: Parameterization) -> None:

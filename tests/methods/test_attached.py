@@ -316,6 +316,17 @@ def test_a_weight_without_a_gradient_counts_as_one_of_zero():
     assert (search.rule.m[last] < 1).all()  # nobody spoke for them
 
 
+def test_a_weight_that_no_gradient_reached_is_named_with_the_ticket():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    search = gradual.attach(model, optimizer, steps=2, density=0.5)
+    images, labels = next(DATA.train.batches(64, epoch=0, seed=0))
+    cross_entropy(model[:-1](images)[:, :10], labels).backward()  # without its last layer
+    optimizer.step()
+    with pytest.warns(UserWarning, match="^since the search was attached no gradient reached 'fc3.weight': if unused"):
+        search.ticket()
+
+
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32])
 def test_a_mask_moves_in_half_precision_too(kind):
     model = nn.Sequential(nn.Linear(4, 4, bias=False)).to(kind)

@@ -502,18 +502,20 @@ def test_how_weights_lie_in_memory_is_part_of_a_trainings_identity(tmp_path):
 class Forgetful(nn.Module):
     """Alike in evaluation, whatever p is."""
 
-    def __init__(self, p):
+    def __init__(self, p, stop=False):
         super().__init__()
-        self.fc, self.p = nn.Linear(64, 10), p
+        self.fc, self.read, self.p, self.stop = nn.Linear(64, 16), nn.Linear(16, 10), p, stop
 
     def forward(self, inputs):
-        return self.fc(nn.functional.dropout(inputs.flatten(1), self.p, self.training))
+        hidden = self.fc(nn.functional.dropout(inputs.flatten(1) / 255, self.p, self.training))
+        return self.read(hidden.detach() if self.stop else hidden)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"model": lambda: Forgetful(0.9)},
+        {"model": lambda: Forgetful(0.0, stop=True)},  # alike in everything but the gradient
         {"data": lambda: own_digits(flipped=-1)},  # one label, in the last batch
         {"data": lambda: own_digits(rows=640)},
         {"recipe": replace(RECIPE, lr=0.01)},
