@@ -106,17 +106,14 @@ def prunable(
 
 def require_whole(model: nn.Module) -> None:
     """LotteryError if a network does not have its weights here, each whole and with values."""
+    shards = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
     for name, parameter in states.parameters(model).items():
         if is_lazy(parameter):
             raise LotteryError(f"{name!r} has no shape yet, as of a lazy layer; call the model on a batch first")
         if parameter.is_meta:
             raise LotteryError(f"{name!r} lies on the meta device, without values; load or draw the weights first")
-        if hasattr(parameter, "full_tensor") or any(map(_shards, model.modules())):
+        if shards or hasattr(parameter, "full_tensor"):
             raise LotteryError(f"{name!r} is sharded, and a mask covers whole weights; take DistributedDataParallel")
-
-
-def _shards(module: nn.Module) -> bool:
-    return type(module).__name__ == "FullyShardedDataParallel"
 
 
 def nearest(output: Tensor, model: nn.Module, names: Iterable[str]) -> str | None:
@@ -157,6 +154,17 @@ def left_dense(model: nn.Module, covered: Iterable[str]) -> tuple[float, list[st
     sizes = {name: parameter.numel() for name, parameter in own.items()}
     others = [name for name, parameter in own.items() if parameter.ndim >= 2 and name not in known]
     return sum(sizes[name] for name in others) / sum(sizes.values()), sorted(others, key=lambda name: -sizes[name])
+
+
+def withheld(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """Those of the names whose layer a mask would cover, if they were not frozen or under a parametrization."""
+    own, layers = states.parameters(model, tied=False), states.modules(model)
+
+    def covers(name: str) -> bool:
+        layer, _, weight = name.rpartition(".")
+        return isinstance(layers[layer], (_ConvNd, nn.Linear)) or weight in _more(layers[layer])
+
+    return [name for name in names if ".parametrizations." in name or covers(name) and not own[name].requires_grad]
 
 
 def count(model: nn.Module) -> int:

@@ -21,7 +21,7 @@ from lottery_lib.training.modes import aside
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value
 from lottery_lib.training.tasks import Task
-from lottery_lib.weights import count, left_dense, prunable, require_whole
+from lottery_lib.weights import count, left_dense, prunable, require_whole, withheld
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
 FEW = 0.01  # of a weight's entries may be zero by chance
@@ -89,7 +89,8 @@ class Trainer:
                     f"first, with load_state_dict(ticket.state()), or {other}"
                 )
         share, names = left_dense(self.model, self.names)
-        if self.config.names is None and share > MUCH:
+        names = names if share > MUCH else withheld(self.model, names)
+        if self.config.names is None and names:
             shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             warnings.warn(
                 f"{100 * share:.0f} % of all parameters stay dense, as no mask covers {shown}; choose by names",

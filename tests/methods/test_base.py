@@ -186,6 +186,10 @@ def test_all_that_a_search_needs_can_be_frozen_with_names():
     with pytest.warns(UserWarning, match=said):
         ticket = concave.search(model, digits(), config)
     assert torch.equal(model.fc1.weight, start) and list(ticket.mask) == ["fc2.weight", "fc3.weight"]
+    small = lenet()
+    small.fc3.weight.requires_grad_(False)
+    with pytest.warns(UserWarning, match=said.replace("fc1", "fc3")):
+        controls.search(small, digits(), controls.Config(density=0.5))
     model.load_state_dict(ticket.state())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -240,6 +244,16 @@ def test_weights_that_are_not_there_are_named(make, sentence):
     ):
         with pytest.raises(LotteryError, match=f"^{sentence}"):
             begin()
+
+
+def test_a_weight_under_a_parametrization_stays_dense_and_that_is_said():
+    model = nn.Sequential(nn.Linear(6, 40), nn.Linear(40, 3), nn.Linear(3, 3))
+    nn.utils.parametrizations.weight_norm(model[2])
+    said = (
+        r"^3 % of all parameters stay dense, as no mask covers 2.parametrizations.weight.original1, .*; choose by names"
+    )
+    with pytest.warns(UserWarning, match=said):
+        concave.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=5)
 
 
 @pytest.mark.parametrize("method", [concave, continuous])
