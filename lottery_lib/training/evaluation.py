@@ -50,10 +50,9 @@ def evaluate(
                 told = False
                 continue
             losses = losses + value * structure.size(batch)
-            answers = None if judged is None else _answers(*judged)
-            if judged is not None and answers is not None:
-                (answer, classes), labels = answers, judged[1]
-                counted = (labels >= 0) & (labels < classes) & (labels != ignored)
+            answers = None if judged is None else _answers(*judged, ignored)
+            if answers is not None:
+                answer, labels, counted = answers
                 hits, labelled = hits + ((answer == labels) & counted).sum(), labelled + counted.sum()
         if not samples:
             raise LotteryError("the split to evaluate on gives no batch of data; leave it out, or give at least one")
@@ -68,13 +67,27 @@ def _ignored(loss: Loss) -> int:
     return getattr(loss, "keywords", {}).get("ignore_index", getattr(loss, "ignore_index", -100))
 
 
-def _answers(outputs: Any, labels: Any) -> tuple[Tensor, int] | None:
-    """The class that each label is compared with, and how many there are; None where labels are no classes."""
+def _answers(outputs: Any, labels: Any, ignored: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The class that each label is compared with, the labels, and which of them count; None where they are no classes.
+
+    Dimensions of size 1 say nothing, but for the first, that of the samples.
+    """
     if not (isinstance(outputs, Tensor) and isinstance(labels, Tensor)) or labels.is_floating_point():
         return None
-    if outputs.shape[:1] == labels.shape[:1] and outputs.shape[2:] == labels.shape[1:] and outputs.ndim > labels.ndim:
-        classes = outputs.shape[1]
-        return (outputs.argmax(1), classes) if classes > 1 else ((outputs[:, 0] > 0).to(labels.dtype), 2)
-    if outputs.shape[:-1] == labels.shape and outputs.ndim > 1:
-        return outputs.argmax(-1), outputs.shape[-1]
-    return ((outputs > 0).to(labels.dtype), 2) if outputs.shape == labels.shape else None
+    outputs, labels = _without_ones(outputs), _without_ones(labels)
+    counted = (labels >= 0) & (labels != ignored)
+    if outputs.shape == labels.shape:  # a single score each
+        answer, classes = (outputs > 0).to(labels.dtype), 2
+        if bool(((labels != ignored) & ((labels < 0) | (labels >= classes))).any()):
+            return None  # no classes, but counts, or signs
+    elif outputs.shape[:1] + outputs.shape[2:] == labels.shape:
+        answer, classes = outputs.argmax(1), outputs.shape[1]
+    elif outputs.shape[:-1] == labels.shape:
+        answer, classes = outputs.argmax(-1), outputs.shape[-1]
+    else:
+        return None
+    return answer, labels, counted & (labels < classes)
+
+
+def _without_ones(tensor: Tensor) -> Tensor:
+    return tensor.reshape(tensor.shape[:1] + tuple(size for size in tensor.shape[1:] if size != 1))

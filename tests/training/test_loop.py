@@ -567,6 +567,12 @@ def test_probing_leaves_normalisation_as_it_was(tmp_path):
         (torch.eye(3).repeat(2, 2, 1), torch.tensor([[0, 1, 2, 0, 1, 1]] * 2), 500 / 6),  # sequences (N, T, V)
         (torch.eye(3).repeat(2, 1, 2), torch.tensor([[0, 1, 2, 0, 1, 1]] * 2), 500 / 6),  # images (N, V, T)
         (torch.tensor([[1.0, -1.0], [1.0, 1.0]]), torch.tensor([[1, 0], [0, 1]]), 75.0),  # several labels each
+        (torch.eye(4), torch.tensor([[0], [1], [2], [2]]), 75.0),  # a dimension of size 1 says nothing
+        (torch.eye(4).view(4, 4, 1, 1), torch.tensor([0, 1, 2, 2]), 75.0),
+        (torch.eye(4).view(4, 1, 4), torch.tensor([[0], [1], [2], [2]]), 75.0),
+        (torch.tensor([[[1.0]], [[-1.0]], [[2.0]]]), torch.tensor([1, 0, 0]), 200 / 3),
+        (torch.ones(3, 1), torch.tensor([1, 7, 0]), None),  # counts
+        (torch.ones(3, 1), torch.tensor([1, -1, 1]), None),  # signs
         (torch.ones(3, 1), torch.ones(3, 1), None),  # a regression
         (torch.ones(3, 1), torch.ones(3), None),
         (torch.eye(3), torch.eye(3), None),
