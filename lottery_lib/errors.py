@@ -7,7 +7,8 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 LEAST, MOST = 1e-30, 1e30  # the size of a number other than 0, within float32
 SEEDS = 2**63  # so many there are; a seed and a small number are one of PyTorch's seeds too
@@ -38,10 +39,12 @@ def settle(config: Any) -> None:
     """Make the numbers in a dataclass Python's own, which can be written to any file, and refuse those beyond range.
 
     Raises:
-        LotteryError: a number is not finite, too large or too small for float32, or a ``seed`` is none.
+        LotteryError: a number is none, not finite, too large or too small for float32, or a ``seed`` is none.
     """
     for item in fields(config):
         value = plain(getattr(config, item.name))
+        if item.name != "seed" and not _is_of(item.type, value):
+            raise LotteryError(f"{item.name} = {value!r}: must be a number")
         for number in value if isinstance(value, tuple) else (value,):
             _require(item.name, number)
         object.__setattr__(config, item.name, value)
@@ -69,6 +72,12 @@ def seed(value: Any) -> int:
     except TypeError:
         pass
     raise LotteryError(f"seed = {value!r}: must be a whole number, from 0 to 2^63 - 1")
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether a value is a number, or None, where a field must be one."""
+    kinds = {*get_args(kind)} if isinstance(kind, UnionType) else {kind}
+    return not kinds & {int, float} or isinstance(value, (int, float)) or (value is None and NoneType in kinds)
 
 
 def _require(name: str, number: Any) -> None:

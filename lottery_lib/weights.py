@@ -106,6 +106,8 @@ def prunable(
 
 def require_whole(model: nn.Module) -> None:
     """LotteryError if a network does not have its weights here, each whole and with values."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise LotteryError("a scripted network hides its layers; give the one that it was made of")
     shards = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
     for name, parameter in states.parameters(model).items():
         if is_lazy(parameter):

@@ -105,7 +105,7 @@ class Batches:
     def fingerprint(self) -> str:
         """A hash of the ``key`` if there is one, else of all samples, to tell data apart."""
         if self.key is not None:
-            return hashlib.sha256(self.key.encode()).hexdigest()[:16]
+            return hashlib.sha256(str(self.key).encode()).hexdigest()[:16]
         digest = hashlib.sha256()
         splits: Iterable[TensorSplit | IterableSplit] = filter(None, (self.train, self.val))
         for split in splits:

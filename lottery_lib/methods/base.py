@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lottery_lib import errors, masks, states
@@ -44,6 +45,10 @@ class SearchConfig:
     allow_empty_layers: bool = False
 
     def __post_init__(self) -> None:
+        if self.names is not None:
+            if isinstance(self.names, str):
+                raise LotteryError(f"names = {self.names!r}: must be several names, or one as ({self.names!r},)")
+            object.__setattr__(self, "names", tuple(self.names))
         errors.settle(self)
         if not 0 < self.density <= 1:
             raise LotteryError(f"density = {self.density!r}: must lie in (0, 1], a fraction of the weights to keep")
@@ -80,8 +85,11 @@ class Trainer:
             require_splits(self.data)
         require_whole(self.model)
         self.names = prunable(self.model, self.config.names, self._trace if self.run is None else None)
+        layers = states.modules(self.model)
         for name, weight in zip(self.names, self.parameters()):
-            zeros = float((weight == 0).float().mean())
+            padding = getattr(layers[name.rpartition(".")[0]], "padding_idx", None)  # a row of zeros from the start
+            zero = (weight == 0).float()
+            zeros = float((zero if padding is None else zero[torch.arange(len(zero)) != padding]).mean())
             if FEW < zeros < 1:  # a whole layer may begin at zero
                 other = "search in rounds" if self.run is None else "attach before a checkpoint is loaded"
                 raise LotteryError(

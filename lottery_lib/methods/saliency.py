@@ -1,6 +1,6 @@
 """Pruning at initialisation, without training: SNIP, GraSP and SynFlow."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lottery_lib import masks, states
+from lottery_lib.data import structure
 from lottery_lib.data.splits import Batch, TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
@@ -74,7 +75,7 @@ def grasp(trainer: Trainer) -> masks.Mask:
     as_trained(trainer.model)
     for batch in batches:
         with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
-            value = trainer.task.value(lambda inputs: trainer.model(inputs) / TEMPERATURE, batch)
+            value = trainer.task.value(_cooled(trainer.model, TEMPERATURE), batch)
         second = torch.autograd.grad(value, weights, create_graph=True, materialize_grads=True)
         inner: Any = sum((g * h).sum() for g, h in zip(first, second))
         for product, more in zip(products, torch.autograd.grad(inner, weights, materialize_grads=True)):
@@ -101,7 +102,8 @@ def synflow(trainer: Trainer) -> masks.Mask:
         masks.apply_(model, mask)
         own = states.parameters(model)
         weights = [own[name] for name in trainer.names]
-        gradients = torch.autograd.grad(model(ones).sum(), weights, materialize_grads=True)
+        total: Any = sum(leaf.sum() for leaf in structure.leaves(model(ones)))
+        gradients = torch.autograd.grad(total, weights, materialize_grads=True)
         scores = {name: (w * g).abs().detach() for name, w, g in zip(trainer.names, weights, gradients)}
         mask = masks.top_k(scores, config.density ** (k / SYNFLOW_ROUNDS), mask, config.per_layer)
     return mask
@@ -120,12 +122,17 @@ def _gradients(trainer: Trainer, batches: list[Batch], temperature: float | None
     weights = trainer.parameters()
     total = [torch.zeros_like(w) for w in weights]
     as_trained(trainer.model)
-    model = trainer.model if temperature is None else lambda inputs: trainer.model(inputs) / temperature
+    model = trainer.model if temperature is None else _cooled(trainer.model, temperature)
     for batch in batches:
         value = trainer.task.value(model, batch)
         for sum_, gradient in zip(total, torch.autograd.grad(value, weights, materialize_grads=True)):
             sum_ += gradient
     return dict(zip(trainer.names, total))
+
+
+def _cooled(model: nn.Module, temperature: float) -> Callable[[Any], Any]:
+    """The network with all of its outputs divided by a temperature."""
+    return lambda inputs: structure.mapped(lambda leaf: leaf / temperature, model(inputs))
 
 
 def _keep(trainer: Trainer, scores: dict[str, Tensor]) -> masks.Mask:

@@ -34,8 +34,10 @@ def evaluate(
     75.0
 
     Raises:
-        LotteryError: the split gives no batch.
+        LotteryError: the split gives no batch, or is none.
     """
+    if not callable(getattr(split, "in_order", None)):
+        raise LotteryError(f"a {type(split).__name__} is no split to evaluate on; give own(data).train, or data.val")
     task = Task(loss, objective, metric)
     ignored = _ignored(loss)
     losses: Tensor | float = 0.0

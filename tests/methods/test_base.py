@@ -23,6 +23,7 @@ from toy import (
 )
 
 from lottery_lib import masks, methods, weights
+from lottery_lib.data import batches
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import base, concave, continuous, controls, gradual, magnitude, saliency
 from lottery_lib.relaxation import FixedMask
@@ -231,6 +232,10 @@ def sharded():
             "'1.weight' has no shape yet, as of a lazy layer; call",
         ),
         (lambda: lenet().to("meta"), "'fc1.weight' lies on the meta device, without values; load or draw the weights"),
+        (
+            lambda: torch.jit.trace(lenet(), torch.zeros(1, 1, 8, 8)),
+            "a scripted network hides its layers; give the one",
+        ),
         (sharded, "'fc1.weight' is sharded, and a mask covers whole weights; take DistributedDataParallel"),
     ],
 )
@@ -261,6 +266,26 @@ def test_complex_weights_are_named(method):
     model = nn.Sequential(nn.Linear(6, 3, dtype=torch.complex64))
     with pytest.raises(LotteryError, match="^'0.weight' holds torch.complex64, and a mask is learnt by real numbers"):
         method.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=5)
+
+
+def test_a_row_of_padding_is_no_sign_of_pruning():
+    model = nn.Sequential(nn.Embedding(20, 8, padding_idx=0), nn.Flatten(), nn.Linear(24, 3))
+    words = torch.randint(20, (64, 3))
+    config = concave.Config(recipe=RECIPE, density=0.5, lam=1e-3, names=("0.weight", "2.weight"))
+    assert concave.search(model, batches.own((words, words[:, 0] % 3)), config).density == pytest.approx(0.5, abs=0.01)
+
+
+def test_names_are_several_in_any_sequence():
+    with pytest.raises(LotteryError, match="^names = 'fc1.weight': must be several names, or one as"):
+        concave.Config(names="fc1.weight")
+    assert concave.Config(names=(name for name in ["a", "b"])).names == concave.Config(names=["a", "b"]).names
+
+
+@pytest.mark.parametrize("config", [concave.Config, saliency.Config])
+@pytest.mark.parametrize("field, value", [("density", "0.2"), ("seed", None), ("density", None), ("density", [0.2])])
+def test_text_is_no_number(config, field, value):
+    with pytest.raises(LotteryError, match=f"^{field} = .*: must be"):
+        config(**{field: value})
 
 
 def test_a_tied_weight_may_be_named_either_way():

@@ -82,6 +82,25 @@ def test_scores_are_those_of_the_slow_definition(criterion):
         )
 
 
+class InADict(nn.Module):
+    """As Hugging Face's networks put their scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, inputs):
+        return {"logits": self.net(inputs)}
+
+
+@pytest.mark.parametrize("criterion", ["snip", "grasp", "synflow"])
+def test_scores_may_lie_in_a_dict(criterion):
+    config = saliency.Config(density=0.5, recipe=RECIPE, criterion=criterion, allow_empty_layers=True)
+    plain = saliency.search(net(), problem(), config).mask
+    found = saliency.search(InADict(), problem(), config, loss=lambda out, y: cross_entropy(out["logits"], y)).mask
+    assert all(map(torch.equal, plain.values(), found.values()))
+
+
 @pytest.mark.parametrize("criterion", ["snip", "grasp"])
 def test_only_so_many_batches_are_seen(criterion):
     split = problem().train

@@ -593,6 +593,15 @@ def test_what_a_loss_ignores_has_no_part_in_the_accuracy(loss):
     assert evaluate(nn.Identity(), split, loss=lambda *given: far(*given))["accuracy"] == 50
 
 
+def test_what_is_no_split_is_not_evaluated_on():
+    pair = torch.eye(4), torch.arange(4)
+    for given in (pair, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair))):
+        with pytest.raises(
+            LotteryError, match="^a .* is no split to evaluate on; give own\\(data\\).train, or data.val"
+        ):
+            evaluate(nn.Identity(), given)
+
+
 def test_a_regression_has_no_accuracy_and_says_so():
     pair = torch.randn(64, 3), torch.randn(64, 1)
     history = train(nn.Linear(3, 1), batches.own(pair, pair), Recipe(epochs=1, batch_size=16), loss=mse_loss)
