@@ -24,7 +24,7 @@ from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import warn_of
-from lottery_lib.weights import nearest, prunable
+from lottery_lib.weights import nearest, prunable, require_whole
 
 NO_DATA: Any = None  # of a search whose data somebody else feeds
 OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
@@ -191,7 +191,9 @@ def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: 
     known = {item.name for item in fields(kind)} - {item.name for item in fields(SearchConfig)} | OF_ANY_LOOP
     if unknown := given.keys() - known:
         raise LotteryError(f"{min(unknown)}: a loop of your own decides that; known here: {', '.join(sorted(known))}")
-    config, first = kind(**given), FirstCall(model)
+    config = kind(**given)
+    require_whole(model)
+    first = FirstCall(model)
     trainer = Trainer(model, NO_DATA, config, {}, run=first)
     if config.names is None:
         first.check = partial(_require_classifier, model, trainer.names)

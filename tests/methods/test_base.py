@@ -233,7 +233,7 @@ def sharded():
         ),
         (lambda: lenet().to("meta"), "'fc1.weight' lies on the meta device, without values; load or draw the weights"),
         (
-            lambda: torch.jit.trace(lenet(), torch.zeros(1, 1, 8, 8)),
+            lambda: torch.jit.script(nn.Sequential(nn.Linear(6, 3))),
             "a scripted network hides its layers; give the one",
         ),
         (sharded, "'fc1.weight' is sharded, and a mask covers whole weights; take DistributedDataParallel"),
