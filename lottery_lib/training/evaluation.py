@@ -36,7 +36,8 @@ def evaluate(
     Raises:
         LotteryError: the split gives no batch, or is none.
     """
-    if not callable(getattr(split, "in_order", None)):
+    in_order = getattr(split, "in_order", None)
+    if not callable(in_order):
         raise LotteryError(f"a {type(split).__name__} is no split to evaluate on; give own(data).train, or data.val")
     task = Task(loss, objective, metric)
     ignored = _ignored(loss)
@@ -45,7 +46,7 @@ def evaluate(
     labelled: Tensor | int = 0
     samples, told = 0, True
     with evaluating(model):
-        for batch in split.in_order():
+        for batch in in_order():
             value, judged = task.outcome(model, batch)
             samples += structure.size(batch)
             if value is None:
