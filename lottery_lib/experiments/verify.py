@@ -43,7 +43,9 @@ def sample(count: int, protocol: str | None = None, seed: int = 0) -> list[str]:
     names = [path.parent.name for path in records.finished()]
     among = [name for name in names if protocol in (None, name.rpartition("-")[0])]
     if not among:
-        raise LotteryError(f"no record of {protocol or 'any protocol'}{hint(protocol or '', protocols.PROTOCOLS)}")
+        making = f"; make one with: lottery train {protocol}"
+        end = making if protocol in protocols.PROTOCOLS else hint(protocol or "", protocols.PROTOCOLS)
+        raise LotteryError(f"no record of {protocol or 'any protocol'}{end}")
     return sorted(random.Random(seed).sample(among, min(count, len(among))))
 
 

@@ -122,6 +122,8 @@ def test_a_record_is_made_with_its_own_vectors_and_threads(changed, monkeypatch)
 def test_unknown_names():
     with pytest.raises(LotteryError, match="^no record 'lenet-x'; it must be the name of a folder in "):
         verify.verify("lenet-x")
+    with pytest.raises(LotteryError, match="^no record of lenet-half; make one with: lottery train lenet-half$"):
+        verify.sample(1, "lenet-half")
     with pytest.raises(LotteryError, match="^no record of lnet; did you mean 'lenet'"):
         verify.sample(3, "lnet")
 
