@@ -89,3 +89,9 @@ def _require(name: str, number: Any) -> None:
         raise LotteryError(f"{name} = {number!r}: must be 0, or of a size from {LEAST:g} to {MOST:g}")
     elif isinstance(number, int) and abs(number) >= SEEDS:
         raise LotteryError(f"{name} = {number!r}: must be below 2^63")
+
+
+def require(name: str, value: Any, kind: type, right: str) -> None:
+    """LotteryError if a value is of another type than this, ``right`` being what it should be."""
+    if not isinstance(value, kind):
+        raise LotteryError(f"{name} is of type {type(value).__name__}; must be {right}")

@@ -191,10 +191,13 @@ def check_no_empty_layer(mask: Mask) -> None:
 
 def validate(mask: Mask, model: nn.Module | Shapes) -> None:
     """LotteryError unless ``mask`` fits ``model`` (or a dict name -> shape): at least one known name, shapes, bool."""
+    errors.require("mask", mask, Mapping, "a tensor for each name, as ticket.mask")
     known = shapes(states.parameters(model, tied=False)) if isinstance(model, nn.Module) else model
     if not mask:
         raise LotteryError("the mask is empty; it must cover at least one parameter")
     for name, m in mask.items():
+        if f"{name}_orig" in known:
+            raise LotteryError(f"{name!r} is under torch.nn.utils.prune; call prune.remove on it first")
         if name not in known:
             raise LotteryError(f"the mask covers {name!r}, which the model does not have{hint(name, known)}")
         if m.dtype != torch.bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import prune
 
 from lottery_lib import errors, states
 from lottery_lib.errors import LotteryError, hint
@@ -110,6 +111,8 @@ def require_whole(model: nn.Module) -> None:
         raise LotteryError("a scripted network hides its layers; give the one that it was made of")
     shards = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
     for name, parameter in states.parameters(model).items():
+        if name.endswith("_orig") and prune.is_pruned(model):
+            raise LotteryError(f"{name[:-5]!r} is under torch.nn.utils.prune; call prune.remove on it first")
         if is_lazy(parameter):
             raise LotteryError(f"{name!r} has no shape yet, as of a lazy layer; call the model on a batch first")
         if parameter.is_meta:
@@ -155,7 +158,13 @@ def left_dense(model: nn.Module, covered: Iterable[str]) -> tuple[float, list[st
     known, own = set(covered), states.parameters(model, tied=False)
     sizes = {name: parameter.numel() for name, parameter in own.items()}
     others = [name for name, parameter in own.items() if parameter.ndim >= 2 and name not in known]
-    return sum(sizes[name] for name in others) / sum(sizes.values()), sorted(others, key=lambda name: -sizes[name])
+    return share(model, others), sorted(others, key=lambda name: -sizes[name])
+
+
+def share(model: nn.Module, names: Iterable[str]) -> float:
+    """Of all a model's parameters, that which lies in those of these names."""
+    own = states.parameters(model, tied=False)
+    return sum(own[name].numel() for name in names) / sum(parameter.numel() for parameter in own.values())
 
 
 def withheld(model: nn.Module, names: Iterable[str]) -> list[str]:

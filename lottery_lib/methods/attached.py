@@ -6,9 +6,8 @@ does, with its parameter groups, clipping, accumulation, gradient scaling and sc
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,18 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lottery_lib import states
-from lottery_lib.errors import LotteryError
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.errors import LotteryError, require
 from lottery_lib.methods.optimizers import INSTEAD, called, innermost, unscaled
-from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import FixedMask, Parameterization
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import warn_of
-from lottery_lib.weights import nearest, prunable, require_whole
 
-NO_DATA: Any = None  # of a search whose data somebody else feeds
-OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
+OVER = 1.5  # of the steps that a search was told of; an estimate will do, another unit will not
 LOOKED = 100  # steps before which the weights are looked at; from then on where a write to them was noted
 
 
@@ -180,42 +174,6 @@ def _shape(value: Any) -> Any:
     return value.shape if isinstance(value, Tensor) else type(value)
 
 
-def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: Any) -> tuple[Any, Trainer]:
-    """A method's config, and what its search passes around, where neither data nor epochs are ours.
-
-    Raises:
-        LotteryError: more is given than a search may be told there, or something is out of range.
-    """
-    if not (isinstance(steps, (int, float)) and 1 <= steps < math.inf):
-        raise LotteryError(f"steps = {steps!r}: must be ≥ 1 and finite, the optimiser's steps in the whole training")
-    known = {item.name for item in fields(kind)} - {item.name for item in fields(SearchConfig)} | OF_ANY_LOOP
-    if unknown := given.keys() - known:
-        raise LotteryError(f"{min(unknown)}: a loop of your own decides that; known here: {', '.join(sorted(known))}")
-    config = kind(**given)
-    require_whole(model)
-    first = FirstCall(model)
-    trainer = Trainer(model, NO_DATA, config, {}, run=first)
-    if config.names is None:
-        first.check = partial(_require_classifier, model, trainer.names)
-    return config, trainer
-
-
-def _require_classifier(model: nn.Module, covered: list[str], output: Tensor) -> None:
-    """LotteryError if the linear layer that stays dense is not the one nearest the output.
-
-    Before anything is run that is the last one registered; in a loop of our own a traced run has told.
-    """
-    own = states.parameters(model, tied=False)
-    last = nearest(output, model, [name for name, parameter in own.items() if parameter.ndim >= 2])
-    traced = prunable(model, trace=lambda: output)
-    if last is not None and (wrong := [name for name in traced if name not in covered]):
-        raise LotteryError(
-            f"{wrong[0]!r} was taken for the classifier, which stays dense, as it is the last linear layer registered, "
-            f"but {last!r} is nearest the output; attach with names=weights.prunable(model, trace=lambda: "
-            "model(inputs).sum())"
-        )
-
-
 class AttachedSearch(Attached):
     """``Attached`` with a ``ticket`` at its end, which rewinds to ``rewind``, if it rewinds."""
 
@@ -255,6 +213,15 @@ class AttachedSearch(Attached):
             )
         super()._look(optimizer)
 
+    def _after(self) -> None:
+        super()._after()
+        if self.step == math.ceil(OVER * self.steps):
+            warnings.warn(
+                f"{self.step} steps were taken, and the search has decided by the {self.steps:g} it was told of; "
+                "give as steps how often the optimiser steps in the whole training",
+                stacklevel=4,
+            )
+
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | self._rewind
 
@@ -280,6 +247,7 @@ def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> Attached:
     >>> lottery.masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask})
     0.2
     """
+    require("ticket", ticket, Ticket, "what a search returns, or Ticket.load(path) reads")
     ticket.apply(model)
     device = next(model.parameters()).device
     mask: dict[str, Tensor] = {name: kept.to(device) for name, kept in ticket.mask.items()}

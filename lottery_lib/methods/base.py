@@ -22,7 +22,7 @@ from lottery_lib.training.modes import aside
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value
 from lottery_lib.training.tasks import Task
-from lottery_lib.weights import count, left_dense, prunable, require_whole, withheld
+from lottery_lib.weights import count, left_dense, prunable, require_whole, share, withheld
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
 FEW = 0.01  # of a weight's entries may be zero by chance
@@ -81,6 +81,8 @@ class Trainer:
     names: list[str] = field(init=False)  # of the parameters that the mask covers
 
     def __post_init__(self) -> None:
+        errors.require("model", self.model, nn.Module, "a torch.nn.Module")
+        errors.require("config", self.config, SearchConfig, "the method's, as concave.Config(density=0.05)")
         if self.run is None:
             require_splits(self.data)
         require_whole(self.model)
@@ -96,12 +98,14 @@ class Trainer:
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
                     f"first, with load_state_dict(ticket.state()), or {other}"
                 )
-        share, names = left_dense(self.model, self.names)
-        names = names if share > MUCH else withheld(self.model, names)
+        part, names = left_dense(self.model, self.names)
+        if part <= MUCH:
+            names = withheld(self.model, names)
+            part = share(self.model, names)
         if self.config.names is None and names:
             shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             warnings.warn(
-                f"{100 * share:.0f} % of all parameters stay dense, as no mask covers {shown}; choose by names",
+                f"{100 * part:.2g} % of all parameters stay dense, as no mask covers {shown}; choose by names",
                 stacklevel=4,
             )
 
@@ -222,6 +226,8 @@ def retrain(
     >>> lottery.masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask})
     0.2
     """
+    errors.require("ticket", ticket, Ticket, "what a search returns, or Ticket.load(path) reads")
+    errors.require("recipe", recipe, Recipe, "as Recipe(epochs=10)")
     ticket.apply(model)
     if ticket.info.get("trained"):
         return History([])

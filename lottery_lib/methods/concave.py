@@ -19,7 +19,7 @@ from lottery_lib import masks, regularizers, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
-from lottery_lib.methods import attached
+from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap, require_steep
@@ -148,7 +148,7 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser will not do.
     """
-    config, trainer = attached.prepared(Config, model, steps, density=density, **options)
+    config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
     rewind = snapshot(model)
     rule = config.rule(trainer, density, masks.ones(model, trainer.names), steps)
 
@@ -183,7 +183,8 @@ def _ticket(
         info |= {"asked": asked, "alpha": alpha, "gap": edges, "lam": rule.lam, "mask_lr": rule.mask_lr}
         epochs_set = (epoch for epoch in trainer.history if "lam" in epoch)  # not those before the rewind epoch
         info["epochs"] = [{key: epoch[key] for key in ("density", "lam", "mask_lr")} for epoch in epochs_set]
-        _say_if_missed(rule, masks.density(mask), asked, edges)
+        losses = [epoch["loss"] for epoch in trainer.history if "loss" in epoch]
+        _say_if_missed(rule, masks.density(mask), asked, edges, losses)
     return trainer.ticket(mask, rewind, epochs, relaxed=values, info=info)
 
 
@@ -200,7 +201,9 @@ def _say_if_undecided(rule: RelaxedMask, mask: Mask, asked: int, steps: int) -> 
     warnings.warn(f"after {steps} steps {setting} {what}, so it does not tell what to keep; {change}", stacklevel=4)
 
 
-def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tuple[float, float]) -> None:
+def _say_if_missed(
+    rule: CalibratedMask, reached: float, asked: float, edges: tuple[float, float], losses: list[float]
+) -> None:
     missed = abs(round(reached * sum(m.numel() for m in rule.m)) - rule.kept)
     if missed <= max(1, TOLERANCE * rule.kept):
         return
@@ -208,6 +211,8 @@ def _say_if_missed(rule: CalibratedMask, reached: float, asked: float, edges: tu
     alike = sum(int((m == edge).sum()) for m in rule.m)
     if rule.step < rule.steps:
         why = f"only {rule.step} of the {rule.steps} steps it was told of were taken"
+    elif len(losses) > 1 and not losses[-1] < losses[0]:
+        why = "the training loss did not fall, so the data told it little; look at the learning rate first"
     elif 0 < edge < 1 and alike > max(1, missed / 2):
         why = f"{alike} entries have the same support, as those of dead units or constant inputs have, and end alike"
     elif rule.steps < 300:

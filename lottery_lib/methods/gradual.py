@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from lottery_lib import masks
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods import attached
+from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.relaxation import FixedMask
@@ -80,7 +80,7 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser will not do.
     """
-    config, trainer = attached.prepared(Config, model, steps, density=density, **options)
+    config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
     rule = GradualMask(model, trainer.names, config)
 
     def finish(search: AttachedSearch) -> Ticket:

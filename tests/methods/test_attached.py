@@ -452,3 +452,18 @@ def test_a_graph_that_does_not_show_the_layers_tells_nothing():
     model = Checkpointed()
     concave.attach(model, sgd(model), steps=10)
     model(images)
+
+
+def test_steps_in_another_unit_are_told():
+    """As of epochs, where an estimate may be half as many again."""
+    model = network()
+    optimizer = sgd(model)
+    concave.attach(model, optimizer, steps=RECIPE.epochs, density=0.2)
+    with pytest.warns(UserWarning, match="5 steps were taken, and the search has decided by the 3 it was told of"):
+        loop(model, optimizer, last=10)
+
+
+def test_an_option_that_there_is_not_is_no_matter_of_the_loop():
+    model = network()
+    with pytest.raises(LotteryError, match="^densty: no option here; did you mean 'density'"):
+        concave.attach(model, sgd(model), steps=STEPS, densty=0.2)

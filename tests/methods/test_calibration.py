@@ -125,16 +125,15 @@ def test_a_density_that_is_missed_is_said_in_one_sentence_with_the_ticket_at_han
 
 
 def test_a_loss_that_depends_on_no_weight_ends_in_one_sentence():
-    """All entries have the same support, none: they end alike."""
+    """All entries have the same support, none: they end alike. As of a rate so high that nothing is learnt."""
     inputs, labels = torch.ones(640, 64), torch.zeros(640, dtype=torch.long)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-    config = concave.Config(density=0.1, recipe=Recipe(epochs=40, batch_size=64))
-    try:
-        with pytest.warns(UserWarning, match="asked for a density of 0.1, the search reached"):
-            ticket = concave.search(model, batches.own((inputs, labels)), config, loss=lambda x, y: 0 * x.sum())
-        assert 0 < ticket.density <= 1
-    except LotteryError as reason:
-        assert "keeps none of its" in str(reason)
+    config = concave.Config(density=0.1, recipe=Recipe(epochs=40, batch_size=64), allow_empty_layers=True)
+    with pytest.warns(
+        UserWarning, match="asked for a density of 0.1, the search reached .*: the training loss did not f"
+    ):
+        ticket = concave.search(model, batches.own((inputs, labels)), config, loss=lambda x, y: 0 * x.sum())
+    assert 0 <= ticket.density <= 1
 
 
 @pytest.mark.parametrize("field, value", [("mask_lr", 3.0), ("per_layer", True)])

@@ -1,0 +1,56 @@
+"""What a search in somebody else's loop is told, and what must be right before its first step."""
+
+import math
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from lottery_lib import states
+from lottery_lib.errors import LotteryError, hint
+from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.signal import FirstCall
+from lottery_lib.weights import nearest, prunable, require_whole
+
+NO_DATA: Any = None  # of a search whose data somebody else feeds
+OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
+
+
+def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: Any) -> tuple[Any, Trainer]:
+    """A method's config, and what its search passes around, where neither data nor epochs are ours.
+
+    Raises:
+        LotteryError: more is given than a search may be told there, or something is out of range.
+    """
+    if not (isinstance(steps, (int, float)) and 1 <= steps < math.inf):
+        raise LotteryError(f"steps = {steps!r}: must be ≥ 1 and finite, the optimiser's steps in the whole training")
+    shared = {item.name for item in fields(SearchConfig)}
+    known = {item.name for item in fields(kind)} - shared | OF_ANY_LOOP
+    if unknown := given.keys() - known:
+        name = min(unknown)
+        why = "a loop of your own decides that; known here: " + ", ".join(sorted(known))
+        raise LotteryError(f"{name}: {why if name in shared else 'no option here' + hint(name, known)}")
+    config = kind(**given)
+    require_whole(model)
+    first = FirstCall(model)
+    trainer = Trainer(model, NO_DATA, config, {}, run=first)
+    if config.names is None:
+        first.check = partial(_require_classifier, model, trainer.names)
+    return config, trainer
+
+
+def _require_classifier(model: nn.Module, covered: list[str], output: Tensor) -> None:
+    """LotteryError if the linear layer that stays dense is not the one nearest the output.
+
+    Before anything is run that is the last one registered; in a loop of our own a traced run has told.
+    """
+    own = states.parameters(model, tied=False)
+    last = nearest(output, model, [name for name, parameter in own.items() if parameter.ndim >= 2])
+    traced = prunable(model, trace=lambda: output)
+    if last is not None and (wrong := [name for name in traced if name not in covered]):
+        raise LotteryError(
+            f"{wrong[0]!r} was taken for the classifier, which stays dense, as it is the last linear layer registered, "
+            f"but {last!r} is nearest the output; attach with names=weights.prunable(model, trace=lambda: "
+            "model(inputs).sum())"
+        )
