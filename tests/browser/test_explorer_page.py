@@ -70,7 +70,7 @@ def test_every_search_on_record_by_key(open_widget, tasks):
     for task in tasks.values():
         page.get_by_role("combobox", name="network").select_option(task.label)
         for family in task.families():
-            page.get_by_label(family, exact=True).check()
+            page.get_by_label(family.replace("l1", "ℓ1"), exact=True).check()
             found = [s for s in task.searches if s.family == family]
             by_rate = {rate: [s for s in found if s.asked or s.config.mask_lr == rate]
                        for rate in sorted({None if s.asked else s.config.mask_lr for s in found})}  # fmt: skip
