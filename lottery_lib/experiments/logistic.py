@@ -262,16 +262,16 @@ def table(record: dict) -> pd.DataFrame:
             "sign flips an iteration, at the end": f"{final['late_flips_per_iteration']:.0f}"
             if "late_flips" in final
             else "–",
-            "test accuracy": _accuracy(final["test_accuracy"], record["images"]["test"]),
+            "test accuracy": accuracy(final["test_accuracy"], record["images"]["test"]),
         }
         for name, final in record["methods"].items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _accuracy(percent: float, images: int) -> str:
-    """To two decimals, or where there are few images, as how many of them: a decimal would be less than one."""
-    return f"{percent:.2f} %" if images >= 1000 else f"{round(percent * images / 100)} of {images}"
+def accuracy(percent: float, images: int, decimals: int = 2) -> str:
+    """To so many decimals, or where there are few images, as how many of them: a decimal would be less than one."""
+    return f"{percent:.{decimals}f} %" if images >= 1000 else f"{round(percent * images / 100)} of {images}"
 
 
 def binary(data: Data, digits: tuple[int, int] = (3, 8)) -> tuple[Tensor, Tensor, Tensor, Tensor]:

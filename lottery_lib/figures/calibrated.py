@@ -17,7 +17,7 @@ PAPER = {"fc": "white", "lw": 0, "pad": 1}  # behind words that cross something
 def prices(watched: Watched) -> Figure:
     """The prices of all weights over a search with the k-th among them, λ, and the share of entries from α up."""
     frames, done = watched.frames, 100 * watched.frames.done
-    figure, ((left, right),) = new_figure(1, 2, (COLUMN, 3))
+    figure, ((left, right),) = new_figure(1, 2, (COLUMN, 3.5))
     columns = [str(quantile) for quantile in QUANTILES]
     for low, high, shade in ((columns[0], columns[-1], "#e0e0e0"), (columns[1], columns[-2], "#bdbdbd")):
         left.fill_between(done, frames[low], frames[high], color=shade, lw=0)
@@ -31,13 +31,17 @@ def prices(watched: Watched) -> Figure:
         ylim=(min(0.0, 1.5 * settled[columns[0]].min()), top), xlabel="% of the search", ylabel="price, in units of λ"
     )
     left.set_title("what each weight could pay")
-    right.plot(done, frames.density, color=BLUE, label=f"m ≥ α = {watched.alpha:g}")
+    earlier = max(before.lam.max(), before[columns[-1]].max())
+    if earlier > top:
+        left.text(0.14, 0.98, f"↑ before, up to {earlier:.1g}", transform=left.transAxes, va="top", size=8.5)
+    right.plot(done, frames.density, color=BLUE, label=f"entries with m ≥ α = {watched.alpha:g}")
     right.axhline(watched.asked, color=BLACK, ls=":", lw=1, label="asked for")
     right.set(yscale="log", xlabel="% of the search", ylabel="share of entries")
     right.set_title("what is left")
     for ax in (left, right):
         ax.axvline(100 * watched.settling, color=VERMILION, lw=0.8, ls="--", label="entries settle from here")
-        ax.legend(loc="upper right" if ax is left else "lower left")
+    named = {name: line for ax in (left, right) for line, name in zip(*ax.get_legend_handles_labels())}
+    figure.legend(named.values(), named, loc="outside lower center", ncols=2)
     right.yaxis.set_major_formatter("{x:g}")
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import SymmetricalLogLocator
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.lines import GREY, NOTHING, accuracy_limits, by_place, densities, label_ends, ticks
+from lottery_lib.figures.lines import GREY, NOTHING, accuracy_axis, by_place, densities, label_ends, ticks
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, new_figure, panels
 from lottery_lib.findings import comparisons, relaxed_masks, tables
 from lottery_lib.findings.cells import JUDGED
@@ -179,23 +179,23 @@ def alpha_sensitivity(swept: pd.DataFrame) -> Figure:
 def alpha_at_equal_density(runs: pd.DataFrame, most: float = 0.05) -> Figure:
     """Tickets of seed 0 of equal density, up to ``most``, from searches that press less or more: accuracy against α.
 
-    ``runs`` of ``relaxed_masks.at_equal_density``; a line a density, named at its end. Tickets that are filled up among
-    ties have no α. The dotted line parts small α's from larger ones.
+    ``runs`` of ``relaxed_masks.at_equal_density``; a line a density, named at its end, on an axis of log errors.
+    Tickets that are filled up among ties have no α. The dotted line parts small α's from larger ones.
     """
     runs = runs[(runs.tied <= tables.FEW_TIES) & (runs.seed == 0) & (runs.density_asked <= most)]
     groups = by_place(runs)
     figure, axes = panels(len(groups))
     asked = sorted(runs.density_asked.unique(), reverse=True)
-    colours = dict(zip(asked, SHADES(np.linspace(0, 0.9, len(asked)))))
+    colours = dict(zip(asked, SHADES(np.linspace(0, 0.6, len(asked)))))
     for ax, (label, group) in zip(axes, groups.items()):
         ends = {}
         for density, rows in group.sort_values("implied_alpha").groupby("density_asked", sort=False):
-            ax.plot(rows.implied_alpha, rows.test_accuracy, color=colours[density], marker="o", ms=3, lw=1)
-            ends[f"{density:g}"] = rows.implied_alpha.iloc[-1], rows.test_accuracy.iloc[-1], colours[density]
+            error = 100 - rows.test_accuracy
+            ax.plot(rows.implied_alpha, error, color=colours[density], marker="o", ms=3, lw=1)
+            ends[f"{density:g}"] = rows.implied_alpha.iloc[-1], error.iloc[-1], colours[density]
         ax.axvline(tables.SMALL_ALPHA, color="#555555", ls=":", lw=1)
-        limits = accuracy_limits(group.test_accuracy.min(), group.test_accuracy.max(), 4)
-        ax.set(title=label, xlabel="threshold α that yields the density", xlim=(-0.03, 1.03))
-        ax.set(ylabel="test accuracy, %", ylim=limits)
+        accuracy_axis(ax.yaxis, group.test_accuracy.min(), group.test_accuracy.max())
+        ax.set(title=label, xlabel="threshold α that yields the density", xlim=(-0.03, 1.03), ylabel="test accuracy, %")
         label_ends(ax, ends)
     return figure
 

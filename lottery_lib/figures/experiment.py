@@ -28,7 +28,7 @@ def curves(record: dict) -> Figure:
             if values:
                 ax.plot(range(1, len(values) + 1), values, color=colour, marker=".", label=phase)
         _by_epoch(ax, called)
-        ax.legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     if moving:
         _mask(axes[-1], watched, moving)
     return figure

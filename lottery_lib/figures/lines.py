@@ -1,5 +1,6 @@
 """How lines of the table of runs look, and what all figures of accuracies share."""
 
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -54,6 +55,7 @@ FIRST = (
     "mask, log, calibrated, in rounds", "mask, log, top-k", "SNIP",
 )  # fmt: skip
 ACCURACIES = (99.9, 99.8, 99.5, 99, 98, 97, 95, 92, 90, 85, 80, 70, 60, 40, 20)  # that an axis may name
+NARROW = (10, 5, 2, 1, 0.5, 0.2, 0.1)  # else multiples of the first of these that gives two ticks
 NOTHING = (
     "no run on record has what this figure shows; put some on record with: lottery sweep, with a grid of workflow/grids"
 )
@@ -129,7 +131,7 @@ def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float, str]], wide: int
     for called, (*_, colour) in ends.items():
         ax.annotate(
             named[called], at[called], (1.03, placed[called]), "axes fraction", va="center", size=8.5, color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)},
         )  # fmt: skip
 
 
@@ -146,12 +148,9 @@ def accuracy_axis(axis: Axis, least: float, best: float) -> None:
     for accuracy in ACCURACIES:
         if least <= accuracy <= best and (not placed or 100 - accuracy > 1.35 * (100 - placed[-1])):
             placed.append(accuracy)
+    for step in NARROW:  # where the range is too narrow for two of those
+        if len(placed) < 2:
+            placed = [step * k for k in range(math.floor(best / step), math.ceil(least / step) - 1, -1)]
     placed = placed if len(placed) > 1 else [*dict.fromkeys((round(best, 1), round(least, 1)))]
     axis.set_minor_locator(NullLocator())
     axis.set_ticks([100 - accuracy for accuracy in placed], [f"{accuracy:g}" for accuracy in placed])
-
-
-def accuracy_limits(least: float, best: float, factor: float) -> tuple[float, float]:
-    """The ends of an axis of accuracy in %: cut where the error is ``factor`` times that of the best, if it must be."""
-    room = 0.2 * (100 - best)  # above the best and, where the axis need not be cut, below the least
-    return max(100 - factor * (100 - best), least - room), best + room

@@ -74,7 +74,8 @@ def logistic_maps(record: dict, arrays: dict[str, np.ndarray]) -> Figure:
         below.imshow(kept.reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
         final = record["methods"][name]
         above.set_title(_two_lines(name), fontsize=8.5)
-        below.set_xlabel(f"{final['kept']} of {len(w)} kept\n{final['test_accuracy']:.1f} % test")
+        right = logistic.accuracy(final["test_accuracy"], record["images"]["test"], 1)
+        below.set_xlabel(f"{final['kept']} of {len(w)} kept\n{right} test")
     axes[0, 0].set_ylabel("weight w")
     axes[1, 0].set_ylabel("mask m, or w ≠ 0")
     for ax in axes.flat:

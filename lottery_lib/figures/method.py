@@ -23,7 +23,7 @@ def penalties() -> Figure:
         value.plot(m, cls().value(m), color=colour, label=f"{called} ({shape})" if shape else called)
         slope.plot(m, cls().gradient(m), color=colour)
     value.set(title="penalty r(m)", xlabel="mask entry m")
-    slope.set(title="slope r′(m)", xlabel="mask entry m", yscale="log", ylim=(0.05, 20))
+    slope.set(title="slope r′(m)", xlabel="mask entry m", yscale="log", ylim=(0.02, 20))
     slope.yaxis.set_major_formatter("{x:g}")
     figure.legend(*value.get_legend_handles_labels(), loc="outside right center")
     return figure

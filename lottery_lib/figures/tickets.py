@@ -32,6 +32,7 @@ from lottery_lib.findings import relaxed_masks, tables
 from lottery_lib.findings.cells import SEEDS
 
 ACROSS = 5  # small panels beside each other
+CROWD = 6  # names that a panel has room for beside another one
 
 
 @mpl.rc_context(STYLE)
@@ -125,9 +126,10 @@ def accuracy_against_epochs(
         for label, group in by_place(relative[wanted]).items()
         for density, rows in sorted(group.groupby("density_asked"), reverse=True, key=lambda part: part[0])
     ]
-    figure, axes = panels(len(parts))
-    for ax, (title, rows) in zip(axes, parts):
-        _cost(ax, rows, span)
+    crowded = max(len(_worth(rows, span)[2]) for _, rows in parts) > CROWD
+    figure, axes = new_figure(len(parts), 1, (COLUMN, 3.2 * len(parts))) if crowded else panels(len(parts))
+    for ax, (title, rows) in zip(axes.flat, parts):
+        _cost(ax, rows, span, crowded)
         ax.set_title(title)
     return figure
 
@@ -145,28 +147,34 @@ def front(rows: pd.DataFrame) -> pd.DataFrame:
     return ordered[ordered.gain > ordered.gain.cummax().shift(fill_value=-math.inf)]
 
 
-def _cost(ax: Axes, rows: pd.DataFrame, span: float) -> None:
-    floor = rows.gain.max() - span
-    low, shown = rows[rows.gain < floor].sort_values("gain"), rows[rows.gain >= floor]
-    best = front(shown)
-    named = {*first_lines(shown.name), *best.name}
-    for row in shown.itertuples():
+def _worth(rows: pd.DataFrame, span: float) -> tuple[pd.DataFrame, pd.DataFrame, set[str]]:
+    """Of a panel's rows: those too low for it, the worst first, those in it, and which of these lines are named."""
+    in_it = rows.gain >= rows.gain.max() - span
+    shown = rows[in_it]
+    return rows[~in_it].sort_values("gain"), shown, {*first_lines(shown.name), *front(shown).name}
+
+
+def _cost(ax: Axes, rows: pd.DataFrame, span: float, wide: bool) -> None:
+    low, shown, named = _worth(rows, span)
+    best, errors = front(shown), shown.half_width.where(shown.n >= SEEDS, 0)
+    for row, error in zip(shown.itertuples(), errors):
         style = look(row.name) if row.name in named else {"color": GREY, "marker": "o", "ms": 3}
-        error = row.half_width if row.n >= SEEDS else 0
         ax.errorbar(row.cost, row.gain, error, **style | {"ls": "", "elinewidth": 0.6, "label": row.name})
-    most, top = 1.2 * rows.cost.max(), max(0, shown.gain.max())
-    room = 0.06 * (top - shown.gain.min() + 0.1)
+    most, top = 1.2 * rows.cost.max(), max(0, (shown.gain + errors).max())
+    line = 0.155 / (2.5 if wide else 1.6)  # of text, in heights of the axes
+    foot, least = 0.04 + line * len(low), (shown.gain - errors).min()
+    height = (top - least + 0.1) / (0.92 - foot)  # so that nothing lies beneath what is said at the foot
     ax.plot([*best.cost, most], [*best.gain, best.gain.max()], drawstyle="steps-post", color=BLACK, lw=0.8, zorder=0)
     ax.axhline(0, color=BLACK, ls=":", lw=1)
     ax.set(xscale="log", xlabel="training epochs / dense", ylabel="accuracy − dense, points")
     ax.set_xlim(rows.cost.min() / 1.2, most)
-    ax.set_ylim(shown.gain.min() - (1 + 2 * len(low)) * room, top + 2 * room)
-    ticks(ax.xaxis, rows.cost)
+    ax.set_ylim(least - foot * height, top + 0.08 * height)
+    ticks(ax.xaxis, rows.cost, 1.25 if wide else 1.6)
     for place, row in enumerate(low.itertuples()):
-        text = f"↓ {row.name}: {row.gain:.1f}".replace("-", "−")
-        ax.text(0.02, 0.03 + 0.08 * place, text, transform=ax.transAxes, size=8.5, color=GREY)
+        text = f"↓ {row.name}: −{abs(row.gain):.1f}"
+        ax.text(0.02, 0.02 + line * place, text, transform=ax.transAxes, size=8.5, color=GREY)
     ends = {row.name: (row.cost, row.gain, look(row.name)["color"]) for row in shown.itertuples() if row.name in named}
-    label_ends(ax, ends, 16)
+    label_ends(ax, ends, 40 if wide else 16)
 
 
 @mpl.rc_context(STYLE)
@@ -270,7 +278,7 @@ def accuracy_by_lambda(found: pd.DataFrame, most: float = 3.0) -> Figure:
             ax.text(x, y, text, ha="center", va="center", size=8.5, color="white" if row.behind > most / 2 else BLACK)
             if row.behind == 0:
                 ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec=VERMILION, lw=1.5, zorder=3))
-        ax.set(title=f"η_m = {rate:g}", ylabel="λ")
+        ax.set(title=f"ηₘ = {rate:g}", ylabel="λ")
         ax.set_yticks(range(len(lambdas)), [f"{lam:.2g}" for lam in lambdas])
     axes[-1].set_xticks(range(len(columns)), [f"{density:g}" for density in columns])
     axes[-1].set_xlabel("density")

@@ -82,16 +82,18 @@ def _with_density(answer: Answer, runs: pd.DataFrame) -> Answer:
 
 
 def rules() -> str:
-    """What completes the price, as Markdown, with the numbers of the defaults."""
+    """What completes the price, as Markdown, with the numbers of the defaults and, in italics, their names."""
     plan = Calibration()
     return (
         f"- **The step $\\eta_m$** is such that the last of the {100 * plan.reach_within:g} % best supported entries "
-        f"can move by {plan.reach:g} in a whole search. It follows the supports for the first "
-        f"{100 * plan.follow:g} % of the search, then stays.\n"
-        f"- **Landing.** Entries are steered to land at {100 * plan.landing:g} % of the search. From then on the "
-        f"forecast looks {100 * plan.horizon:g} % of the search ahead.\n"
-        f"- **Settling.** In the last {100 - 100 * plan.settling:g} % the penalty turns into one that is steep on both "
-        "sides of α and as high at α as the price asks: entries go to 0 or to 1, a gap opens around α, and any "
+        f"can move by {plan.reach:g} in a whole search (*reach*). It follows the supports for the first "
+        f"{100 * plan.follow:g} % of the search, then stays. A support is an average over about the last "
+        f"{100 * plan.memory:g} % of the search (*memory*).\n"
+        f"- **Landing.** Entries are steered to land at {100 * plan.landing:g} % of the search (*landing*). From then "
+        f"on the forecast looks {100 * plan.horizon:g} % of the search ahead (*horizon*).\n"
+        f"- **Settling.** In the last {100 - 100 * plan.settling:g} % (*settling*) the penalty turns into one that is "
+        f"steep on both sides of α, enough for a distance to α to grow e-fold {plan.folds:g} times (*folds*), and as "
+        "high at α as the price asks: entries go to 0 or to 1, a gap opens around α, and any "
         "threshold within the gap gives the same ticket. Meanwhile the data are heeded less and less, so that even a "
         "network that answers violently, because hardly anything of it is left, ends at the density."
     )

@@ -38,7 +38,7 @@ SEARCHES = {
     "never moved": Search(
         {"lam": 1e-6, "mask_lr": 10.0},
         "the penalty is too weak for the steps there are: all entries end near 1, and what is kept is a matter of size",
-        "a larger λ, or a longer search: λ · η_m · steps should be 1 to 4",
+        "a larger λ, or a longer search: λ · ηₘ · steps should be 1 to 4",
     ),
     "undecided": Search(
         {"lam": 3e-4, "mask_lr": 10.0},
@@ -48,7 +48,7 @@ SEARCHES = {
     "follows the noise": Search(
         {"lam": 1e-4, "mask_lr": 1000.0},
         "one batch pulls an entry up from 0 and the next lets it fall: the few kept are others after each epoch",
-        "a smaller η_m, with λ · η_m as it should be",
+        "a smaller ηₘ, with λ · ηₘ as it should be",
     ),
 }
 

@@ -80,8 +80,8 @@ def status(table: pd.DataFrame) -> str:
         return "No run is on record yet."
     seeds = sorted(table.seed.unique())
     return (
-        f"On record: {len(table)} runs, seeds {', '.join(map(str, seeds))} (n = {len(seeds)} where a setting is "
-        "complete; nothing is concluded from fewer than three), "
+        f"On record: {len(table)} runs on seeds {', '.join(map(str, seeds))}, not each setting on all of them (n "
+        "says on how many; nothing is concluded from fewer than three), in "
         f"{', '.join(sorted(table.precision.unique()))}, on "
         f"{', '.join(sorted(table.device.unique()))}. The config of a run is part of its record in `results/`."
     )

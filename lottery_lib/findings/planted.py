@@ -12,7 +12,7 @@ from lottery_lib.experiments.logistic import METHODS, LogisticConfig, is_masked
 from lottery_lib.experiments.planted import PENALTIES, Planted
 from lottery_lib.findings import rules
 from lottery_lib.findings.cells import SEEDS
-from lottery_lib.findings.comparisons import interval, seeds
+from lottery_lib.findings.comparisons import interval, span
 from lottery_lib.findings.verdicts import Answer, Verdict
 from lottery_lib.regularizers import Log, create
 from lottery_lib.theory import checks, conservation
@@ -156,7 +156,7 @@ def better_mask(of: Found) -> Verdict:
     best = at_best_lambda(of)
     where = {f"without noise, where λ√k/γ ≤ {of.near:g},": [band]}
     answers = tuple(
-        Answer(name, rules.status(rows, conditions), _numbers(rows))
+        Answer(name, rules.status(rows, conditions), _numbers(rows), n=span(rows.n))
         for name, rows, conditions in ((SAME_LAMBDA, same, where), (BEST_LAMBDA, best, {}))
     )
     said = [f"{row.kind}, {row.contrast}: {_ratio(row)}" for row in same.itertuples()]
@@ -179,7 +179,7 @@ def _numbers(rows: pd.DataFrame) -> str:
     undecided = f"{(~decided).sum()} undecided" if not decided.all() else ""
     asked = f"better in {rows.good.sum()} of {len(rows)} cells"
     ratio = f"error {rows.ratio.min():.2f} to {rows.ratio.max():.2f} of ℓ1's"
-    return ", ".join(filter(None, [asked, undecided, ratio, seeds(rows.n)]))
+    return ", ".join(filter(None, [asked, undecided, ratio]))
 
 
 def _ratio(row) -> str:

@@ -54,7 +54,7 @@ def at_equal_density(table: pd.DataFrame) -> pd.DataFrame:
 def by_alpha(table: pd.DataFrame) -> pd.DataFrame:
     """``tables.best`` of ``at_equal_density`` on each side of α = 0.1, for each η_m, and the dense and random lines.
 
-    A line is called ``α ≤ 0.1, η_m = 10``. Its tickets lie on that side on all seeds, and none is filled up among ties.
+    A line is called ``α ≤ 0.1, ηₘ = 10``. Its tickets lie on that side on all seeds, and none is filled up among ties.
     """
     runs = at_equal_density(table)
     candidate = [runs[column] for column in [*tables.SETTING, *tables.HYPERPARAMETERS]]
@@ -62,7 +62,7 @@ def by_alpha(table: pd.DataFrame) -> pd.DataFrame:
     filled = (runs.tied > tables.FEW_TIES).groupby(candidate, dropna=False).transform("any")
     larger, smaller = sides.transform("all"), ~sides.transform("any") & ~filled
     side = np.select([larger, smaller], ["α > 0.1", "α ≤ 0.1"], default="")
-    runs = runs.assign(name=[f"{at}, η_m = {rate:g}" for at, rate in zip(side, runs.mask_lr)])[side != ""]
+    runs = runs.assign(name=[f"{at}, ηₘ = {rate:g}" for at, rate in zip(side, runs.mask_lr)])[side != ""]
     counted = chosen(table)
     return pd.concat([tables.best(runs), counted[counted.name.isin(["dense", "random"])]], ignore_index=True)
 
@@ -110,7 +110,7 @@ def samples(table: pd.DataFrame) -> dict[str, dict[str, tuple[dict, dict[str, np
     for place, runs in tables.places(searches(table[table.seed == 0])).items():
         for called, rows in runs.groupby("name"):
             for run in rows.iloc[sorted({0, len(rows) // 2, len(rows) - 1})].itertuples():
-                title = f"{called}: λ = {run.lam:g}\nη_m = {run.mask_lr:g}"
+                title = f"{called}: λ = {run.lam:g}\nηₘ = {run.mask_lr:g}"
                 found.setdefault(place, {})[title] = records.read_run(run.run)
     return found
 
@@ -130,7 +130,7 @@ def by_search(layers: pd.DataFrame) -> pd.DataFrame:
         between = f"{group.between.min():.1%} to {group.between.max():.1%}"
         counts = (int((group.top > 0.5).sum()), int(group.bimodal.sum()), len(group))
         rows.append((*search[:2], f"{search[2]:g}", f"{search[3]:g}", group.seed.nunique(), between, *counts))
-    columns = ["network", "mask", "λ", "η_m", "n", "between, in a layer", "at the top", "bimodal", "layers"]
+    columns = ["network", "mask", "λ", "ηₘ", "n", "between, in a layer", "at the top", "bimodal", "layers"]
     return pd.DataFrame(rows, columns=columns).set_index("network").rename_axis(None)
 
 

@@ -164,6 +164,12 @@ def places(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {label(*place): rows for place, rows in frame.groupby(PLACE)}
 
 
+def comparing(frame: pd.DataFrame, *lines: str) -> pd.DataFrame:
+    """Of a frame with the columns of ``PLACE`` and ``name``, the places that have each of these lines."""
+    there = frame.groupby(PLACE).name.transform(lambda names: set(lines) <= set(names))
+    return frame[there.astype(bool)]
+
+
 def network(model: str, protocol: str = "") -> str:
     """What a network is called, with the share of its width that a protocol leaves it."""
     width = getattr(PROTOCOLS.get(protocol, (None,))[0], "width", 1)

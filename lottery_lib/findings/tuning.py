@@ -5,7 +5,7 @@ import pandas as pd
 from lottery_lib.findings import relaxed_masks, tables
 from lottery_lib.findings.tables import PLACE, SETTING
 
-AXES = {"pressure": "λ·η_m", "mask_lr": "η_m", "start": "s₀"}  # pressure: how far the penalty moves an entry in a step
+AXES = {"pressure": "λ·ηₘ", "mask_lr": "ηₘ", "start": "s₀"}  # pressure: how far the penalty moves an entry in a step
 
 
 def candidates(table: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_lambda(table: pd.DataFrame) -> pd.DataFrame:
-    """Searches of one round by the plain log mask, a row each density, η_m and λ: mean validation ``accuracy``.
+    """Searches of one round by the plain log mask, a row each density, ηₘ and λ: mean validation ``accuracy``.
 
     ``behind``: how far below the best at that density, in points; ``alpha``: the largest at which a ticket was cut.
     """

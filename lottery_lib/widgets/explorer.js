@@ -200,7 +200,7 @@ function build(el, model) {
   const choices = html("div", { className: "controls" }, root), sliders = html("div", { className: "sliders" }, root);
   const asked = stepper(sliders, "density asked for", "density", (search) => pick({ density: search.asked }));
   const lam = stepper(sliders, "λ, penalty", "lam", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
-  const rate = stepper(sliders, "η_m, step of m", "mask_lr", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
+  const rate = stepper(sliders, "ηₘ, step of m", "mask_lr", (search) => pick({ lam: search.lam, mask_lr: search.mask_lr }));
   const alpha = stepper(sliders, "α, threshold", "alpha", (value) => pick({ alpha: value }));
 
   const panels = html("div", { className: "panels" }, root), empty = { min: 0.1, max: 1 };
@@ -226,7 +226,7 @@ function build(el, model) {
     choices.replaceChildren();
     const networks = Object.fromEntries(tasks.map(({ name, label }) => [name, label]));
     choice(choices, model, "dataset", { label: "network", options: networks });
-    const penalties = Object.fromEntries(families.map((family) => [family, family]));
+    const penalties = Object.fromEntries(families.map((family) => [family, family.replace("l1", "ℓ1")]));
     choice(choices, model, "regularizer", { label: "regulariser", options: penalties });
   }
 
@@ -247,7 +247,7 @@ function build(el, model) {
     curve.describe(inWords(view.accuracy));
     named(task);
     const by = search.asked ? `Asked for a density of ${search.asked}, the search set ` : "";
-    say(`${by}λ = ${scientific(few(search.lam))} with η_m = ${few(search.mask_lr)}, α = ${view.alpha}: ${whole(total)} of ` +
+    say(`${by}λ = ${scientific(few(search.lam))} with ηₘ = ${few(search.mask_lr)}, α = ${view.alpha}: ${whole(total)} of ` +
       `${whole(sum(task.layers.map(([, size]) => size)))} weights kept, density ${shown(view.density)}; ` +
       `test accuracy ${inWords(view.accuracy)}.`);
     const idle = live && !model.get("busy");

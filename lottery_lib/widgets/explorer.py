@@ -269,6 +269,6 @@ def draw(task: Task, search: Search, view: Mapping[str, Any]) -> Figure:
     layers.set(xlim=(0, 1), xlabel="density of the layer", title=f"density {density:.3g}")
     lam, mask_lr = search.pressure
     asked = f" for a density of {search.asked:g}" if search.asked else ""
-    setting = f"{search.family}{asked} · λ = {lam:.2g}, η_m = {mask_lr:.3g}"
+    setting = f"{search.family}{asked} · λ = {lam:.2g}, ηₘ = {mask_lr:.3g}"
     figure.suptitle(f"{task.label} · {setting}", size=9)
     return figure

@@ -2,6 +2,7 @@
 import { frame, html, speaker } from "./common.js";
 
 const PAGE = 50; // rows shown at first, and more at each click
+const ACCURACY = 3; // the column whose numbers have two decimals each
 
 function render({ model, el }) {
   const root = frame(el, "All runs on record");
@@ -38,7 +39,7 @@ function render({ model, el }) {
       row.forEach((value, k) => {
         const cell = html(k ? "td" : "th", k ? {} : { scope: "row" }, line);
         if (k === row.length - 1) html("code", { textContent: value }, cell);
-        else cell.textContent = value;
+        else cell.textContent = k === ACCURACY ? value.toFixed(2) : value;
       });
       return line;
     }));

@@ -22,6 +22,16 @@ def test_page_is_whole_on_a_phone(open_page, name, scheme):
     assert page.locator("html").get_attribute("data-theme") == scheme  # the page follows the reader's system
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_paper_shows_what_is_folded_but_for_code(open_page, name):
+    page, _ = open_page(SITE / name)
+    page.emulate_media(media="print")
+    for box in page.locator("article .cell_input").all():
+        assert box.is_visible() == (box.locator("xpath=ancestor::details").count() == 0)
+    for text in page.locator("article details:not(.hide) > :not(summary)").all():
+        assert text.is_visible()
+
+
 def test_pages_with_widgets_are_light(open_page, served):
     """What such a page loads beyond what all pages share, the theme and MathJax: at most 400 kB."""
     with_widgets = [

@@ -70,12 +70,12 @@ def test_every_search_on_record_by_key(open_widget, tasks):
     for task in tasks.values():
         page.get_by_role("combobox", name="network").select_option(task.label)
         for family in task.families():
-            page.get_by_label(family, exact=True).check()
+            page.get_by_label(family.replace("l1", "ℓ1"), exact=True).check()
             found = [s for s in task.searches if s.family == family]
             by_rate = {rate: [s for s in found if s.asked or s.config.mask_lr == rate]
                        for rate in sorted({None if s.asked else s.config.mask_lr for s in found})}  # fmt: skip
             if len(by_rate) > 1:
-                control(page, "η_m").press("Home")
+                control(page, "ηₘ").press("Home")
             for searches in by_rate.values():
                 pressure = control(page, "density asked for" if found[0].asked else "λ")  # the other is hidden
                 if len(searches) > 1:
@@ -88,7 +88,7 @@ def test_every_search_on_record_by_key(open_widget, tasks):
                     if len(searches) > 1:
                         pressure.press("ArrowRight")
                 if len(by_rate) > 1:
-                    control(page, "η_m").press("ArrowRight")
+                    control(page, "ηₘ").press("ArrowRight")
     assert visit.errors == visit.asked_elsewhere == []
 
 
@@ -126,7 +126,7 @@ def test_mouse_and_words(open_widget, tasks):
     beside = [s for s in task.searches if s.family == "log" and s.config.mask_lr == START["mask_lr"]]
     lightest = min(beside, key=lambda s: s.config.lam)
     assert seen(page) == expected(lightest, 1)
-    page.get_by_label("l1", exact=True).click()
+    page.get_by_label("ℓ1", exact=True).click()
     assert seen(page)["search"][1] == task.nearest("l1", lightest.config.lam, lightest.config.mask_lr).config.lam
     assert visit.errors == visit.asked_elsewhere == []
 
@@ -168,8 +168,8 @@ def test_the_step_of_the_mask_has_a_slider_of_its_own(open_widget):
     page, _ = open_widget(TicketExplorer({"toy": Task("a toy", [("fc", 100)], known)}, lam=0.1, mask_lr=1.0))
     assert seen(page)["search"][1:] == (0.1, 1)
     assert control(page, "λ").is_disabled()  # there is one at this step
-    control(page, "η_m").press("ArrowRight")
-    assert seen(page)["search"][1:] == (0.1, 5) and control(page, "η_m").get_attribute("aria-valuetext") == "5"
+    control(page, "ηₘ").press("ArrowRight")
+    assert seen(page)["search"][1:] == (0.1, 5) and control(page, "ηₘ").get_attribute("aria-valuetext") == "5"
 
 
 def test_stops_that_are_measured_are_marked_counted_and_snapped_to(open_widget):
@@ -198,7 +198,7 @@ def test_words_of_the_page_set_the_sliders(open_page):
     page.get_by_role("button", name="ask for a density of 0.01").click()
     assert seen(page)["search"][0] == 0.01
     page.get_by_role("button", name="ℓ1 by hand").click()
-    assert page.get_by_label("l1", exact=True).is_checked()
+    assert page.get_by_label("ℓ1", exact=True).is_checked()
     assert visit.errors == []
 
 
@@ -298,7 +298,7 @@ def test_no_dot_lies_outside_the_axis_and_the_step_is_said(open_widget):
     plot = page.get_by_role("img", name="test accuracy of the ticket")
     heights = [float(dot.get_attribute("cy")) for dot in plot.locator("circle.ours.point").all()]
     assert len(set(heights)) == 3  # none is moved to the rim
-    assert control(page, "η_m").get_attribute("aria-valuetext") == "5"
+    assert control(page, "ηₘ").get_attribute("aria-valuetext") == "5"
     assert "retrained: 30." in page.locator(".note").inner_text()
 
 

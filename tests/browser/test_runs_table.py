@@ -14,6 +14,7 @@ def test_it_sorts_filters_and_shows_more(open_widget):
     page, visit = open_widget(table, width=900)
     shown = page.evaluate(SHOWN)
     assert len(shown) == 50 and shown[0][-1] == table.rows[0][-1]
+    assert all(len(row[3].partition(".")[2]) == 2 for row in shown)
     page.get_by_role("button", name="More rows").click()
     assert len(page.evaluate(SHOWN)) == 250
 

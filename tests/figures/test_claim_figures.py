@@ -68,7 +68,9 @@ def test_alpha_at_equal_density_draws_a_line_a_density():
     ).assign(implied_alpha=[0.5, 0.0, 0.3, 0.0, 0.3, 0.3], tied=[0.0, 0.0, 0.0, 0.9, 0.0, 0.0])
     figure = claim_figures.alpha_at_equal_density(table)
     drawn = [points(drawn) for drawn in figure.axes[0].lines if drawn.get_marker() == "o"]
-    assert drawn == [[[0.0, 97.0], [0.5, 98.0]], [[0.3, 96.0]]]
+    assert drawn == [[[0.0, 3.0], [0.5, 2.0]], [[0.3, 4.0]]]  # errors
+    far = claim_figures.alpha_at_equal_density(table.assign(test_accuracy=[98.0, 40.0, 96.0, 0.0, 0.0, 0.0])).axes[0]
+    assert far.get_ylim()[0] > 60 and "98" in [label.get_text() for label in far.get_yticklabels()]  # nothing is cut
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.05", "0.02"]
 
 

@@ -20,7 +20,7 @@ def test_curves_are_those_of_search_and_retraining():
     loss, accuracy, mask, lam = figures.curves(RECORD).axes
     assert drawn(loss) == [[2.0, 1.0], [2.0]] and drawn(accuracy) == [[50.0, 60.0], [50.0]]
     assert drawn(mask) == [[1.0, 0.2]] and drawn(lam) == [[1e-4, 1e-4]]
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["search", "retraining"]
+    assert [text.get_text() for text in loss.figure.legends[0].get_texts()] == ["search", "retraining"]
 
 
 def test_a_record_without_its_search_shows_what_it_has():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from lottery_lib.errors import LotteryError
 from lottery_lib.figures import tickets as ticket_figures
@@ -59,6 +60,12 @@ def test_nothing_is_cut_off():
         assert all(low < y < high for line in ax.containers for y in line.lines[0].get_ydata())
 
 
+def test_a_narrow_axis_has_round_numbers():
+    narrow = pd.concat([FOUND[:1].assign(mean=86.6), FOUND[1:3].assign(mean=[87.4, 73.3], half_width=0.0)])
+    (ax,) = ticket_figures.accuracy_against_density(narrow).axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["85", "80", "75"]
+
+
 def test_names_at_the_ends_do_not_meet():
     same = pd.concat([FOUND[1:2].assign(name=name) for name in ("mask, log", "IMP", "random", "one-shot magnitude")])
     (ax,) = ticket_figures.accuracy_against_density(same).axes
@@ -105,6 +112,29 @@ def test_what_lies_too_low_for_a_panel_is_said_at_its_foot():
     far = FOUND[1:2].assign(name="random", mean=60.0)
     (ax,) = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, far]), (0.05,)).axes
     assert "random" not in drawn(ax) and "↓ random: −38.2" in names(ax)
+
+
+def test_nothing_lies_beneath_what_is_said_at_the_foot():
+    low = [FOUND[1:2].assign(name=f"one-shot {k}", mean=60.0 - k) for k in range(5)]
+    (ax,) = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, *low]), (0.05,)).axes
+    ax.figure.draw_without_rendering()
+    said = [text for text in ax.texts if text.get_text().startswith("↓")]
+    assert [text.get_text() for text in said][:1] == ["↓ one-shot 4: −42.2"]  # a hyphen is no minus
+    lowest = ax.transData.transform((1, min(each.lines[0].get_ydata().min() for each in ax.containers)))[1]
+    assert max(text.get_window_extent().y1 for text in said) <= lowest
+
+
+def test_of_many_names_a_panel_has_the_width_of_the_column():
+    front = pd.concat(
+        FOUND[1:2].assign(name=f"mask, log, calibrated, {k} epochs of search", total_epochs=10.0 + k, mean=97 + k / 10)
+        for k in range(1, 9)
+    )
+    figure = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, front]), (0.05, 0.01))
+    figure.draw_without_rendering()
+    upper, lower = figure.axes
+    assert upper.bbox.x0 == pytest.approx(lower.bbox.x0, abs=2) and len(names(upper)) > ticket_figures.CROWD
+    title = upper.title.get_window_extent()
+    assert not any(title.overlaps(Text.get_window_extent(text)) for text in upper.texts)
 
 
 def test_accuracy_against_epochs_at_the_lowest_density_of_each_network():

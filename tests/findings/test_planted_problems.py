@@ -58,6 +58,7 @@ def test_the_verdict_names_its_evidence(record):
     verdict = planted.better_mask(record)
     assert verdict.protocol == "planted" and verdict.command == "lottery sweep planted"
     assert [answer.dataset for answer in verdict.answers] == [planted.SAME_LAMBDA, planted.BEST_LAMBDA]
+    assert [answer.n for answer in verdict.answers] == ["3", "3"] and "n = 3" not in verdict.answers[0].counted
     assert len(verdict.findings) == 12 + 16
 
 

@@ -67,7 +67,7 @@ def test_sides_of_alpha_are_those_of_all_seeds():
     rows = [*search(1.0, 0.1, 0.05), *search(2.0, 0.3, 0.11), *search(3.0, 0.05, 0.3), *search(4.0, 0.0, 0.0, tied=0.5)]
     found = relaxed_masks.by_alpha(runs(*rows, *search(5.0, 0.2, rate=30.0), *line("random", [90.0])))
     assert dict(zip(found.run.fillna(""), found.name)) == {
-        "1": "α ≤ 0.1, η_m = 10", "2": "α > 0.1, η_m = 10", "5": "α > 0.1, η_m = 30", "": "random",
+        "1": "α ≤ 0.1, ηₘ = 10", "2": "α > 0.1, ηₘ = 10", "5": "α > 0.1, ηₘ = 30", "": "random",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from runs import line, runs
 
@@ -91,7 +92,7 @@ def test_every_method_has_a_name():
 
 def test_status_counts_runs_and_seeds():
     table = runs({"val_accuracy": 1.0}, {"seed": 1, "val_accuracy": 1.0})
-    assert pages.status(table).startswith("On record: 2 runs, seeds 0, 1 (n = 2 ")
+    assert pages.status(table).startswith("On record: 2 runs on seeds 0, 1, not each ")
     assert pages.status(table[:0]) == "No run is on record yet."
 
 
@@ -234,6 +235,14 @@ def test_places_are_named():
         "LeNet-300-100 on MNIST (lenet)",
         "x on MNIST (lenet)",
     ]
+
+
+def test_places_that_compare_have_every_line():
+    both = runs(*line("mask, log", [98.0], 0.1), *line("IMP", [97.0], 0.1)).assign(name=["mask, log", "IMP"])
+    one = both[:1].assign(model="resnet20")
+    found = tables.comparing(pd.concat([both, one]), "mask, log", "IMP")
+    assert found.model.tolist() == both.model.tolist()
+    assert tables.comparing(one, "mask, log", "IMP").empty and tables.comparing(one[:0], "IMP").empty
 
 
 def test_a_selection_is_on_record(monkeypatch):

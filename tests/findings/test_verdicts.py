@@ -97,7 +97,7 @@ def test_c7_compares_at_the_same_step_size(monkeypatch):
         return runs(*small, *large, *line("random", [85.0], 0.01), *line("dense", [91.5], 1.0))
 
     cells = verdicts.rules.judged(verdicts.rules.rule("C7"), relaxed_masks.by_alpha(table(10.0)))
-    assert cells[cells.n > 0][["contrast", "judgement"]].to_numpy().tolist() == [["η_m = 10", "better"]]
+    assert cells[cells.n > 0][["contrast", "judgement"]].to_numpy().tolist() == [["ηₘ = 10", "better"]]
     assert verdicts.ruled("C7", table(30.0), relaxed_masks.by_alpha(table(30.0))) is None  # untested
 
 
