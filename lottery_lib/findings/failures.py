@@ -97,9 +97,9 @@ def signs(watched: pd.DataFrame) -> pd.DataFrame:
     """How each search of ``watch`` ended, as a table to read."""
     last = watched.groupby("search", sort=False).last()
     columns = {
-        "kept, %": (100 * last.kept).map("{:.3g}".format),
-        "undecided, %": (100 * last.undecided).map("{:.3g}".format),
-        "new among the kept, %": (100 * last.turnover).map("{:.2g}".format),
+        "kept, %": (100 * last.kept).map("{:.1f}".format),
+        "undecided, %": (100 * last.undecided).map("{:.1f}".format),
+        "new among the kept, %": (100 * last.turnover).map("{:.0f}".format),
         "loss": last.loss.map("{:.2g}".format),
     }
     return pd.DataFrame(columns, index=last.index).rename_axis(None)
