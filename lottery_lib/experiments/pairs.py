@@ -1,8 +1,8 @@
 """Protocols of networks on images in colour: CIFAR and Tiny ImageNet, at full size for a GPU, and ``-short`` for a CPU.
 
 A short protocol takes all training images that are at hand (a record counts them) at full resolution, a sixteenth of
-the epochs (a tenth on Tiny ImageNet), and all networks but those of ``cifar-short`` at a part of their width. Its peak rate is chosen on validation by the dense
-network in three epochs (``workflow/grids/*-rate.yaml``).
+the epochs (a tenth on Tiny ImageNet), and all networks but those of ``cifar-short`` at a part of their width. Its peak
+rate is chosen on validation by the dense network in three epochs (``workflow/grids/*-rate.yaml``).
 """
 
 from dataclasses import dataclass, replace
