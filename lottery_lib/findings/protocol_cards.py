@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lottery_lib.experiments import protocols
+from lottery_lib.experiments import protocols, records
 from lottery_lib.findings import tables
 from lottery_lib.findings.comparisons import interval, number, span
 from lottery_lib.training.recipes import Recipe
@@ -23,6 +23,7 @@ def _card(protocol: str, model: str, runs: pd.DataFrame) -> dict[str, str]:
         "protocol": f"{protocol}, reduced" if config.reduced else protocol,
         "network": tables.network(model, protocol),
         "data": tables.dataset(config.dataset),
+        "training images": span(pd.Series([records.read_run(run)[0]["images"]["train"] for run in runs.run])),
         **_recipe(config.recipe),
         "precision": ", ".join(sorted(runs.precision.unique())),
         "dense accuracy, %": shown[0] if shown else "–",
