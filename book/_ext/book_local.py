@@ -3,6 +3,7 @@
 import hashlib
 import html
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
 GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]+@)?|git@)github\.com[:/](?P<name>[^/]+/[^/]+?)(?:\.git)?/?")
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # of matplotlib's figures
+PROCESSES = 4  # that read pages, most of whose time is a notebook's; each takes about a gigabyte
+READ_SAFE = {"sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"}  # touch nothing while pages are read, unsaid
 WIDGET = "application/vnd.jupyter.widget-view+json"
 MENDED = {  # what screen readers stumble over in the theme's pages -> better
     r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"': r"\1",  # its text says more
@@ -237,11 +240,19 @@ def drop_source_maps(app, exception):
         path.unlink()
 
 
+def read_side_by_side(app):
+    """Have pages read by several processes, for which jupyter-book has no option."""
+    app.parallel = max(app.parallel, min(os.cpu_count() or 1, PROCESSES))
+    for name in READ_SAFE & app.extensions.keys():
+        app.extensions[name].parallel_read_safe = True
+
+
 def setup(app):
     if importlib.util.find_spec("lottery_lib") is None:
         raise ExtensionError("the book needs the library: run `pip install -e '.[book]'` in the checkout first")
     for prepare in (mirror_notebooks, write_api, key_cache, name_repository):
         app.connect("config-inited", prepare, priority=100)  # sphinx-external-toc looks for the pages at 900
+    app.connect("builder-inited", read_side_by_side)
     app.setup_extension("sphinx.ext.autosummary")
     app.connect("autodoc-process-docstring", tell_fields)
     app.connect("env-get-outdated", lambda *_: ["api"])  # autosummary does not say what its tables depend on
