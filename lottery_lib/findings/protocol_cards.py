@@ -22,13 +22,16 @@ def _card(protocol: str, model: str, runs: pd.DataFrame) -> dict[str, str]:
     return {
         "protocol": f"{protocol}, reduced" if config.reduced else protocol,
         "network": tables.network(model, protocol),
-        "data": tables.dataset(config.dataset),
-        "training images": span(pd.Series([records.read_run(run)[0]["images"]["train"] for run in runs.run])),
+        "data": f"{tables.dataset(config.dataset)}, {_images(runs)} training images",
         **_recipe(config.recipe),
         "precision": ", ".join(sorted(runs.precision.unique())),
         "dense accuracy, %": shown[0] if shown else "–",
         "seeds": span(runs.groupby("name").seed.nunique()),
     }
+
+
+def _images(runs: pd.DataFrame) -> str:
+    return span(pd.Series([records.read_run(run)[0]["images"]["train"] for run in runs.run]))
 
 
 def _recipe(recipe: Recipe) -> dict[str, str]:
