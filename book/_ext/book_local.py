@@ -13,6 +13,7 @@ from typing import get_type_hints
 from urllib.parse import unquote
 
 from docutils import nodes
+from jupyter_cache import get_cache
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style as UnsrtStyle
 from pybtex.style.labels import BaseLabelStyle
@@ -243,6 +244,7 @@ def drop_source_maps(app, exception):
 def read_side_by_side(app):
     """Have pages read by several processes, for which jupyter-book has no option."""
     app.parallel = max(app.parallel, min(os.cpu_count() or 1, PROCESSES))
+    _ = get_cache(app.config.nb_execution_cache_path).db  # made by one, before several would
     for name in READ_SAFE & app.extensions.keys():
         app.extensions[name].parallel_read_safe = True
 
