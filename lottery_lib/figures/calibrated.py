@@ -4,13 +4,11 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery_lib.figures.claims import Row, on_one_axis
+from lottery_lib.figures.claims import PAPER, Row, on_one_axis
 from lottery_lib.figures.lines import by_place, look
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, VERMILION, new_figure
 from lottery_lib.findings.calibrated import QUANTILES, Watched
 from lottery_lib.methods.concave import TOLERANCE
-
-PAPER = {"fc": "white", "lw": 0, "pad": 1}  # behind words that cross something
 
 
 @mpl.rc_context(STYLE)

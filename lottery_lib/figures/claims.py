@@ -20,6 +20,7 @@ from lottery_lib.findings.comparisons import number
 
 MARKERS = "os^Dv*Pphd"  # of contrasts, which are all of the mask, and so in its colour
 MOST = 4  # lines in a panel
+PAPER = {"fc": "white", "lw": 0, "pad": 1}  # behind words that cross something
 SHADES = mpl.colormaps["viridis"]
 
 
@@ -137,7 +138,7 @@ def on_one_axis(
 
     at = iter(range(count))  # from the top
     for label, rows in groups.items():
-        write(label, next(at), -0.45, weight="bold", bbox={"fc": "white", "lw": 0, "pad": 1})
+        write(label, next(at), -0.45, weight="bold", bbox=PAPER)
         for row, line in zip(rows, at):
             known = not math.isnan(row.half_width)
             ax.plot(row.each, [line] * len(row.each), "|", color=GREY, ms=6, mew=0.8, alpha=0.7)

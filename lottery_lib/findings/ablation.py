@@ -16,14 +16,13 @@ def changes() -> pd.DataFrame:
     ``place``, ``part``, ``value`` in place of ``default``, ``density_asked`` and ``seed``; ``difference`` is that of
     the accuracies on validation, changed minus unchanged, in points, and ``error`` that of the density, relative.
     """
-    rows = []
-    for record in records.read_all():
+    rows, known = [], {record["run"]: record for record in records.read_all()}
+    for record in known.values():
         if record["protocol"] != Ablation.protocol:
             continue
         config = Ablation(**record["config"])
-        if not records.exists(config.unchanged):
+        if (unchanged := known.get(records.name(config.unchanged))) is None:
             continue
-        unchanged, _ = records.read(config.unchanged)
         rows.append({
             "place": f"{tables.network(record['model'])} on {tables.dataset(record['dataset'])}",
             "part": config.part,

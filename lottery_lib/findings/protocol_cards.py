@@ -11,6 +11,8 @@ from lottery_lib.training.recipes import Recipe
 def cards() -> pd.DataFrame:
     """A row a network and protocol on record; dense accuracy on the test split, with its 95 % interval over seeds."""
     table = tables.chosen(tables.runs())
+    images = {record["run"]: record["images"]["train"] for record in records.read_all() if "images" in record}
+    table = table.assign(images=table.run.map(images))
     rows = [_card(*place, runs) for place, runs in table.groupby(tables.PLACE[:2])]
     return pd.DataFrame(rows).set_index("protocol").rename_axis(None)
 
@@ -22,16 +24,12 @@ def _card(protocol: str, model: str, runs: pd.DataFrame) -> dict[str, str]:
     return {
         "protocol": f"{protocol}, reduced" if config.reduced else protocol,
         "network": tables.network(model, protocol),
-        "data": f"{tables.dataset(config.dataset)}, {_images(runs)} training images",
+        "data": f"{tables.dataset(config.dataset)}, {span(runs.images)} training images",
         **_recipe(config.recipe),
         "precision": ", ".join(sorted(runs.precision.unique())),
         "dense accuracy, %": shown[0] if shown else "–",
         "seeds": span(runs.groupby("name").seed.nunique()),
     }
-
-
-def _images(runs: pd.DataFrame) -> str:
-    return span(pd.Series([records.read_run(run)[0]["images"]["train"] for run in runs.run]))
 
 
 def _recipe(recipe: Recipe) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import pytest
 
 from lottery_lib.experiments import records
+from lottery_lib.experiments.ablation import Ablation
 from lottery_lib.figures import calibrated as figures
 from lottery_lib.findings import ablation
 
@@ -18,10 +19,11 @@ def found(monkeypatch):
             config = {"follows": "lenet", "part": "settling", "value": value, "density": 0.05, "seed": seed}
             here = {"density": 0.05 if seed else 0.06, "val_accuracy": 97.0 + seed + difference}
             about = {"protocol": "ablation", "model": "lenet-300-100", "dataset": "mnist", "default": 0.85}
-            made.append({"config": config, **about, **here})
-    monkeypatch.setattr(records, "read_all", lambda: [*made, {"protocol": "lenet"}])
-    monkeypatch.setattr(records, "exists", lambda config: config.seed < 3)
-    monkeypatch.setattr(records, "read", lambda config: ({"val_accuracy": 97.0 + config.seed}, {}))
+            made.append({"run": records.name(Ablation(**config)), "config": config, **about, **here})
+    for seed in range(3):
+        run = records.name(Ablation(seed=seed).unchanged)
+        made.append({"run": run, "protocol": "lenet", "val_accuracy": 97.0 + seed})
+    monkeypatch.setattr(records, "read_all", lambda: made)
     return ablation.changes()
 
 
