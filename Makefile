@@ -19,10 +19,9 @@ help:
 	@echo "make clean     remove what was built; .venv stays (rm -r .venv)"
 	@echo "The first one installs into .venv, some minutes; another Python: make book PYTHON=python3.12"
 
-# A build with warnings forgets what it read, or else the next one would skip the bad pages and pass. Pages compute with
-# few numbers: where something else keeps the cores busy, threads would wait for each other, up to a hundred times as long.
+# A build with warnings forgets what it read, or else the next one would skip the bad pages and pass.
 book: .venv/book.stamp
-	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build -W --keep-going book/ || \
+	$(BIN)/jupyter-book build -W --keep-going book/ || \
 	    { rm -rf _build/.doctrees; exit 1; }
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 

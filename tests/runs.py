@@ -35,6 +35,7 @@ LINES = {  # fields that give a run its line
     "mask, log, calibrated, 1 epoch of search": {"lam": None, "mask_lr": None, "search_length": 1, "total_epochs": 11},
     "edge-popup": {"method": "edge-popup", "regularizer": None, "lam": None, "mask_lr": None},
     "mask, log: PI feedback": {"method": "feedback-pi", "lam": None, "mask_lr": None},
+    "mask, log: dual feedback": {"method": "feedback-dual", "lam": None, "mask_lr": None},
     "mask, ℓ1": {"regularizer": "l1"},
     "IMP": {"method": "imp", "regularizer": None, "rounds": 4, "total_epochs": 50},
     "IMP, early rewinding": {"method": "imp", "regularizer": None, "rewind_epoch": 1, "total_epochs": 50},

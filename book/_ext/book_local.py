@@ -242,7 +242,11 @@ def drop_source_maps(app, exception):
 
 
 def read_side_by_side(app):
-    """Have pages read by several processes, for which jupyter-book has no option."""
+    """Have pages read by several processes, for which jupyter-book has no option.
+
+    Pages compute with few numbers: threads beside processes would wait for each other, up to a hundred times as long.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     app.parallel = max(app.parallel, min(os.cpu_count() or 1, PROCESSES))
     _ = get_cache(app.config.nb_execution_cache_path).db  # made by one, before several would
     for name in READ_SAFE & app.extensions.keys():

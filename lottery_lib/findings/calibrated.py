@@ -18,14 +18,17 @@ from lottery_lib.experiments.catalogue import METHODS
 from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import SEEDS
+from lottery_lib.findings.cheaper import WHOLE
 from lottery_lib.findings.rules import FAILS
-from lottery_lib.findings.tables import PLACE
+from lottery_lib.findings.tables import COMPUTED, PLACE
 from lottery_lib.findings.verdicts import Answer, Verdict, ruled
+from lottery_lib.methods import feedback
 from lottery_lib.methods.calibration import CalibratedMask, Calibration
 from lottery_lib.methods.concave import TOLERANCE
 from lottery_lib.training.loop import train
 from lottery_lib.weights import prunable
 
+NEAR = 0.1  # of the density asked: where accuracies may still be set side by side
 MOST = 0.95  # of the runs must come within the tolerance
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -52,6 +55,24 @@ def missed(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def by_feedback(runs: pd.DataFrame) -> pd.DataFrame:
+    """What the density costs those of ``steered`` under feedback: a row a line, place and density it came near to.
+
+    Near is within ``NEAR``. ``points`` are of test accuracy above the calibrated search of the same seed, on average.
+    """
+    keys = [*PLACE, *COMPUTED, "density_asked", "seed"]
+    forecast = runs[runs.name == WHOLE].set_index(keys).test_accuracy.rename("forecast")
+    steps_late = runs.method.map(lambda method: METHODS[method].module is feedback)
+    near = runs[steps_late & (runs.error.abs() <= NEAR)].join(forecast, on=keys, how="inner")
+    near = near.assign(points=near.test_accuracy - near.forecast, error=100 * near.error)
+    found = near.groupby(["name", *PLACE, "density_asked"]).agg(
+        runs=("points", "count"), error=("error", "mean"), points=("points", "mean")
+    )
+    found = found.reset_index().assign(network=tables.where)
+    shown = {"density_asked": "density asked", "error": "off by, %"}
+    return found.rename(columns=shown).set_index(["network", "name", "density asked"])[["runs", "off by, %", "points"]]
+
+
 def no_tuning(table: pd.DataFrame) -> Verdict | None:
     """O1: can λ and α be found without tuning by hand, by one set of defaults for all networks?
 
@@ -63,7 +84,7 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
     if found is None:
         return None
     runs = steered(table)
-    runs = runs[runs.name.str.startswith("mask, log, calibrated")]
+    runs = runs[runs.name.str.startswith(WHOLE)]
     answers = [
         _with_density(answer, runs[runs.dataset.map(tables.dataset) == answer.dataset]) for answer in found.answers
     ]

@@ -78,6 +78,14 @@ def test_steered_are_those_that_aim_at_a_density_by_the_protocol():
     assert shown["within 2 %"].tolist() == [0, 0] and shown["largest error, %"].tolist() == [50, 50]
 
 
+def test_tickets_by_feedback_are_compared_where_it_came_near_its_density():
+    rows = [*line(SET, [90.0, 91.0]), *off(line("mask, log: PI feedback", [90.5, 91.1]), 0.05)]
+    rows += [*off(line("mask, log: dual feedback", [95.0, 95.0]), 0.3), *line("IMP", [95.0])]
+    shown = calibrated.by_feedback(calibrated.steered(runs(*rows)))
+    assert [name for _, name, _ in shown.index] == ["mask, log: PI feedback"]
+    assert shown.iloc[0].tolist() == pytest.approx([2, 5.0, 0.3])
+
+
 @pytest.fixture(scope="module")
 def watched():
     return calibrated.watch(0.1)
