@@ -178,6 +178,12 @@ def overlap(a: Mask, b: Mask, per_layer: bool = False) -> float | dict[str, floa
     return both / either if either else 1.0
 
 
+def shared(a: Mask, b: Mask) -> float:
+    """The share of the weights kept by ``a`` that ``b`` keeps too; LotteryError if they do not cover the same."""
+    _require_same(a, b)
+    return float(_flat(b)[_flat(a)].float().mean())
+
+
 def check_no_empty_layer(mask: Mask) -> None:
     """LotteryError, with the layer's name, if a layer keeps no weight: no signal passes such a layer."""
     for name, m in mask.items():

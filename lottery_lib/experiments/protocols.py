@@ -15,6 +15,7 @@ from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import (
     ablation,
     arithmetic,
+    early_bird,
     logistic,
     pairs,
     planted,
@@ -77,5 +78,6 @@ register(logistic.LogisticConfig, logistic.run)
 register(planted.Planted, planted.run)
 register(planted_networks.PlantedNetworks, planted_networks.run)
 register(ablation.Ablation, ablation.run)
+register(early_bird.EarlyBird, early_bird.run)
 for each in (LeNet, LeNetHalf, *pairs.ALL, DigitsLeNet):
     register(each)

@@ -47,10 +47,7 @@ def overlaps(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shared(mask: masks.Mask | None, whole: masks.Mask | None) -> float:
-    if not (mask and whole):
-        return np.nan
-    both = {name: mask[name] & kept for name, kept in whole.items()}
-    return masks.density(both) / masks.density(whole)
+    return masks.shared(whole, mask) if mask and whole else np.nan
 
 
 def readable(found: pd.DataFrame) -> pd.DataFrame:
