@@ -40,6 +40,10 @@ def test_another_calibrated_search_is_another_run(monkeypatch):
     before = records.name(EarlyBird())
     monkeypatch.setattr("lottery_lib.methods.calibration.VERSION", 99)
     assert records.name(EarlyBird()) != before
+
+
+def test_the_arithmetic_is_that_of_the_run_it_follows(monkeypatch):
+    monkeypatch.setattr(early_bird, "FOLLOWED", lenet.LeNet())
     assert (EarlyBird().vectors, EarlyBird().threads) == ("AVX2", 1)
 
 
