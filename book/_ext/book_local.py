@@ -3,6 +3,7 @@
 import hashlib
 import html
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from sphinx.util.typing import stringify_annotation
 BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
 GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]+@)?|git@)github\.com[:/](?P<name>[^/]+/[^/]+?)(?:\.git)?/?")
+FIELD = re.compile(r"^    (\w+): [^#\n]*  # (.+)$", re.MULTILINE)  # of a dataclass, with what is said of it
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # of matplotlib's figures
 PROCESSES = 4  # that read pages, most of whose time is a notebook's; each takes about a gigabyte
 READ_SAFE = {"sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"}  # touch nothing while pages are read, unsaid
@@ -78,15 +80,26 @@ def write_api(app, config):
 
 
 def tell_fields(app, what, name, obj, options, lines):
-    """Show ``field: Annotated[int, "what it is"]`` of a config as its type and what it is; autodoc prints it whole."""
-    if not is_dataclass(obj):
+    """Say of each field of a dataclass what it is: what its source says behind it, or ``Annotated[int, "what it is"]``,
+    which autodoc would print whole, and not as a type."""
+    if not is_dataclass(obj) or not isinstance(obj, type):
         return
     types = app.env.temp_data.setdefault("annotations", {}).setdefault(name, {})  # where autodoc keeps them
     told = {
         field: kind for field, kind in get_type_hints(obj, include_extras=True).items() if hasattr(kind, "__metadata__")
     }
     types |= {field: stringify_annotation(kind.__origin__, "smart") for field, kind in told.items()}
-    lines += ["", *(f":param {field}: {escape(kind.__metadata__[0])}" for field, kind in told.items()), ""]
+    said = {}
+    for base in filter(is_dataclass, reversed(obj.__mro__)):
+        said |= dict(FIELD.findall(inspect.getsource(base)))
+    said |= {field: kind.__metadata__[0] for field, kind in told.items()}
+    fields = [field for field in inspect.signature(obj).parameters if field in said]
+    lines += ["", *(f":param {field}: {marked(said[field])}" for field in fields), ""]
+
+
+def marked(comment):
+    """A comment in reStructuredText: ``code`` is marked there too, and nothing else."""
+    return "``".join(escape(part) if number % 2 == 0 else part for number, part in enumerate(comment.split("``")))
 
 
 def key_cache(app, config):

@@ -30,19 +30,16 @@ FEW = 0.01  # of a weight's entries may be zero by chance
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What all methods are told; LotteryError if a value is out of its range.
+    """What all methods are told; LotteryError if a value is out of its range."""
 
-    ``rounds`` are the densities after each round of search, falling to the density asked for; () is one round.
-    """
-
-    density: float = 0.05
-    recipe: Recipe = field(default_factory=Recipe)
+    density: float = 0.05  # share of the weights to keep, in (0, 1]
+    recipe: Recipe = field(default_factory=Recipe)  # of every training in the search
     seed: int = 0  # of batches, and of all that is drawn
-    rounds: tuple[float, ...] = ()
+    rounds: tuple[float, ...] = ()  # the density after each round of search, falling to ``density``; () is one round
     rewind_epoch: int = 0  # rewind to the weights after so many epochs of dense training; 0 is θ₀
     per_layer: bool = False  # the same density in every layer, instead of one ranking over all
     names: tuple[str, ...] | None = None  # parameters to mask; None: as prunable says
-    allow_empty_layers: bool = False
+    allow_empty_layers: bool = False  # True: no error where a layer keeps no weight
 
     def __post_init__(self) -> None:
         if self.names is not None:

@@ -39,7 +39,7 @@ class Config(SearchConfig):
     True
     """
 
-    regularizer: str = "log"
+    regularizer: str = "log"  # the penalty: a name in ``regularizers``
     shape: float | None = None  # of the regulariser: ε of the log penalty; None: its default
     lam: float | None = None  # λ, with r(1) = 1; None: calibrated, and η_m with it
     mask_lr: float | None = None  # η_m, where λ is given; None: 10

@@ -31,6 +31,8 @@ HOTTEST = 200.0  # β at the end of a round
 
 @dataclass(frozen=True)
 class Config(SearchConfig):
+    """λ and the step size of s stay as given; the top k of s are kept."""
+
     start: float = 0.0  # s₀: the lower, the sparser
     lam: float = 1e-8  # weight of Σσ(βs)
     mask_lr: float = 1.0  # step size of s

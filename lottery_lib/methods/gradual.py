@@ -26,6 +26,8 @@ BEGIN, END, UPDATES = 0.1, 0.7, 50  # pruned in 50 steps between these shares of
 
 @dataclass(frozen=True)
 class Config(SearchConfig):
+    """The density falls within one training, which may be longer than the recipe's."""
+
     length: int = 2  # of the one training, in recipes
 
     def __post_init__(self) -> None:

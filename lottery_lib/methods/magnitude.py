@@ -25,7 +25,9 @@ SCORES = {  # of trained and of initial weights
 
 @dataclass(frozen=True)
 class Config(SearchConfig):
-    score: str = "magnitude"
+    """In one round, one shot; in several, iterative magnitude pruning (IMP)."""
+
+    score: str = "magnitude"  # what ranks weights: a name in ``SCORES``
     rewind_weights: bool = True  # False: learning-rate rewinding, the weights stay as trained (Renda et al. 2020)
 
     def __post_init__(self) -> None:

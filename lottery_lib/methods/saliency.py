@@ -26,7 +26,9 @@ SYNFLOW_ROUNDS = 100
 
 @dataclass(frozen=True)
 class Config(SearchConfig):
-    criterion: str = "snip"
+    """Which saliency, and on how much of the data."""
+
+    criterion: str = "snip"  # or "grasp", "synflow"
     batches: int = 50  # of training data that SNIP and GraSP see, as few make noisy scores; SynFlow sees none
 
     def __post_init__(self) -> None:

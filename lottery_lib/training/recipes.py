@@ -26,14 +26,14 @@ class Recipe:
     [0.1, 0.05, 0.0]
     """
 
-    epochs: int = 10
-    batch_size: int = 128
-    optimizer: str = "sgd"
+    epochs: int = 10  # of a whole training
+    batch_size: int = 128  # where the data are whole tensors; a loader has its own
+    optimizer: str = "sgd"  # or "adamw"
     lr: float = 0.1  # peak learning rate
     momentum: float = 0.9  # of SGD
-    nesterov: bool = False
+    nesterov: bool = False  # of SGD
     weight_decay: float = 0.0  # on the weights and all other parameters, never on a mask
-    schedule: str = "linear"
+    schedule: str = "linear"  # of the learning rate: or "constant", "step", "one-cycle"
     precision: str = "fp32"  # bf16: forward and backward under autocast; weights and masks stay fp32
     fast: bool = True  # compiled where that pays (``speed``); False: as written, to compare with
     compile_from: int | None = None  # compiled by so many planned steps, not by the time that steps are seen to take
