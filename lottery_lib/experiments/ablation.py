@@ -12,10 +12,11 @@ import numpy as np
 from lottery_lib import errors, methods, paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import ticket_run
+from lottery_lib.experiments.following import Following
 from lottery_lib.experiments.lenet import LeNet
 from lottery_lib.experiments.pairs import CifarShort
 from lottery_lib.experiments.ticket_run import TicketRun
-from lottery_lib.methods import calibration, concave
+from lottery_lib.methods import concave
 from lottery_lib.methods.calibration import Calibration
 
 FOLLOWED = {"lenet": LeNet(), "cifar-short": CifarShort(model="conv-small")}
@@ -35,11 +36,11 @@ class Changed(concave.Config):
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Following):
     """One run; LotteryError if a value is out of its range."""
 
     protocol: ClassVar[str] = "ablation"
-    version: ClassVar[int] = 1  # raised when the same fields would give other numbers
+    version: ClassVar[int] = 1
 
     follows: Annotated[Literal["lenet", "cifar-short"], "the protocol whose run is changed"] = "lenet"
     part: Annotated[Literal["reach", "memory", "landing", "horizon", "settling", "folds"], "of the plan"] = "settling"
@@ -54,25 +55,12 @@ class Ablation:
             raise LotteryError(f"follows = {self.follows!r}, part = {self.part!r}: must be one of each, {known}")
         most = MOST[self.part]
         errors.hold(self, {"value": (0 < self.value <= most, f"in (0, {most:g}] for {self.part}")})
-        self.unchanged.search_config()  # checks the rest
+        self.followed.search_config()  # checks the rest
 
     @property
-    def unchanged(self) -> TicketRun:
+    def followed(self) -> TicketRun:
         """The run that has all defaults."""
         return replace(FOLLOWED[self.follows], density=self.density, seed=self.seed)
-
-    @property
-    def vectors(self) -> str:
-        return self.unchanged.vectors
-
-    @property
-    def threads(self) -> int | None:
-        return self.unchanged.threads
-
-    @property
-    def edition(self) -> list[int]:
-        """Versions, of which a run's name holds its own, the followed protocol's and the calibrated search's."""
-        return [self.version, self.unchanged.version, calibration.VERSION]
 
 
 def run(config: Ablation, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
@@ -80,16 +68,16 @@ def run(config: Ablation, progress: bool = False) -> tuple[dict, dict[str, np.nd
 
     Returns a JSON-able record, with the density reached and the accuracy on validation in percent, and no arrays.
     """
-    unchanged, options = config.unchanged, {"work": paths.WORK, "progress": progress}
-    data, model = ticket_run.prepare(unchanged)
-    given = vars(unchanged.search_config()) | {"part": config.part, "value": config.value}
+    followed, options = config.followed, {"work": paths.WORK, "progress": progress}
+    data, model = ticket_run.prepare(followed)
+    given = vars(followed.search_config()) | {"part": config.part, "value": config.value}
     ticket = concave.search(model, data, Changed(**given), **options)
-    history = methods.retrain(model, data, ticket, unchanged.training, seed=config.seed, **options)
+    history = methods.retrain(model, data, ticket, followed.training, seed=config.seed, **options)
     return {
         "config": asdict(config),
-        "dataset": unchanged.dataset,
-        "model": unchanged.model,
-        "recipe": asdict(unchanged.training),
+        "dataset": followed.dataset,
+        "model": followed.model,
+        "recipe": asdict(followed.training),
         "default": getattr(Calibration(), config.part),
         "density": ticket.density,
         "val_accuracy": history.epochs[-1]["val_accuracy"],

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from lottery_lib import errors, masks, methods
 from lottery_lib.experiments import ticket_run
+from lottery_lib.experiments.following import Following
 from lottery_lib.experiments.lenet import LeNet
 from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.masks import Mask
-from lottery_lib.methods import calibration, concave
+from lottery_lib.methods import concave
 from lottery_lib.methods.base import Trainer
 from lottery_lib.methods.calibration import CalibratedMask
 
@@ -26,11 +27,11 @@ FOLLOWED: TicketRun = LeNet()
 
 
 @dataclass(frozen=True)
-class EarlyBird:
+class EarlyBird(Following):
     """One run; LotteryError if a value is out of its range."""
 
     protocol: ClassVar[str] = "early-bird"
-    version: ClassVar[int] = 1  # raised when the same fields would give other numbers
+    version: ClassVar[int] = 1
 
     density: Annotated[float, "share of the weights to keep, in (0, 1)"] = 0.05
     seed: Annotated[int, "of initial weights and batches"] = 0
@@ -41,21 +42,7 @@ class EarlyBird:
 
     @property
     def followed(self) -> TicketRun:
-        """The run whose search is looked at."""
         return replace(FOLLOWED, density=self.density, seed=self.seed)
-
-    @property
-    def vectors(self) -> str:
-        return self.followed.vectors
-
-    @property
-    def threads(self) -> int | None:
-        return self.followed.threads
-
-    @property
-    def edition(self) -> list[int]:
-        """Versions, of which a run's name holds its own, the followed protocol's and the calibrated search's."""
-        return [self.version, self.followed.version, calibration.VERSION]
 
 
 class DrawnMask(CalibratedMask):

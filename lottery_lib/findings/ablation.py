@@ -21,7 +21,7 @@ def changes() -> pd.DataFrame:
         if record["protocol"] != Ablation.protocol:
             continue
         config = Ablation(**record["config"])
-        if (unchanged := known.get(records.name(config.unchanged))) is None:
+        if (unchanged := known.get(records.name(config.followed))) is None:
             continue
         rows.append({
             "place": f"{tables.network(record['model'])} on {tables.dataset(record['dataset'])}",

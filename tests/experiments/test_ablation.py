@@ -19,7 +19,7 @@ def test_with_the_default_itself_it_is_the_run_it_follows(on_digits):
     config = Ablation(part="landing", value=Calibration().landing, density=0.2)
     with arithmetic.held(config):
         record, arrays = ablation.run(config)
-    followed, _ = ticket_run.run(config.unchanged)
+    followed, _ = ticket_run.run(config.followed)
     assert record["calibration"] == {key: followed["calibration"][key] for key in record["calibration"]}
     assert (record["density"], record["val_accuracy"]) == (followed["density"], followed["val_accuracy"])
     assert not arrays
@@ -28,7 +28,7 @@ def test_with_the_default_itself_it_is_the_run_it_follows(on_digits):
 @pytest.mark.parametrize("part, value", [("settling", 0.7), ("memory", 0.3), ("landing", 0.4), ("reach", 1.4)])
 def test_a_change_is_one_and_tells(on_digits, part, value):
     config = Ablation(part=part, value=value, density=0.2)
-    given = vars(config.unchanged.search_config())
+    given = vars(config.followed.search_config())
     plan = asdict(Changed(**given, part=part, value=value).plan)
     assert {key for key, number in plan.items() if number != getattr(Calibration(), key)} == {part}
     changed, default = (
@@ -44,7 +44,7 @@ def test_no_run_reads_a_test_split(on_digits, monkeypatch):
 
 def test_the_arithmetic_is_that_of_the_run_it_is_compared_with():
     config = Ablation()
-    assert (config.vectors, config.threads) == (config.unchanged.vectors, config.unchanged.threads) == ("AVX2", 1)
+    assert (config.vectors, config.threads) == (config.followed.vectors, config.followed.threads) == ("AVX2", 1)
 
 
 def test_another_calibrated_search_is_another_run(monkeypatch):

@@ -21,7 +21,7 @@ def found(monkeypatch):
             about = {"protocol": "ablation", "model": "lenet-300-100", "dataset": "mnist", "default": 0.85}
             made.append({"run": records.name(Ablation(**config)), "config": config, **about, **here})
     for seed in range(3):
-        run = records.name(Ablation(seed=seed).unchanged)
+        run = records.name(Ablation(seed=seed).followed)
         made.append({"run": run, "protocol": "lenet", "val_accuracy": 97.0 + seed})
     monkeypatch.setattr(records, "read_all", lambda: made)
     return ablation.changes()
