@@ -150,15 +150,11 @@ def _more(module: nn.Module) -> list[str]:
     return own if type(module).__name__ == "Conv1D" else []  # a linear layer of Hugging Face's
 
 
-def left_dense(model: nn.Module, covered: Iterable[str]) -> tuple[float, list[str]]:
-    """The share of all a model's parameters that lie in weights which no mask covers, and their names, largest first.
-
-    Vectors, as biases and normalisation have, are no weights here.
-    """
+def left_dense(model: nn.Module, covered: Iterable[str]) -> list[str]:
+    """The names of a model's weights that no mask covers, largest first; vectors, as biases are, are none."""
     known, own = set(covered), states.parameters(model, tied=False)
-    sizes = {name: parameter.numel() for name, parameter in own.items()}
     others = [name for name, parameter in own.items() if parameter.ndim >= 2 and name not in known]
-    return share(model, others), sorted(others, key=lambda name: -sizes[name])
+    return sorted(others, key=lambda name: -own[name].numel())
 
 
 def share(model: nn.Module, names: Iterable[str]) -> float:

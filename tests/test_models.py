@@ -13,7 +13,7 @@ from lottery_lib import models, weights
 from lottery_lib.data.batches import own
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import controls
-from lottery_lib.weights import initialize, left_dense, prunable
+from lottery_lib.weights import initialize, left_dense, prunable, share
 
 CIFAR, MNIST, TINY = (3, 32, 32), (1, 28, 28), (3, 64, 64)
 PINNED = [-0.00329215, 0.0154582, -0.0335905, 6.71125]  # seed 3: the first weights, and the sum of the last layer's
@@ -209,8 +209,8 @@ def test_recurrent_layers_are_covered_and_what_is_frozen_is_not():
     assert prunable(nn.MultiheadAttention(8, 2, kdim=4)) == [
         "q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight",
     ]  # fmt: skip
-    share, names = left_dense(lstm, covered)
-    assert names == ["0.weight"] and share == 72 / sum(p.numel() for p in lstm.parameters())
+    assert left_dense(lstm, covered) == ["0.weight"]
+    assert share(lstm, ["0.weight"]) == 72 / sum(p.numel() for p in lstm.parameters())
     lstm[2].weight.requires_grad_(False)
     assert prunable(lstm) == covered[:-1]
     assert prunable(lstm, ["2.weight"]) == ["2.weight"]  # unless it is named

@@ -95,15 +95,14 @@ class Trainer:
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
                     f"first, with load_state_dict(ticket.state()), or {other}"
                 )
-        part, names = left_dense(self.model, self.names)
-        if part <= MUCH:
-            names = withheld(self.model, names)
-            part = share(self.model, names)
-        if self.config.names is None and names:
-            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        dense = left_dense(self.model, self.names)
+        if share(self.model, dense) <= MUCH:
+            dense = withheld(self.model, dense)
+        if self.config.names is None and dense:
+            shown = ", ".join(dense[:3]) + (", …" if len(dense) > 3 else "")
+            part = 100 * share(self.model, dense)
             warnings.warn(
-                f"{100 * part:.2g} % of all parameters stay dense, as no mask covers {shown}; choose by names",
-                stacklevel=4,
+                f"{part:.2g} % of all parameters stay dense, as no mask covers {shown}; choose by names", stacklevel=4
             )
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
