@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy import stats
 
 from lottery_lib.findings.cells import SEEDS, Contrasts, pairs
-from lottery_lib.findings.comparisons import interval, number, span
+from lottery_lib.findings.comparisons import number, span
 from lottery_lib.findings.tables import PLACE
 
 KEY = [*PLACE, "density_asked", "contrast"]
@@ -14,7 +15,7 @@ KEY = [*PLACE, "density_asked", "contrast"]
 
 @dataclass(frozen=True)
 class Effect:
-    """A mean difference over ``cells`` of the ``of`` that a claim names on a data set, first line minus second.
+    """The mean difference of ``cells`` of the ``of`` that a claim names on a data set, first line minus second.
 
     ``half_width`` is that of its 95 % interval over seeds, NaN where a cell rests on fewer than three; ``n`` is the
     number of seeds, as text, since cells may differ in it; ``epochs`` those of the first line over those of the second;
@@ -43,14 +44,25 @@ def effect(runs: pd.DataFrame, contrasts: Contrasts, cells: pd.DataFrame, of: in
     if cells.empty:
         return None
     both = pairs(runs, contrasts).merge(cells[KEY], on=KEY)
-    found = interval(both.groupby("seed").difference.mean().groupby(lambda seed: 0)).iloc[0]
-    known = cells.n.min() >= SEEDS
     return Effect(
-        mean=found["mean"] if known else cells["mean"].mean(),
-        half_width=found.half_width if known else math.nan,
+        mean=cells["mean"].mean(),
+        half_width=_half_width(both) if cells.n.min() >= SEEDS else math.nan,
         n=span(cells.n),
         cells=len(cells),
         of=of,
         epochs=cells.epochs.sum() / cells.epochs_other.sum(),
         each=tuple(cells["mean"]),
     )
+
+
+def _half_width(both: pd.DataFrame) -> float:
+    """Of the 95 % interval about the mean of the cells' means, from their ``pairs`` (Student's t).
+
+    Cells share seeds, so what a seed adds to all of them is summed before it is squared: with the same seeds in every
+    cell that is the interval over the seeds' means. Degrees of freedom are those of the cell with the fewest seeds.
+    """
+    cells = both.groupby(KEY).difference
+    n = cells.transform("count")
+    away = (both.difference - cells.transform("mean")) / (n * (n - 1)) ** 0.5
+    error = (away.groupby(both.seed).sum() ** 2).sum() ** 0.5 / cells.ngroups
+    return float(stats.t.ppf(0.975, n.min() - 1) * error)
