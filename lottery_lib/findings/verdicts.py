@@ -12,13 +12,14 @@ import pandas as pd
 from lottery_lib.experiments import logistic, records
 from lottery_lib.experiments.grids import command
 from lottery_lib.findings import effects, relaxed_masks, rules, tables
-from lottery_lib.findings.cells import JUDGED, SEEDS
+from lottery_lib.findings.cells import JUDGED, SEEDS, WORSE
 from lottery_lib.findings.comparisons import lines, seeds, span
 from lottery_lib.findings.effects import Effect
 from lottery_lib.findings.rules import FAILS, HOLDS, MIXED, UNDECIDED
 from lottery_lib.findings.tables import PLACE
 
 MOSTLY = 0.95  # of layers must be bimodal
+ASKED = {"better": "better", "not worse": "not worse by M"}  # how what a rule asks for is counted
 VARIANTS = {  # of C1: what might explain the difference away
     "constant steps": logistic.LogisticConfig(),
     "subgradient steps that shrink as 1/√t": logistic.LogisticConfig(step_decay=0.5),
@@ -99,13 +100,15 @@ def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Ver
 
 def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFrame) -> Answer:
     """``better in 3 of 5 cells, 2 undecided``; the effect is over the cells that are judged where they decide, else
-    over all on record."""
+    over all on record. Of cells that are *not worse by M* it is told how many are worse all the same."""
     decided, status = (cells.good | cells.bad).sum(), rules.status(cells, rule.conditions)
     undecided = rules.status(cells) == UNDECIDED
     counted = f"{decided} of {len(cells)} cells decided"
     if not undecided:
         left = f", {len(cells) - decided} undecided" if decided < len(cells) else ""
-        counted = f"{rule.asks} in {cells.good.sum()} of {len(cells)} cells{left}"
+        below = (cells.good & (cells.judgement == WORSE)).sum()
+        by_less = f" (worse by less in {below})" if below else ""
+        counted = f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by_less}{left}"
     used = effects.on_record(cells, rule.epochs) if undecided else cells[cells.judgement.isin(JUDGED)]
     found = effects.effect(runs, rule.contrasts, used, len(cells))
     return Answer(dataset, status, counted, found, span(cells.n), bool(cells.reduced.any()))

@@ -81,6 +81,14 @@ def test_c9_asks_for_half_of_imps_epochs():
     assert (answer(25), answer(26)) == (HOLDS, FAILS)
 
 
+def test_what_is_worse_by_less_than_matters_is_told():
+    at = (0.1, 0.05, 0.02, 0.01, 0.005)
+    rows = [row for d in at for row in (*line(SET, LOW, d), *line("IMP", [90.4, 90.5, 90.6], d))]
+    rows += [row for d in at for row in line("random", [60.0], d)] + line("dense", [91.5], 1.0)
+    told = verdicts.ruled("C9", runs(*rows)).answers[0]
+    assert (told.status, told.counted) == (HOLDS, "not worse by M in 5 of 5 cells (worse by less in 5)")
+
+
 # C7 and C8.
 
 
