@@ -6,7 +6,7 @@ import pandas as pd
 from lottery_lib import masks
 from lottery_lib.experiments import records
 from lottery_lib.findings import comparisons, rules, tables
-from lottery_lib.findings.cells import JUDGED, WORSE, cells
+from lottery_lib.findings.cells import JUDGED, OPEN, WORSE, cells
 from lottery_lib.findings.relaxed_masks import ticket_mask
 
 WHOLE = "mask, log, calibrated"
@@ -84,14 +84,20 @@ def untrained(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def recommendation(judged: pd.DataFrame) -> str:
-    """A sentence for each place of ``against_whole``: the cheapest search that is nowhere judged worse."""
+    """A sentence for each place of ``against_whole``: the cheapest search of which no cell is worse, nor open."""
     told = []
     for place, rows in tables.places(judged[judged.judgement.isin(JUDGED)]).items():
-        fine = [(one.epochs.mean(), how) for how, one in rows.groupby("contrast") if not (one.judgement == WORSE).any()]
+        fine = [
+            (one.epochs.mean(), how)
+            for how, one in rows.groupby("contrast")
+            if not one.judgement.isin([WORSE, OPEN]).any()
+        ]
         if fine:
             epochs, how = min(fine)
-            at = ", ".join(f"{density:g}" for density in sorted(rows[rows.contrast == how].density_asked, reverse=True))
-            told.append(f"{place}: {how}, {epochs:g} epochs with retraining, is nowhere judged worse (at {at})")
+            densities = sorted(rows[rows.contrast == how].density_asked, reverse=True)
+            at = comparisons.listed([f"{density:g}" for density in densities])
+            cost = f"{epochs:g} epochs with retraining"
+            told.append(f"{place}: {how}, {cost}, is the cheapest that is nowhere worse, nor open (at {at})")
         else:
-            told.append(f"{place}: every cheaper search on record is judged worse somewhere")
+            told.append(f"{place}: every cheaper search on record is judged worse somewhere, or open")
     return "; ".join(told) + "." if told else "No cheaper search is judged yet."

@@ -39,20 +39,26 @@ def by_epoch(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_short(found: pd.DataFrame) -> str:
-    """From when on tickets are as good as the last, and masks are nearly the last, as Markdown."""
+    """From when on tickets are as good as the last, and masks are nearly the last, as Markdown.
+
+    A density on fewer than three seeds tells neither.
+    """
     if found.empty:
         return "*Not yet run:* `lottery sweep lenet-early-bird`."
-    cells, told = by_epoch(found), []
-    if cells.half_width.isna().all():
-        return "Too few seeds are on record to tell when a search may stop."
-    for (_, density), rows in cells.groupby(["place", "density"], sort=False):
-        epochs = rows.epoch.max()
-        worse = rows[(rows["mean"] + rows.half_width) < 0].epoch.max()  # NaN where none is
-        as_good = 1 if pd.isna(worse) else int(worse) + 1
-        alike, then = int(rows[rows["last"] >= LIKE].epoch.min()), rows.set_index("epoch")["last"][as_good]
+    told = []
+    for (place, density), rows in by_epoch(found).groupby(["place", "density"], sort=False):
+        if rows.half_width.isna().all():
+            continue
+        as_good = _after(rows.epoch[rows["mean"] + rows.half_width < 0])
+        alike, then = _after(rows.epoch[rows["last"] < LIKE]), rows.set_index("epoch")["last"][as_good]
         told.append(
-            f"At a density of {density:g}, tickets drawn from epoch {as_good} of {epochs} on are nowhere clearly worse "
-            f"than the last; that early the mask shares {100 * then:.0f} % of its weights with the last one, and it is "
-            f"epoch {alike} before it shares {100 * LIKE:.0f} %"
+            f"{place}, density {density:g}, n = {rows.n.min()}: tickets drawn from epoch {as_good} of "
+            f"{rows.epoch.max()} on are nowhere clearly worse than the last. The mask of epoch {as_good} shares "
+            f"{100 * then:.0f} % of its weights with the last; from epoch {alike} on masks share {100 * LIKE:.0f} %."
         )
-    return f"{'. '.join(told)}. Seeds: {found.seed.nunique()}."
+    return " ".join(told) or "Too few seeds are on record to tell when a search may stop."
+
+
+def _after(epochs: pd.Series) -> int:
+    """The epoch after the last of these; the first if there are none."""
+    return int(epochs.max()) + 1 if len(epochs) else 1

@@ -1,5 +1,6 @@
 """findings/early_bird.py: from when on a ticket drawn on the way is as good as the last, told from made-up records."""
 
+import pandas as pd
 import pytest
 from runs import RECORD
 
@@ -38,7 +39,13 @@ def test_tickets_are_measured_against_the_last(found):
 
 def test_it_tells_when_tickets_are_as_good_and_when_masks_are_alike(found):
     said = early_bird.in_short(found)
-    assert "from epoch 3 of 4 on" in said and "shares 80 %" in said and "epoch 4 before it shares 95 %" in said
+    assert said.startswith("LeNet-300-100 on MNIST, density 0.05, n = 3: tickets drawn from epoch 3 of 4 on")
+    assert "shares 80 %" in said and "from epoch 4 on masks share 95 %" in said
+
+
+def test_a_density_on_two_seeds_is_not_said_to_be_as_good(found):
+    other = found[found.seed < 2].assign(density=0.01)
+    assert early_bird.in_short(pd.concat([found, other])) == early_bird.in_short(found)
 
 
 def test_two_seeds_tell_of_no_difference(found):
