@@ -211,9 +211,9 @@ def cheapest_splits(splits: dict[str, dict[str, pd.DataFrame]]) -> Figure:
         for (name, rows), (colour, marker) in zip(found.items(), ((ORANGE, "D"), (BLUE, "."))):
             ax.plot(rows.u, rows.m, marker, ls="", ms=4 if marker == "D" else 3, color=colour, alpha=0.7, label=name)
         ax.set(xlabel="|w| √(µ/λ)", xlim=(-0.03, 2), ylim=(-0.03, 1.05))
+        at_one = 100 * (pd.concat(found.values()).m == 1).mean()
+        ax.set_title(f"{penalty.replace('l1', 'ℓ1')}: {at_one:.0f} % of the weights at m = 1")
     axes[0, 0].set_ylabel("mask entry m")
-    axes[0, 0].set_title(r"ℓ1: weights lie on $m \propto |w|^{2/3}$")
-    axes[0, 1].set_title("log: most are at one")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

@@ -6,7 +6,7 @@ from lottery_lib.experiments import records
 from lottery_lib.experiments.ablation import MOST, Ablation
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import SEEDS
-from lottery_lib.findings.comparisons import interval, listed, span
+from lottery_lib.findings.comparisons import interval, listed, number, span
 from lottery_lib.methods.concave import TOLERANCE
 
 
@@ -61,12 +61,13 @@ def in_short(found: pd.DataFrame) -> str:
     if told.empty:
         return f"Too few seeds are on record to tell what a change does to the accuracy; {densities}."
     named = [
-        f"{row.part} {row.value:g} at a density of {row.density_asked:g} ({row.mean:+.2f} ± {row.half_width:.2f})"
+        f"{row.part} {row.value:g} at a density of {row.density_asked:g} ({number(row.mean, row.half_width, '+')})"
         for row in clear.itertuples()
     ]
     which = f": {listed(named)}" if named else ""
-    many = f"Of {len(told)} changes on {span(told.n)} seeds, {len(clear) or 'none'}"
-    chance = f"By chance alone about {max(1, round(len(told) / 20))} would"
-    most = f"The largest mean is {told['mean'].abs().max():.2f} points"
-    moved = f"{many} moved the accuracy on validation by more than its 95 % interval{which}"
-    return f"{moved}. {chance}. {most}. {densities}."
+    return (
+        f"The accuracy on validation differs by more than its 95 % interval in {len(clear) or 'none'} of {len(told)} "
+        f"comparisons on {span(told.n)} seeds, each of one change at one density{which}. By chance alone it would in "
+        f"one of twenty. The largest mean is {told['mean'].abs().max():.2f} points, the widest interval "
+        f"±\N{NO-BREAK SPACE}{told.half_width.max():.2f}. {densities}."
+    )

@@ -127,7 +127,7 @@ def _said(dataset: str, runs: pd.DataFrame, contrasts: measured.Contrasts, cells
     over = f"over {share} settings on {found.n} seed{'' if found.n == '1' else 's'}"
     if math.isnan(found.half_width):
         way = "better" if found.mean > 0 else "worse"
-        mean = f"on average they are {abs(found.mean):.2f} points {way} {over}, {cost}"
+        mean = f"on average the mask’s tickets are {abs(found.mean):.2f} points {way} than IMP’s {over}, {cost}"
         return f"{where}, too few seeds are on record to decide: {mean}."
     low, high = found.mean - found.half_width, found.mean + found.half_width
     how = LEVELS[measured.judge(low, high, cells.margin.min())]

@@ -190,7 +190,7 @@ def machine(found: dict) -> str:
     warm = ", ".join(f"{tables.network(model)} {seconds:.0f} s" for model, seconds in compiling.items())
     return (
         f"Measured on: {made['device']}, {made['threads']} threads, torch {made['torch']}; "
-        f"medians of {rows.n.min()} to {rows.n.max()} measurements. The first round, which compiles, is not "
+        f"medians of {comparisons.span(rows.n)} measurements. The first round, which compiles, is not "
         f"counted: {warm}."
     )
 

@@ -78,10 +78,10 @@ def status(table: pd.DataFrame) -> str:
     """A sentence on what is on record: runs, seeds and machines."""
     if table.empty:
         return "No run is on record yet."
-    seeds = sorted(table.seed.unique())
+    seeds = ", ".join(map(str, sorted(table.seed.unique())))
+    on = f"seeds {seeds}, not each setting on all of them" if table.seed.nunique() > 1 else f"seed {seeds}"
     return (
-        f"On record: {len(table)} runs on seeds {', '.join(map(str, seeds))}, not each setting on all of them (n "
-        "says on how many; nothing is concluded from fewer than three), in "
+        f"On record: {len(table)} runs on {on} (n says on how many; nothing is concluded from fewer than three), in "
         f"{', '.join(sorted(table.precision.unique()))}, on "
         f"{', '.join(sorted(table.device.unique()))}. The config of a run is part of its record in `results/`."
     )

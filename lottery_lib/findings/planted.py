@@ -12,7 +12,7 @@ from lottery_lib.experiments.logistic import METHODS, LogisticConfig, is_masked
 from lottery_lib.experiments.planted import PENALTIES, Planted
 from lottery_lib.findings import rules
 from lottery_lib.findings.cells import SEEDS
-from lottery_lib.findings.comparisons import interval, span
+from lottery_lib.findings.comparisons import interval, number, span
 from lottery_lib.findings.verdicts import Answer, Verdict
 from lottery_lib.regularizers import Log, create
 from lottery_lib.theory import checks, conservation
@@ -188,7 +188,8 @@ def _ratio(row) -> str:
 
 
 def told_ratio(row) -> str:
-    return f"{row.ratio:.2f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{row.half_width:.2f}"
+    """Not to be broken; without an interval where a single seed leaves none."""
+    return number(row.ratio, row.half_width).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def in_short(of: Found) -> str:
@@ -196,12 +197,13 @@ def in_short(of: Found) -> str:
     same, best = at_equal_lambda(of), at_best_lambda(of)
     near = same[(same.noise == "without noise") & (same.band == f"≤ {of.near:g}")]
     lost = " and ".join(sorted({f"{row.kind} problems {row.noise}" for row in same[same.bad].itertuples()}))
-    against = f"at equal λ it is no better on {lost}" if lost else "no kind of problem drawn speaks against it"
+    against = f"it is no better on {lost}" if lost else "no kind of problem drawn speaks against it"
+    closer = span((100 * near.log).round())
     return (
         f"Log pulls an entry that stays only r′(1) = {of.slope:.2f} times as hard as ℓ1 does: so without noise, and "
         "while λ√k/γ ≤ (1 + ε)/4, the error of its cheapest mask has a bound of about that share of ℓ1's, and from "
-        f"m = 1 it was the closer in {100 * near.log.min():.0f} % of the problems drawn there. With each penalty at "
-        f"its best λ, log's error is {best.ratio.min():.2f} to {best.ratio.max():.2f} times ℓ1's; {against}."
+        f"m = 1 it was the closer in {closer} % of the problems drawn there. With each penalty at its best λ, log's "
+        f"error is {best.ratio.min():.2f} to {best.ratio.max():.2f} times ℓ1's; at equal λ {against}."
     )
 
 

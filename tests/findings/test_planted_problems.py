@@ -54,6 +54,11 @@ def test_c2_where_the_theory_promises_it():
     assert statuses(made(lambda noise, scale: 0.5 if noise else 1.2))[0] == "mixed, 6 of 12"
 
 
+def test_one_draw_has_no_interval_to_be_told():
+    said = planted.better_mask(made(lambda noise, scale: 0.5, seeds=1)).findings
+    assert not any("nan" in each for each in said) and "undecided, error 0.50 of ℓ1's" in said[0]
+
+
 def test_the_verdict_names_its_evidence(record):
     verdict = planted.better_mask(record)
     assert verdict.protocol == "planted" and verdict.command == "lottery sweep planted"

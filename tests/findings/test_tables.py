@@ -93,6 +93,7 @@ def test_every_method_has_a_name():
 def test_status_counts_runs_and_seeds():
     table = runs({"val_accuracy": 1.0}, {"seed": 1, "val_accuracy": 1.0})
     assert pages.status(table).startswith("On record: 2 runs on seeds 0, 1, not each ")
+    assert " runs on seed 0 (n says" in pages.status(table[:1])
     assert pages.status(table[:0]) == "No run is on record yet."
 
 

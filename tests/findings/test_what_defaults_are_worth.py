@@ -37,7 +37,8 @@ def test_a_change_is_paired_by_seed(found):
 
 def test_what_is_clear_is_told(found):
     said = ablation.in_short(found)
-    assert "Of 2 changes on 3 seeds, 1 moved" in said and "settling 0.7 at a density of 0.05 (+0.60 ± 0.25)" in said
+    assert "in 1 of 2 comparisons on 3 seeds" in said and "one of twenty" in said  # not one of two
+    assert "settling 0.7 at a density of 0.05 (+0.60 ±\xa00.25)" in said and "widest interval ±\xa00.90" in said
     assert "settling 0.95" not in said and "4 of 6 searches still end within 2 % of their density" in said
     two = found[found.seed < 2]
     assert ablation.effects(two).half_width.isna().all() and ablation.effects(found).half_width.notna().all()
