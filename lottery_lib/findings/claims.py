@@ -124,7 +124,9 @@ def _said(dataset: str, runs: pd.DataFrame, contrasts: measured.Contrasts, cells
     cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
     where = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
-    over = f"over {share} settings on {found.n} seed{'' if found.n == '1' else 's'}"
+    least, most = (f"{of(found.each):+.2f}".replace("-", "−") for of in (min, max))
+    each = f" (from {least} to {most})" if found.cells > 1 else ""  # a mean may hide that they differ
+    over = f"over {share} settings{each} on {found.n} seed{'' if found.n == '1' else 's'}"
     if math.isnan(found.half_width):
         way = "better" if found.mean > 0 else "worse"
         mean = f"on average the mask’s tickets are {abs(found.mean):.2f} points {way} than IMP’s {over}, {cost}"

@@ -113,7 +113,16 @@ def test_the_headline_is_what_the_records_say(ours, said, monkeypatch):
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
     told = claims.headline()
     assert said.removeprefix("they ") in told and told.startswith("On MNIST, ") and "CIFAR" not in told
-    assert "over all 7 settings on 3 seeds" in told and f"{ours - 97:+.2f}".replace("-", "−") in told
+    mean = f"{ours - 97:+.2f}".replace("-", "−")
+    assert f"over all 7 settings (from {mean} to {mean}) on 3 seeds" in told and f": {mean} ±" in told
+
+
+def test_the_headline_does_not_hide_that_settings_differ(monkeypatch):
+    at = ((0.4, 96.0), (0.2, 96.0), (0.1, 97.0), (0.05, 97.0), (0.02, 97.0), (0.01, 98.0), (0.005, 98.0))
+    rows = [row for d, ours in at for row in line("mask, log, calibrated", around(ours), d)]
+    rows += [row for d, _ in at for row in line("IMP", around(97.0), d) + line("random", around(60.0), d)]
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *line("dense", around(98.0), 1.0)))
+    assert "as good as" in claims.headline() and "(from −1.00 to +1.00)" in claims.headline()
 
 
 def test_the_headline_says_where_seeds_are_too_few(monkeypatch):
