@@ -96,6 +96,8 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
 
 
 def _with_density(answer: Answer, runs: pd.DataFrame) -> Answer:
+    if runs.empty:
+        return answer
     near = runs.error.abs() <= TOLERANCE
     told = f"{answer.counted}; {near.sum()} of {len(runs)} densities within 2 %"
     missed = runs.seed.nunique() >= SEEDS and near.mean() < MOST
