@@ -97,7 +97,7 @@ def recommendation(judged: pd.DataFrame) -> str:
             densities = sorted(rows[rows.contrast == how].density_asked, reverse=True)
             at = comparisons.listed([f"{density:g}" for density in densities])
             cost = f"{epochs:g} epochs with retraining"
-            told.append(f"{place}: {how}, {cost}, is the cheapest that is nowhere worse, nor open (at {at})")
+            told.append(f"{place}: {how}, {cost}, is the cheapest shown to be no worse than the whole (at {at})")
         else:
-            told.append(f"{place}: every cheaper search on record is judged worse somewhere, or open")
+            told.append(f"{place}: every cheaper search on record is worse somewhere, or may be")
     return "; ".join(told) + "." if told else "No cheaper search is judged yet."
