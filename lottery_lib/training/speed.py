@@ -17,6 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
 from torch.nn.parallel import DistributedDataParallel
 
+from lottery_lib.data import structure
 from lottery_lib.training.modes import aside
 
 COMPILE_FROM = 500  # planned steps, of runs on record, whose bits must not depend on how fast a machine is
@@ -53,7 +54,7 @@ def keep_freed_memory() -> None:
 
 def forward(
     model: nn.Module, steps: int, compile_from: int | None = None, compiled: float | None = None
-) -> Callable[[Tensor], Tensor]:
+) -> Callable[[Any], Any]:
     """``model`` as a function to train with: compiled if ``steps`` planned steps of convolutions pay for it.
 
     That is known once some steps were timed. With ``compile_from`` it is by the number of planned steps alone, at
@@ -82,7 +83,7 @@ def forward(
     return _compiled(model) if compiled or (compile_from is not None and steps >= compile_from) else model
 
 
-def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+def _compiled(model: nn.Module) -> Callable[[Any], Any]:
     if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         warnings.warn("no C++ compiler found: training runs uncompiled, somewhat slower", stacklevel=3)
         return model
@@ -96,9 +97,9 @@ class Timed:
         self.model, self.steps, self.clock = model, steps, clock
         self.device = next(model.parameters()).device.type
         self.seen: list[float] = []
-        self.chosen: Callable[[Tensor], Tensor] | None = None
+        self.chosen: Callable[[Any], Any] | None = None
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Any) -> Any:
         if self.chosen is None:
             self._watch()
         return (self.chosen or self.model)(inputs)
@@ -125,16 +126,17 @@ class Compiled:
 
     def __init__(self, model: nn.Module):
         self.model = model
-        self.shape: torch.Size | None = None
-        self.made: Callable[[Tensor], Tensor] = model
+        self.shapes: list[torch.Size | None] | None = None
+        self.made: Callable[[Any], Any] = model
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        if self.shape is None:
+    def __call__(self, inputs: Any) -> Any:
+        shapes = [getattr(leaf, "shape", None) for leaf in structure.leaves(inputs)]  # a reader's may be several
+        if self.shapes is None:
+            self.shapes = shapes
             return self._first(inputs)
-        return (self.made if inputs.shape == self.shape else self.model)(inputs)
+        return (self.made if shapes == self.shapes else self.model)(inputs)
 
-    def _first(self, inputs: Tensor) -> Tensor:
-        self.shape = inputs.shape
+    def _first(self, inputs: Any) -> Any:
         try:
             made = self._make(inputs)
             outputs = made(inputs)
@@ -146,7 +148,7 @@ class Compiled:
             self.made = made
         return outputs
 
-    def _make(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+    def _make(self, inputs: Any) -> Callable[[Any], Any]:
         return torch.compile(self.model, dynamic=False)
 
 
@@ -160,7 +162,7 @@ class Graphed(Compiled):
 
     failed = "no CUDA graph could be made, so training starts its kernels one by one, which is slower"
 
-    def _make(self, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+    def _make(self, inputs: Any) -> Callable[[Any], Any]:
         chosen, on = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
         # Warming up must not move statistics of normalisation; casts of weights must be part of the graph.
         with aside(self.model), torch.autocast("cuda", chosen, enabled=on, cache_enabled=False), _uncollected():

@@ -130,6 +130,26 @@ def test_a_batch_of_another_shape_goes_uncompiled(monkeypatch):
     assert seen == [16, 16]
 
 
+def test_inputs_may_be_several_tensors(monkeypatch):
+    """A dict broke a training off where it was to be compiled."""
+
+    class Beside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.read = strided().eval()
+
+        def forward(self, both):
+            return self.read(both["images"]) + both["more"]
+
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: lambda x: seen.append(len(x["more"])) or model(x))
+    forward, more = speed.forward(Beside(), **LONG), torch.ones(16, 1)
+    for rows in (16, 7, 16):
+        assert len(forward({"images": INPUTS[:rows], "more": more[:rows]})) == rows
+    assert len(forward({"images": INPUTS, "more": more[:1]})) == 16
+    assert seen == [16, 16]
+
+
 def test_compiled_training_is_the_plain_one_up_to_rounding_and_the_same_every_time():
     """Three epochs in float32; channels-last, as runs have it."""
     plain, first, second = (strided().to(memory_format=torch.channels_last) for _ in range(3))
