@@ -59,7 +59,7 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     >>> lottery.masks.density(other.mask), lottery.masks.overlap(other.mask, ticket.mask) < 0.2
     (0.1, True)
     """
-    return replace(ticket, mask=masks.shuffle(ticket.mask, seed + SHIFT), relaxed=None)
+    return replace(ticket, mask=masks.shuffle(ticket.mask, seed + SHIFT), relaxed=None, info=_untrained(ticket))
 
 
 def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
@@ -78,6 +78,13 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     """
     states.load(model, ticket.state())
     redraw(model, ticket.mask, seed + SHIFT)
-    fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None)
+    fresh = replace(
+        ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None, info=_untrained(ticket)
+    )
     fresh.apply(model)
     return fresh
+
+
+def _untrained(ticket: Ticket) -> dict[str, Any]:
+    """What is known of a ticket, but for that its weights come trained: those of a control are to be retrained."""
+    return ticket.info | {"trained": False}

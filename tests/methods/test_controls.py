@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from toy import RECIPE, Dropping, convnet, copied, digits, find, lenet, same_bits, same_values
+from toy import RECIPE, Dropping, convnet, copied, digits, find, lenet, retrained, same_bits, same_values
 
 from lottery_lib import masks, weights
 from lottery_lib.methods import controls
@@ -124,6 +124,15 @@ def test_reinitialised_draws_recurrent_and_attention_weights_as_their_layers_do(
     assert fresh[0]["lstm.weight_hh_l0"].abs().max() <= 16**-0.5 < 1.05 * fresh[0]["lstm.weight_hh_l0"].abs().max()
     assert fresh[0]["scale.weight"].std() == pytest.approx(0.02, rel=0.15)
     assert (fresh[0]["norm.weight"] == 1).all()
+
+
+def test_controls_of_a_trained_ticket_are_not_trained_themselves():
+    """They came back from ``retrain`` as they were drawn, with no epochs."""
+    model = lenet()
+    ticket = find("gradual", model, density=0.5)
+    for control in (controls.shuffled(ticket), controls.reinitialised(ticket, model)):
+        assert len(retrained(model, control).epochs) == RECIPE.epochs
+    assert retrained(model, ticket).epochs == []
 
 
 def test_controls_can_be_saved(tmp_path):
