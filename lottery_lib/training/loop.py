@@ -45,8 +45,11 @@ class History:
         """Percent, after the last epoch.
 
         Raises:
-            LotteryError: there is none, as there was nothing to validate on, or its labels are no classes.
+            LotteryError: there is none: no epoch was trained, as of a ticket that comes trained, there was nothing to
+                validate on, or its labels are no classes.
         """
+        if not self.epochs:
+            raise LotteryError("there is no accuracy, as there was no epoch to train; evaluate(model, data.val) tells it")
         if "val_accuracy" not in self.epochs[-1]:
             raise LotteryError("there is no accuracy: it needs a validation split whose labels are classes; see epochs")
         return self.epochs[-1]["val_accuracy"]

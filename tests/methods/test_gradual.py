@@ -7,6 +7,7 @@ import torch
 from toy import LEAST, RECIPE, copied, digits, find, lenet, noise, perceptron, same_values, watched
 
 from lottery_lib import masks, methods, weights
+from lottery_lib.errors import LotteryError
 from lottery_lib.methods import gradual
 from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
@@ -65,8 +66,11 @@ def test_the_search_is_one_training_of_that_length_and_its_ticket_is_trained():
     assert same_values(copied(model.state_dict()), ticket.rewind)
     assert all((a[n] | ~b[n]).all() for a, b in zip(seen, seen[1:]) for n in a)
     before = copied(model.state_dict())
-    assert methods.retrain(model, digits(), ticket, RECIPE).epochs == []
+    history = methods.retrain(model, digits(), ticket, RECIPE)
+    assert history.epochs == [] and history.seconds == 0
     assert same_values(copied(model.state_dict()), before)
+    with pytest.raises(LotteryError, match="no accuracy, as there was no epoch to train"):
+        history.val_accuracy  # noqa: B018
     assert find("gradual", length=1).search_epochs == 3
 
 
