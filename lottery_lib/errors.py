@@ -39,12 +39,15 @@ def settle(config: Any) -> None:
     """Make the numbers in a dataclass Python's own, which can be written to any file, and refuse those beyond range.
 
     Raises:
-        LotteryError: a number is none, not finite, too large or too small for float32, or a ``seed`` is none.
+        LotteryError: a number is none, not whole where it must be, not finite, too large or too small for float32, or
+            a ``seed`` is none.
     """
     for item in fields(config):
         value = plain(getattr(config, item.name))
-        if item.name != "seed" and not _is_of(item.type, value):
-            raise LotteryError(f"{item.name} = {value!r}: must be a number")
+        if item.name == "seed":
+            value = seed(value)
+        elif right := _misfit(item.type, value):
+            raise LotteryError(f"{item.name} = {value!r}: must be {right}")
         for number in value if isinstance(value, tuple) else (value,):
             _require(item.name, number)
         object.__setattr__(config, item.name, value)
@@ -74,16 +77,18 @@ def seed(value: Any) -> int:
     raise LotteryError(f"seed = {value!r}: must be a whole number, from 0 to 2^63 - 1")
 
 
-def _is_of(kind: Any, value: Any) -> bool:
-    """Whether a value is a number, or None, where a field must be one."""
+def _misfit(kind: Any, value: Any) -> str | None:
+    """What a field must be whose value is none of its kind, if that is a number; None if all is well."""
     kinds = {*get_args(kind)} if isinstance(kind, UnionType) else {kind}
-    return not kinds & {int, float} or isinstance(value, (int, float)) or (value is None and NoneType in kinds)
+    if not kinds & {int, float} or (value is None and NoneType in kinds):
+        return None
+    if float in kinds:
+        return None if isinstance(value, (int, float)) else "a number"
+    return None if isinstance(value, int) else "a whole number"
 
 
 def _require(name: str, number: Any) -> None:
-    if name == "seed":
-        seed(number)
-    elif isinstance(number, float) and not math.isfinite(number):
+    if isinstance(number, float) and not math.isfinite(number):
         raise LotteryError(f"{name} = {number!r}: must be a finite number")
     elif isinstance(number, float) and number and not LEAST <= abs(number) <= MOST:
         raise LotteryError(f"{name} = {number!r}: must be 0, or of a size from {LEAST:g} to {MOST:g}")

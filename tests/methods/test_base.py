@@ -41,6 +41,7 @@ from lottery_lib.training.loop import train
         ),
         (base.SearchConfig, {"rewind_epoch": 3}, "rewind_epoch = 3: must be 0 to 2"),
         (base.SearchConfig, {"rewind_epoch": -1}, "rewind_epoch = -1: must be 0 to 2"),
+        (base.SearchConfig, {"rewind_epoch": 0.5}, "rewind_epoch = 0.5: must be a whole number"),
         (base.SearchConfig, {"rounds": (0.5, 0.3)}, "rounds = (0.5, 0.3): must fall from below 1 to the density, 0.2"),
         (base.SearchConfig, {"rounds": (0.1, 0.2)}, "rounds = (0.1, 0.2): must fall from below 1 to the density, 0.2"),
         (base.SearchConfig, {"rounds": (1.0, 0.2)}, "rounds = (1.0, 0.2): must fall from below 1 to the density, 0.2"),
@@ -54,6 +55,7 @@ from lottery_lib.training.loop import train
         (continuous.Config, {"mask_lr": float("nan")}, "mask_lr = nan: must be a finite number"),
         (magnitude.Config, {"score": "size"}, "unknown score 'size'; known: magnitude, increase"),
         (saliency.Config, {"criterion": "snap"}, "unknown criterion 'snap'; known: snip, grasp, synflow"),
+        (saliency.Config, {"batches": 2.5}, "batches = 2.5: must be a whole number"),
         (saliency.Config, {"batches": 0}, "pruning at initialisation needs batches ≥ 1 and knows no rounds"),
         (saliency.Config, {"rounds": (0.5, 0.2)}, "pruning at initialisation needs batches ≥ 1 and knows no rounds"),
     ]
@@ -122,6 +124,14 @@ def test_tickets_say_how_they_were_found(name):
     epochs = ticket.config["recipe"]["epochs"] * ticket.config.get("length", 1)
     assert ticket.search_epochs in (0, epochs) and ticket.provenance["torch"] == str(torch.__version__)
     assert ticket.info["trained"] == (name == "gradual")
+
+
+def test_a_seed_may_be_written_as_a_float(tmp_path):
+    """The ticket was written, and no longer read."""
+    ticket = find("random", seed=2.0)
+    ticket.save(tmp_path / "ticket.safetensors")
+    assert tickets.Ticket.load(tmp_path / "ticket.safetensors").seed == 2
+    assert same_bits(ticket.mask, find("random", seed=2).mask)
 
 
 def test_an_empty_layer_is_named_unless_it_is_allowed(monkeypatch):

@@ -42,7 +42,9 @@ def test_schedules_at_their_corners(schedule, shares):
     "field, message",
     [
         ({"epochs": 0}, "epochs = 0: must be > 0"),
+        ({"epochs": 2.5}, "epochs = 2.5: must be a whole number"),
         ({"batch_size": -1}, "batch_size = -1: must be > 0"),
+        ({"batch_size": "many"}, "batch_size = 'many': must be a whole number"),
         ({"lr": math.nan}, "lr = nan: must be a finite number"),
         ({"momentum": -0.1}, "momentum = -0.1: must be ≥ 0"),
         ({"weight_decay": math.nan}, "weight_decay = nan: must be a finite number"),
