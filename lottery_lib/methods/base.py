@@ -46,6 +46,10 @@ class SearchConfig:
             if isinstance(self.names, str):
                 raise LotteryError(f"names = {self.names!r}: must be several names, or one as ({self.names!r},)")
             object.__setattr__(self, "names", tuple(self.names))
+        if not isinstance(self.rounds, (tuple, list)):
+            raise LotteryError(f"rounds = {self.rounds!r}: must be the density after each, as geometric(density, 3)")
+        object.__setattr__(self, "rounds", tuple(self.rounds))
+        errors.require("recipe", self.recipe, Recipe, "as Recipe(epochs=10)")
         errors.settle(self)
         if not 0 < self.density <= 1:
             raise LotteryError(f"density = {self.density!r}: must lie in (0, 1], a fraction of the weights to keep")

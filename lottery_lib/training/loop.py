@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from lottery_lib import errors
 from lottery_lib.data.splits import TrainingData, require_splits
 from lottery_lib.errors import LotteryError
 from lottery_lib.randomness import seeded
@@ -97,6 +98,7 @@ def train(
     >>> sorted(history.epochs[-1])
     ['epoch', 'loss', 'seconds', 'val_accuracy', 'val_loss']
     """
+    errors.require("recipe", recipe, Recipe, "as Recipe(epochs=10)")
     stop = recipe.epochs if stop is None else stop
     if not 0 <= start <= stop <= recipe.epochs:
         raise LotteryError(f"epochs {start} to {stop} do not lie within the recipe's {recipe.epochs}")

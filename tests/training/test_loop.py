@@ -60,6 +60,11 @@ def test_recipes_out_of_range_are_refused(field, message):
     assert str(error.value) == message
 
 
+def test_a_number_of_epochs_is_no_recipe():
+    with pytest.raises(LotteryError, match="^recipe is of type int; must be as Recipe"):
+        train(lenet(), digits(), 3)
+
+
 def test_the_loop_is_sgd_on_both_factors_with_decay_on_theta_alone():
     """Momentum, Nesterov, weight decay and the schedule by hand, in float64; biases are dense and decayed too."""
     recipe = Recipe(epochs=3, batch_size=20, lr=0.5, momentum=0.8, nesterov=True, weight_decay=0.02, schedule="linear")
