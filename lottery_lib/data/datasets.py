@@ -19,7 +19,7 @@ from torchvision.datasets.utils import check_integrity, download_and_extract_arc
 from torchvision.transforms.functional import pil_to_tensor
 from tqdm import tqdm
 
-from lottery_lib import paths
+from lottery_lib import errors, paths
 from lottery_lib.data.images import Data, Split, moments
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.files import whole
@@ -43,7 +43,7 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     CIFAR, 5 % for Tiny ImageNet, whose labelled ``val`` set is the test set here. ``digits`` (8x8, embedded, its pixels
     scaled from 0..16 to 0..255) is split 70/10/20, and its test images are the same for every seed. Files lie in
     ``paths.data_dir()`` and are downloaded where there are none.
-    LotteryError if the name is unknown, a file is damaged, or the download fails.
+    LotteryError if the name is unknown, the seed is none, a file is damaged, or the download fails.
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -83,8 +83,12 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
 
 
 def hold_out(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the images that stay and of ``count`` that are held out, each class in its share within one image."""
-    order = np.random.default_rng(seed).permutation(len(labels))
+    """Indices of the images that stay and of ``count`` that are held out, each class in its share within one image.
+
+    Raises:
+        LotteryError: the seed is none.
+    """
+    order = np.random.default_rng(errors.seed(seed)).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]  # by class, shuffled within each
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[order[np.arange(count) * len(labels) // count]] = True

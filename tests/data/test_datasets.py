@@ -90,6 +90,13 @@ def test_the_seed_moves_validation_but_not_test_images(digits):
     assert torch.equal(datasets.load("digits", seed=1).val.images, other.val.images)
 
 
+@pytest.mark.parametrize("seed", [-1, None, 0.5])
+def test_a_seed_that_is_none_draws_no_split(seed):
+    """None drew another one each time."""
+    with pytest.raises(LotteryError, match=f"^seed = {seed}: must be a whole number"):
+        datasets.load("digits", seed=seed)
+
+
 @pytest.mark.parametrize("n, count", [(50, 7), (1000, 999), (10, 10), (200, 10)])
 def test_hold_out_takes_every_class_in_its_share(n, count):
     labels = np.random.default_rng(3).integers(0, 4, n)
