@@ -67,8 +67,9 @@ def prunable(
 
     By default these are the weights of convolutions, linear and recurrent layers and of attention, but for frozen ones;
     a network with convolutions keeps a last linear layer, the classifier, dense. That is the one nearest the output, a
-    number with its graph that ``trace`` is asked for if there are several; without it, the last one registered. For any
-    other choice, as for embeddings, give ``names``. LotteryError if one is unknown or if nothing is left to mask.
+    number with its graph that ``trace`` is asked for if there are several; without it, or where the graph does not show
+    them, the last one registered. For any other choice, as for embeddings, give ``names``. LotteryError if one is
+    unknown or if nothing is left to mask.
 
     >>> from torch import nn
     >>> from lottery_lib import weights
@@ -86,14 +87,14 @@ def prunable(
         convolutions = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, _ConvNd)]
         chosen = {*convolutions, *linear}
         if convolutions and linear:
-            last = nearest(trace(), model, chosen) if trace and len(linear) > 1 else linear[-1]
-            chosen -= {last} & {*linear}  # no classifier, if a convolution is nearer
+            last = nearest(trace(), model, chosen) if trace and len(linear) > 1 else None
+            chosen -= {last or linear[-1]} & {*linear}  # no classifier, if a convolution is nearer
         for name, module in layers:
             chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}
         chosen -= {name for name, parameter in own.items() if not parameter.requires_grad}
     else:
-        aliases = states.parameters(model)
-        for name in sorted(set(names).difference(aliases)):
+        aliases, names = states.parameters(model), set(names)  # of an iterator, gone through once
+        for name in sorted(names.difference(aliases)):
             raise LotteryError(f"the model has no parameter {name!r}{hint(name, parameters)}")
         wanted = {id(aliases[name]) for name in names}
         chosen = {name for name, parameter in own.items() if id(parameter) in wanted}  # a tied one by either name

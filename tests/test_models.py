@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 from lottery_lib import models, weights
 from lottery_lib.data.batches import own
@@ -220,6 +221,7 @@ def test_names_may_be_chosen():
     encoder = nn.TransformerEncoderLayer(8, 2, 16)
     names = prunable(encoder, ["linear1.weight", "self_attn.in_proj_weight"])
     assert names == ["self_attn.in_proj_weight", "linear1.weight"]  # in the model's order
+    assert prunable(encoder, iter(names)) == names
     lenet = models.create("lenet-300-100", 10, MNIST)
     with pytest.raises(LotteryError, match=r"no parameter 'fc1.wieght'; did you mean 'fc1.weight'\?"):
         prunable(lenet, ["fc2.weight", "fc1.wieght"])
@@ -275,8 +277,18 @@ def test_the_classifier_is_the_linear_layer_nearest_the_output():
     assert set(traced) == {"auxiliary.weight", "conv.weight", "gate.weight", "out.weight"}
     traced = prunable(fully, trace=lambda: cross_entropy(fully(images), torch.arange(4)))
     assert set(traced) == {"auxiliary.weight", "conv.weight", "gate.weight", "out.weight"}  # a convolution is nearer
-    ticket = controls.search(model, own((images, torch.arange(4))), controls.Config(density=0.5))
+    data, config = own((images, torch.arange(4))), controls.Config(density=0.5)
+    ticket = controls.search(model, data, config)
     assert "gate.weight" in ticket.mask and "head.weight" not in ticket.mask
+
+
+def test_where_the_graph_does_not_show_the_classifier_it_is_the_last_one_registered():
+    class Hidden(Auxiliary):
+        def forward(self, images):
+            return checkpoint(super().forward, images.requires_grad_(), use_reentrant=True)
+
+    model, data = Hidden(), own((torch.randn(4, 1, 8, 8), torch.arange(4)))
+    assert [*controls.search(model, data, controls.Config(density=0.5)).mask] == prunable(model)
 
 
 @pytest.mark.parametrize("name", models.NAMES)

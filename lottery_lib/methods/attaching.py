@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields
 from functools import partial
+from numbers import Real
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: 
     Raises:
         LotteryError: more is given than a search may be told there, or something is out of range.
     """
-    if not (isinstance(steps, (int, float)) and 1 <= steps < math.inf):
+    if not (isinstance(steps, Real) and 1 <= steps < math.inf):
         raise LotteryError(f"steps = {steps!r}: must be ≥ 1 and finite, the optimiser's steps in the whole training")
     shared = {item.name for item in fields(SearchConfig)}
     known = {item.name for item in fields(kind)} - shared | OF_ANY_LOOP
@@ -48,7 +49,7 @@ def _require_classifier(model: nn.Module, covered: list[str], output: Tensor) ->
     own = states.parameters(model, tied=False)
     last = nearest(output, model, [name for name, parameter in own.items() if parameter.ndim >= 2])
     traced = prunable(model, trace=lambda: output)
-    if last is not None and (wrong := [name for name in traced if name not in covered]):
+    if wrong := [name for name in traced if name not in covered]:
         raise LotteryError(
             f"{wrong[0]!r} was taken for the classifier, which stays dense, as it is the last linear layer registered, "
             f"but {last!r} is nearest the output; attach with names=weights.prunable(model, trace=lambda: "

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -377,6 +378,7 @@ def test_a_step_that_is_none_and_what_will_not_do():
     ):
         with pytest.raises(LotteryError, match=f"^{sentence}"):
             concave.attach(model, optimizer, **{"steps": 5} | given)
+    concave.attach(other, sgd(other), steps=np.int64(5))  # as computed
 
 
 def test_after_detaching_the_optimiser_is_as_before():
