@@ -90,13 +90,13 @@ class Ticket:
 
     @property
     def overall_density(self) -> float | None:
-        """The share of all weights that is kept, with those that no mask covers; None if a search did not count them.
+        """The share of all weights that is kept, with those that no mask covers; None if a search counted no weight.
 
-        Biases and other vectors are no weights here.
+        Biases and other vectors are no weights here, even where a mask covers them.
         """
-        if (weights := self.info.get("weights")) is None:
+        if not (weights := self.info.get("weights")):
             return None
-        pruned = sum(int((~m).sum()) for m in self.mask.values())
+        pruned = sum(int((~m).sum()) for m in self.mask.values() if m.ndim >= 2)
         return (weights - pruned) / weights
 
     def state(self) -> dict[str, Tensor]:
@@ -193,7 +193,7 @@ def to_state_dict(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[s
     pruned = {name: ~kept[_memory(t)].to(t.device) for name, t in state.items() if _memory(t) in kept}
     found: Any = OrderedDict() if isinstance(model, nn.Module) else {}
     for name, t in state.items():
-        found[name] = t.detach().masked_fill(pruned[name], 0) if name in pruned else t.clone()
+        found[name] = t.detach().masked_fill(pruned[name], 0) if name in pruned else t.detach().clone()
     if isinstance(model, nn.Module):
         found._metadata = states.versions(model)
     return found

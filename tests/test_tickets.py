@@ -221,6 +221,16 @@ def test_a_ticket_says_what_share_of_all_weights_it_keeps():
     assert whole.overall_density == 0.2 and repr(whole) == "Ticket(density=0.2, layers=3, search_epochs=0)"
 
 
+def test_vectors_under_a_mask_are_no_weights():
+    """Their share was below zero, and where there was no weight beside them, a division by it."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
+    config = controls.Config(density=0.5, per_layer=True, names=("1.weight", "1.bias", "2.weight", "2.bias"))
+    assert controls.search(model, load("digits"), config).overall_density == 0.5
+    mask = {"weight": torch.tensor([True, False])}
+    ticket = Ticket(mask, {"weight": torch.ones(2)}, {}, {}, architecture(nn.LayerNorm(2, bias=False)), 0)
+    assert repr(replace(ticket, info={"weights": 0})) == "Ticket(density=0.5, layers=1, search_epochs=0)"
+
+
 def test_architecture_is_the_layout_of_the_state(lenet):
     plain, made = architecture(lenet), architecture(lenet, **LENET)
     assert plain["created"] is None and made["created"] == LENET | {"in_shape": [1, 8, 8]}
@@ -419,6 +429,12 @@ def test_exports_compute_what_the_pruned_model_computes(network):
         assert matrix.layout == torch.sparse_csr and matrix.shape[0] == len(theta[name])
         assert torch.equal(matrix.to_dense().view_as(theta[name]), model.get_parameter(name))
         assert len(matrix.values()) == made.mask[name].sum()
+
+
+def test_an_export_of_parameters_is_no_part_of_their_graph():
+    model = models.create(**LENET)
+    whole = tickets.to_state_dict(dict(model.named_parameters()), {"fc1.weight": masks.ones(model)["fc1.weight"]})
+    assert not any(tensor.requires_grad for tensor in whole.values())
 
 
 def test_prune_masks_can_be_trained_and_made_permanent():
