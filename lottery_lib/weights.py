@@ -56,7 +56,7 @@ def redraw(model: nn.Module, covered: Iterable[str], seed: int) -> None:
         initialize(model, seed)
         for name, old in before.items():
             if torch.equal(own[name], old):
-                drawn = torch.randn(old.shape) * float(old.std()) + float(old.mean())
+                drawn = torch.randn(old.shape) * float(old.std(correction=0)) + float(old.mean())
                 own[name].copy_(drawn)
 
 

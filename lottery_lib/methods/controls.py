@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from lottery_lib import masks, states
+from lottery_lib import errors, masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer
@@ -59,7 +59,7 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     >>> lottery.masks.density(other.mask), lottery.masks.overlap(other.mask, ticket.mask) < 0.2
     (0.1, True)
     """
-    return replace(ticket, mask=masks.shuffle(ticket.mask, seed + SHIFT), relaxed=None, info=_untrained(ticket))
+    return replace(ticket, mask=masks.shuffle(ticket.mask, errors.seed(seed) + SHIFT), relaxed=None, info=_untrained(ticket))
 
 
 def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
@@ -76,8 +76,9 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     >>> lottery.masks.overlap(fresh.mask, ticket.mask), fresh.state_sha256 == ticket.state_sha256
     (1.0, False)
     """
+    seed = errors.seed(seed) + SHIFT
     states.load(model, ticket.state())
-    redraw(model, ticket.mask, seed + SHIFT)
+    redraw(model, ticket.mask, seed)
     fresh = replace(
         ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None, info=_untrained(ticket)
     )

@@ -6,6 +6,7 @@ from torch import nn
 from toy import RECIPE, Dropping, convnet, copied, digits, find, lenet, retrained, same_bits, same_values
 
 from lottery_lib import masks, weights
+from lottery_lib.errors import LotteryError
 from lottery_lib.methods import controls
 from lottery_lib.training.loop import train
 
@@ -84,6 +85,23 @@ class Shifted(nn.Module):
 def test_reinitialised_keeps_what_is_not_drawn():
     ticket = find("random", Shifted(0.5))
     assert (controls.reinitialised(ticket, Shifted(9.0)).rewind["shift"] == 0.5).all()
+
+
+def test_a_weight_of_one_entry_is_drawn_without_deviation():
+    """It became NaN."""
+    model = nn.ParameterDict({"scale": torch.full((1, 1), 2.0)})
+    weights.redraw(model, ["scale"], seed=0)
+    assert model["scale"] == 2
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5])
+def test_a_seed_that_is_none_leaves_the_model_alone(seed):
+    ticket, model = find("random", convnet()), convnet(1)
+    before = copied(model.state_dict())
+    for control, given in ((controls.reinitialised, [model]), (controls.shuffled, [])):
+        with pytest.raises(LotteryError, match=f"^seed = {seed}: must be a whole number"):
+            control(ticket, *given, seed=seed)
+    assert same_bits(copied(model.state_dict()), before)
 
 
 class Recurrent(nn.Module):
