@@ -80,7 +80,7 @@ class FixedMask(Parameterization):
 
     def __init__(self, model: nn.Module, mask: Mask):
         super().__init__(model, list(mask))
-        self.mask = [_like(w, mask[name]) for name, w in zip(self.names, self.weights)]
+        self.mask = [like(w, mask[name]) for name, w in zip(self.names, self.weights)]
         with torch.no_grad():
             torch._foreach_mul_(self.weights, self.mask)
             torch._foreach_add_(self.weights, 0.0)  # −0 to 0: a ticket's weights have the same bits, so its file serves
@@ -110,7 +110,7 @@ class RelaxedMask(Parameterization):
         require_real(self.names, self.weights)
         self.regularizer, self.lam, self.mask_lr = regularizer, lam, mask_lr
         ones = torch.ones(())
-        self.m = [_like(w, ones if within is None else within[n], wide=True) for n, w in zip(self.names, self.weights)]
+        self.m = [like(w, ones if within is None else within[n], wide=True) for n, w in zip(self.names, self.weights)]
         self.theta = [(w.detach() * m).requires_grad_() for w, m in zip(self.weights, self.m)]
         self.leaves = self.theta
         self.push_forward()
@@ -170,7 +170,7 @@ def _moved(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.detach().to(device).requires_grad_(tensor.requires_grad)
 
 
-def _like(weight: Tensor, values: Tensor, wide: bool = False) -> Tensor:
+def like(weight: Tensor, values: Tensor, wide: bool = False) -> Tensor:
     """A copy of ``values`` with the weight's type, device and layout in memory, which elementwise steps need.
 
     ``wide``: in fp32 at least. In half precision the small steps of a mask would round away.

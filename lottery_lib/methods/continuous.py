@@ -22,7 +22,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
-from lottery_lib.relaxation import Parameterization, require_real
+from lottery_lib.relaxation import Parameterization, like, require_real
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
 
@@ -50,8 +50,8 @@ class SigmoidMask(Parameterization):
     def __init__(self, model: nn.Module, s: dict[str, Tensor], lam: float, mask_lr: float):
         super().__init__(model, list(s))
         require_real(self.names, self.weights)
-        self.s = [value.clone() for value in s.values()]
-        self.theta = [w.detach().clone().requires_grad_() for w in self.weights]
+        self.s = [like(w, s[name], wide=True) for name, w in zip(self.names, self.weights)]
+        self.theta = [like(w, w.detach(), wide=True).requires_grad_() for w in self.weights]
         self.leaves, self.lam, self.mask_lr, self.beta = self.theta, lam, mask_lr, 1.0
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)
-    s = {name: torch.full_like(weight, config.start) for name, weight in trainer.weights().items()}
+    s = _started(trainer, config.start)
     for density in config.densities:
         states.load(model, rewind)
         rule = SigmoidMask(model, s, config.lam, config.mask_lr)
@@ -118,7 +118,7 @@ def attach(
     """
     config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
     rewind = snapshot(model)
-    s = {name: torch.full_like(weight, config.start) for name, weight in trainer.weights().items()}
+    s = _started(trainer, config.start)
     rule = SigmoidMask(model, s, config.lam, config.mask_lr)
 
     def finish(search: AttachedSearch) -> Ticket:
@@ -129,6 +129,11 @@ def attach(
         return _ticket(trainer, rule, mask, rewind, 0, steps=search.step)
 
     return AttachedSearch(model, optimizer, rule, steps, finish=finish, rewind=rewind)
+
+
+def _started(trainer: Trainer, start: float) -> dict[str, Tensor]:
+    at = torch.tensor(start, dtype=torch.float64)
+    return {name: like(weight, at, wide=True) for name, weight in zip(trainer.names, trainer.parameters())}
 
 
 def _say_if_unmoved(rule: SigmoidMask, start: dict[str, Tensor], steps: int) -> None:

@@ -111,6 +111,16 @@ def test_a_lower_start_and_a_higher_price_leave_fewer_gates_open():
     assert open_gates(start=0.02) > open_gates(start=0.02, lam=1e-2)
 
 
+def test_gates_move_in_half_precision_too():
+    """Nine tenths of them stayed where they began."""
+    model, config = perceptron(dtype=torch.bfloat16), continuous.Config(start=-0.05, mask_lr=0.01, **LEAST)
+    ticket = continuous.search(model, noise(dtype=torch.bfloat16), config)
+    gates = torch.cat([gate.flatten() for gate in ticket.relaxed.values()])
+    began = torch.sigmoid(torch.tensor(-0.05 * continuous.HOTTEST))
+    assert gates.dtype == torch.float32 and (gates != began).all()
+    assert model[0].weight.dtype == torch.bfloat16
+
+
 def test_a_mask_that_never_moved_says_what_to_change():
     said = "^after 27 steps with λ = 1e-08 and η_m = 0 no entry of the mask has moved, .*; raise η_m, or train longer$"
     with pytest.warns(UserWarning, match=said):
