@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lottery_lib import masks
 from lottery_lib.data.splits import TrainingData
+from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.randomness import seeded
@@ -24,6 +25,11 @@ from lottery_lib.tickets import Ticket
 @dataclass(frozen=True)
 class Config(SearchConfig):
     """Each layer keeps the same density; the optimiser of the recipe moves the scores."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rounds:
+            raise LotteryError(f"rounds = {self.rounds!r}: edge-popup is one training; leave it out")
 
 
 class PopupMask(Parameterization):

@@ -31,6 +31,11 @@ def test_a_frozen_search_sets_its_own_price():
         frozen.Config(lam=1e-4)
 
 
+def test_edge_popup_knows_no_rounds():
+    with pytest.raises(LotteryError, match="^rounds = \\(0.5, 0.2\\): edge-popup is one training; leave it out"):
+        popup.Config(density=0.2, rounds=(0.5, 0.2))
+
+
 def test_edge_popup_chooses_among_weights_that_stay():
     model = lenet()
     before = {name: model.get_parameter(name).detach().clone() for name in weights.prunable(model)}
