@@ -19,7 +19,7 @@ from lottery_lib.tickets import Ticket
 
 SCORES = {  # of trained and of initial weights
     "magnitude": lambda trained, start: trained.abs(),
-    "increase": lambda trained, start: trained.square() - start.square(),  # Zhou et al. 2019
+    "increase": lambda trained, start: trained.square() - start.square(),  # Zhou et al. 2019 take |w| − |w₀|
 }
 
 
