@@ -121,8 +121,8 @@ def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: st
     Or batches of any other structure, for an ``objective`` of one's own: dicts, longer tuples, what is nested in them,
     tensors or NumPy arrays. A tuple or dict of tensors is taken for the whole data, and cut into batches.
 
-    A training with a ``work`` folder is told from others by all of its samples, read once; where that takes too long,
-    give a ``key`` that no other data have.
+    A training with a ``work`` folder is told from others by all of its samples, read once more before it; where that
+    takes too long, give a ``key`` that no other data have.
 
     Raises:
         LotteryError: a generator, which can be gone through only once, or tensors of different lengths.
