@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from lottery_lib import states
 from lottery_lib.errors import LotteryError
+from lottery_lib.masks import Mask
 from lottery_lib.regularizers import Regularizer
-
-Mask = dict[str, Tensor]
 
 
 class Parameterization:

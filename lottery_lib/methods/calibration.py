@@ -160,7 +160,7 @@ class CalibratedMask(RelaxedMask):
         return found | {"lam": torch.tensor(self.lam), "mask_lr": torch.tensor(self.mask_lr)}
 
 
-def gap(values: Mask, alpha: float) -> tuple[float, float]:
+def gap(values: dict[str, Tensor], alpha: float) -> tuple[float, float]:
     """The nearest values below and at or above α: between them any threshold gives the same ticket."""
     flat = _flat(list(values.values()))
     below, above = flat[flat < alpha], flat[flat >= alpha]

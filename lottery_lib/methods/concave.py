@@ -222,7 +222,7 @@ def _say_if_missed(
     warnings.warn(f"asked for a density of {asked:g}, the search reached {reached:.4g}: {why}", stacklevel=3)
 
 
-def rank(m: Mask, theta: dict[str, Tensor]) -> dict[str, Tensor]:
+def rank(m: dict[str, Tensor], theta: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scores that order entries by m and, where m is equal (most are exactly 0 or 1), by the size of θ."""
     largest = max(t.detach().abs().max() for t in theta.values()).clamp(min=1e-30)
     return {name: value.double() + 1e-9 * (theta[name].detach().abs() / largest) for name, value in m.items()}
