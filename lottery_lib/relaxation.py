@@ -59,6 +59,7 @@ class Parameterization:
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
+        """Take back, in place, what ``state`` gave; the model's own tensors are loaded by whoever saved them."""
         for key, tensor in self.state().items():
             tensor.copy_(state[key])
 

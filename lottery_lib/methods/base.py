@@ -61,6 +61,7 @@ class SearchConfig:
 
     @property
     def densities(self) -> tuple[float, ...]:
+        """After each round of search; the last one is ``density``."""
         return self.rounds or (self.density,)
 
 

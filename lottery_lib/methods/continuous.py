@@ -45,7 +45,7 @@ class Config(SearchConfig):
 
 
 class SigmoidMask(Parameterization):
-    """W = σ(βs)⊙θ; the optimiser moves θ, plain gradient steps move s."""
+    """W = σ(βs)⊙θ; the optimiser moves θ, plain gradient steps move s, both in fp32 at least."""
 
     def __init__(self, model: nn.Module, s: dict[str, Tensor], lam: float, mask_lr: float):
         super().__init__(model, list(s))

@@ -51,6 +51,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
 def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     """The ticket with its mask permuted within each layer: same densities, other connections (Frankle et al. 2021).
 
+    It is to be retrained, even if the ticket came trained. LotteryError if the seed is none.
+
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
     >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
@@ -59,14 +61,17 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     >>> lottery.masks.density(other.mask), lottery.masks.overlap(other.mask, ticket.mask) < 0.2
     (0.1, True)
     """
-    return replace(ticket, mask=masks.shuffle(ticket.mask, errors.seed(seed) + SHIFT), relaxed=None, info=_untrained(ticket))
+    return replace(
+        ticket, mask=masks.shuffle(ticket.mask, errors.seed(seed) + SHIFT), relaxed=None, info=_untrained(ticket)
+    )
 
 
 def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     """The ticket's mask on freshly drawn weights; ``model`` is left in that state.
 
     Convolutions and linear layers are drawn by ``weights.initialize``, other layers by their own ``reset_parameters``;
-    a weight under the mask that neither draws, from a normal distribution of the mean and deviation that it has.
+    a weight under the mask that neither draws, from a normal distribution of the mean and deviation that it has. It is
+    to be retrained, even if the ticket came trained. LotteryError, with the model untouched, if the seed is none.
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -79,9 +84,7 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     seed = errors.seed(seed) + SHIFT
     states.load(model, ticket.state())
     redraw(model, ticket.mask, seed)
-    fresh = replace(
-        ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None, info=_untrained(ticket)
-    )
+    fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None, info=_untrained(ticket))
     fresh.apply(model)
     return fresh
 

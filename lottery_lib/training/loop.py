@@ -50,7 +50,9 @@ class History:
                 validate on, or its labels are no classes.
         """
         if not self.epochs:
-            raise LotteryError("there is no accuracy, as there was no epoch to train; evaluate(model, data.val) tells it")
+            raise LotteryError(
+                "there is no accuracy, as there was no epoch to train; evaluate(model, data.val) tells it"
+            )
         if "val_accuracy" not in self.epochs[-1]:
             raise LotteryError("there is no accuracy: it needs a validation split whose labels are classes; see epochs")
         return self.epochs[-1]["val_accuracy"]
