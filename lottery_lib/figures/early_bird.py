@@ -19,7 +19,7 @@ def on_the_way(cells: pd.DataFrame) -> Figure:
         raise LotteryError(NOTHING)
     groups = list(cells.groupby(["place", "density"], sort=False))
     figure, (above, below) = new_figure(2, len(groups), (COLUMN, 4.6), sharex=True, sharey="row")
-    for top, bottom, ((place, density), rows) in zip(above, below, reversed(groups)):
+    for top, bottom, ((place, density), rows) in zip(above, below, groups):
         top.plot(rows.epoch, 100 * rows["last"], "o-", color=BLUE, ms=4, label="the last epoch")
         top.plot(rows.epoch, 100 * rows.before, "o--", color=BLACK, ms=4, label="the epoch before")
         top.set(title=f"{place}, {density:g}", ylim=(0, 104))

@@ -62,7 +62,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "mask shared with the whole search's, %": (100 * found.overlap).map("{:.0f}".format),
     }
     order = found.sort_values(["density_asked", "search_epochs"], ascending=False)
-    return pd.DataFrame(columns).loc[order.index].set_index("network").rename_axis(None)
+    return pd.DataFrame(columns).loc[order.index].set_index(["network", "density"]).rename_axis([None, "density"])
 
 
 def untrained(runs: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +80,8 @@ def untrained(runs: pd.DataFrame) -> pd.DataFrame:
             (row,) = comparisons.interval(values.groupby(lambda _: 0))[["mean", "half_width"]].itertuples()
             told[called] = comparisons.number(row.mean, row.half_width)
         rows.append(told | {"n": len(group)})
-    return pd.DataFrame(rows).set_index("network").rename_axis(None) if rows else pd.DataFrame()
+    found = pd.DataFrame(rows)
+    return found.set_index(["network", "mask"]).rename_axis([None, "mask"]) if rows else found
 
 
 def recommendation(judged: pd.DataFrame) -> str:

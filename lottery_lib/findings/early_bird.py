@@ -34,6 +34,7 @@ def by_epoch(found: pd.DataFrame) -> pd.DataFrame:
     """
     groups = found.groupby(["place", "density", "epoch"])
     cells = interval(groups.difference).join(groups[["before", "last"]].mean()).reset_index()
+    cells = cells.sort_values(["place", "density", "epoch"], ascending=[True, False, True], ignore_index=True)
     compared = (cells.n >= SEEDS) & (cells.epoch < cells.groupby(["place", "density"]).epoch.transform("max"))
     return cells.assign(half_width=cells.half_width.where(compared))
 

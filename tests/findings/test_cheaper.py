@@ -60,14 +60,14 @@ def test_masks_are_held_against_that_of_the_whole_search(found, monkeypatch):
     assert shared[shared.name == WHOLE].overlap.eq(1).all() and shared[shared.name != WHOLE].overlap.eq(0.5).all()
     table = cheaper.readable(shared)
     assert list(table["search"][:3]) == ["whole", "3 epochs of search", "1 epoch of search"]
-    assert list(table["density"]) == [0.05] * 3 + [0.01] * 3
+    assert [density for _, density in table.index] == [0.05] * 3 + [0.01] * 3
     assert cheaper.readable(cheaper.overlaps(found[:0])).empty
 
 
 def test_what_a_mask_knows_without_training(found, monkeypatch):
     record = {"search": [{"val_accuracy": 20.0}, {"val_accuracy": 60.0}]}
     monkeypatch.setattr(cheaper.records, "read_run", lambda run: (record, {}))
-    (row,) = cheaper.untrained(found).to_dict("records")
+    (row,) = cheaper.untrained(found).reset_index().to_dict("records")
     assert (row["mask"], row["n"]) == ("edge-popup", 5)
     assert row["not a weight trained: validation, %"].startswith("60.00")
     assert cheaper.untrained(found[:0]).empty and isinstance(cheaper.untrained(found[:0]), pd.DataFrame)
