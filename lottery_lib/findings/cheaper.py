@@ -61,8 +61,10 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "n": found.n,
         "mask shared with the whole search's, %": (100 * found.overlap).map("{:.0f}".format),
     }
-    order = found.sort_values(["density_asked", "search_epochs"], ascending=False)
-    return pd.DataFrame(columns).loc[order.index].set_index(["network", "density"]).rename_axis([None, "density"])
+    rising = [*(True for _ in tables.PLACE), False, False]
+    order = found.sort_values([*tables.PLACE, "density_asked", "search_epochs"], ascending=rising)
+    keys = ["network", "density", "search"]
+    return pd.DataFrame(columns).loc[order.index].set_index(keys).rename_axis([None, *keys[1:]])
 
 
 def untrained(runs: pd.DataFrame) -> pd.DataFrame:
@@ -80,8 +82,8 @@ def untrained(runs: pd.DataFrame) -> pd.DataFrame:
             (row,) = comparisons.interval(values.groupby(lambda _: 0))[["mean", "half_width"]].itertuples()
             told[called] = comparisons.number(row.mean, row.half_width)
         rows.append(told | {"n": len(group)})
-    found = pd.DataFrame(rows)
-    return found.set_index(["network", "mask"]).rename_axis([None, "mask"]) if rows else found
+    keys = ["network", "mask", "density"]
+    return pd.DataFrame(rows).set_index(keys).rename_axis([None, *keys[1:]]) if rows else pd.DataFrame()
 
 
 def recommendation(judged: pd.DataFrame) -> str:

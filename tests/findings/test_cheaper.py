@@ -1,5 +1,7 @@
 """cheaper.py: the forms of a cheaper search, held against the whole one."""
 
+from itertools import groupby
+
 import pandas as pd
 import pytest
 import torch
@@ -59,8 +61,11 @@ def test_masks_are_held_against_that_of_the_whole_search(found, monkeypatch):
     shared = cheaper.overlaps(found.assign(search_epochs=found.total_epochs - 10))
     assert shared[shared.name == WHOLE].overlap.eq(1).all() and shared[shared.name != WHOLE].overlap.eq(0.5).all()
     table = cheaper.readable(shared)
-    assert list(table["search"][:3]) == ["whole", "3 epochs of search", "1 epoch of search"]
-    assert [density for _, density in table.index] == [0.05] * 3 + [0.01] * 3
+    assert [search for *_, search in table.index[:3]] == ["whole", "3 epochs of search", "1 epoch of search"]
+    assert [density for _, density, _ in table.index] == [0.05] * 3 + [0.01] * 3
+    both = [shared, shared.assign(model="conv-small", protocol="cifar-short")]
+    two = cheaper.readable(pd.concat(both, ignore_index=True))
+    assert [len(list(rows)) for _, rows in groupby(two.index, key=lambda key: key[0])] == [6, 6]  # a network at a time
     assert cheaper.readable(cheaper.overlaps(found[:0])).empty
 
 
