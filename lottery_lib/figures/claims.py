@@ -1,6 +1,7 @@
 """Figures of the chapters on C3 to C8: the table of runs in, a matplotlib figure out, with panels for each place."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from lottery_lib.findings import comparisons, relaxed_masks, tables
 from lottery_lib.findings.cells import JUDGED
 from lottery_lib.findings.claims import Claim
 from lottery_lib.findings.comparisons import number
+from lottery_lib.findings.effects import Effect
 
 MARKERS = "os^Dv*Pphd"  # of contrasts, which are all of the mask, and so in its colour
 MOST = 4  # lines in a panel
@@ -83,20 +85,26 @@ class Row:
     each: tuple[float, ...] = ()
 
 
-def forest(claims: list[Claim]) -> Figure:
+def forest(claims: list[Claim], overall: Mapping[str, Effect] | None = None) -> Figure:
     """Differences in test accuracy on one axis of points, a row a claim and data set (``findings.claims.load``).
 
+    Above them, for each data set, that of the mask to IMP ``overall``.
     A dot with its 95 % interval over seeds, and the number of them; a grey stroke for each cell it is the mean of.
     Where a cell rests on fewer than three seeds the dot is hollow and has no interval. Claims that are not about
     accuracy, or with nothing on record, have no row.
     """
     groups: dict[str, list[Row]] = {}
+    for dataset, effect in (overall or {}).items():
+        groups.setdefault("mask − IMP, all settings", []).append(_row(dataset, effect))
     for claim in claims:
         for answer in claim.verdict.answers if claim.verdict else ():
-            if effect := answer.effect:
-                row = Row(answer.dataset, effect.mean, effect.half_width, effect.n, effect.each)
-                groups.setdefault(f"{claim.id}  {claim.short}", []).append(row)
+            if answer.effect:
+                groups.setdefault(f"{claim.id}  {claim.short}", []).append(_row(answer.dataset, answer.effect))
     return on_one_axis(groups, linear_to=1)
+
+
+def _row(called: str, effect: Effect) -> Row:
+    return Row(called, effect.mean, effect.half_width, effect.n, effect.each)
 
 
 def by_density(cells: pd.DataFrame) -> Figure:

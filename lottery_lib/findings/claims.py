@@ -43,8 +43,9 @@ LEVELS = {
     OPEN: "hard to tell from",
 }
 PICTURE = (
-    "A row a claim and data set: a dot at the difference in points of test accuracy, with its 95 % interval and the "
-    "number of seeds, and grey strokes for its single settings; hollow where one rests on fewer than three seeds."
+    "Mask against IMP, then a row a claim and data set: a dot at the difference in points of test accuracy, with its "
+    "95 % interval and the number of seeds, and grey strokes for its single settings; hollow where one rests on fewer "
+    "than three seeds."
 )
 PAGE = """# The claims, cell by cell
 
@@ -105,22 +106,32 @@ def _sentence(claim: Claim, answer: Answer) -> str:
 
 
 def headline() -> str:
-    """What the title of the landing page asks, answered for each data set: the mask by one search against IMP.
+    """What the title of the landing page asks, answered for each data set: ``against_imp``, in words.
 
-    Over all cells of C4, C5 and C9 in which the two meet; level means within the margin of the finest of them.
+    Level means within the margin of the finest of its cells.
+    """
+    return " ".join(_said(*found) for found in against_imp().values())
+
+
+def against_imp() -> dict[str, tuple[effects.Effect, pd.DataFrame]]:
+    """The mask by one search against IMP: of each data set the effect, over ``cells`` that stand beside it.
+
+    These are all cells of C4, C5 and C9 in which the two meet.
     """
     runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9")]
     contrasts = {SEARCH: asked[0].contrasts[SEARCH]}
     only = pd.concat([rule.cells() for rule in asked]).drop_duplicates()
     cells = measured.cells(runs, contrasts, only=only[only.contrast == SEARCH])
-    of = {name: cells[cells.dataset == name] for name in only.dataset.unique()}
-    return " ".join(filter(None, (_said(tables.dataset(name), runs, contrasts, rows) for name, rows in of.items())))
+    answers = {}
+    for name in only.dataset.unique():
+        rows = cells[cells.dataset == name]
+        if found := effects.effect(runs, contrasts, effects.on_record(rows), len(rows)):
+            answers[tables.dataset(name)] = found, rows
+    return answers
 
 
-def _said(dataset: str, runs: pd.DataFrame, contrasts: measured.Contrasts, cells: pd.DataFrame) -> str:
-    found = effects.effect(runs, contrasts, effects.on_record(cells), len(cells))
-    if found is None:
-        return ""
+def _said(found: effects.Effect, cells: pd.DataFrame) -> str:
+    dataset = tables.dataset(cells.dataset.iloc[0])
     cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
     where = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
