@@ -117,7 +117,7 @@ def by_density(cells: pd.DataFrame) -> Figure:
     decides = found.get("decides", pd.Series(True, found.index))
     for cell in (found[decides] if decides.any() else found).itertuples():
         width = cell.half_width if cell.judgement in JUDGED else math.nan
-        place = f"{tables.network(cell.model)} on {tables.dataset(cell.dataset)}, {cell.contrast}"
+        place = f"{tables.task(cell.model, cell.dataset)}, {cell.contrast}"
         row = Row(f"{cell.density_asked:g}", cell.mean, width, f"{cell.n:g}")
         groups.setdefault(place, []).append(row)
     return on_one_axis(groups)

@@ -24,7 +24,7 @@ def changes() -> pd.DataFrame:
         if (unchanged := known.get(records.name(config.followed))) is None:
             continue
         rows.append({
-            "place": f"{tables.network(record['model'])} on {tables.dataset(record['dataset'])}",
+            "place": tables.task(record["model"], record["dataset"]),
             "part": config.part,
             "value": config.value,
             "default": record["default"],

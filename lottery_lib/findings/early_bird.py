@@ -21,7 +21,7 @@ def drawn() -> pd.DataFrame:
     for record in records.read_all():
         if record["protocol"] == EarlyBird.protocol:
             about = {key: record["config"][key] for key in ("density", "seed")}
-            about["place"] = f"{tables.network(record['model'])} on {tables.dataset(record['dataset'])}"
+            about["place"] = tables.task(record["model"], record["dataset"])
             rows += [about | one | {"final": record["val_accuracy"]} for one in record["drawn"]]
     found = pd.DataFrame(rows, columns=["place", "density", "seed", "epoch", "before", "last", "val_accuracy", "final"])
     return found.assign(difference=found.pop("val_accuracy") - found.pop("final"), before=found.before.astype(float))

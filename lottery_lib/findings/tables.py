@@ -186,9 +186,14 @@ def dataset(name: str) -> str:
     return LABELS.get(name, name)
 
 
+def task(model: str, data: str, protocol: str = "") -> str:
+    """As in ``ResNet-20 on CIFAR-10``."""
+    return f"{network(model, protocol)} on {dataset(data)}"
+
+
 def label(protocol: str, model: str, dataset: str, reduced: bool) -> str:
     """As in ``ResNet-20 on CIFAR-10 (cifar-short, reduced)``."""
-    shown = f"{network(model, protocol)} on {LABELS.get(dataset, dataset)}"
+    shown = task(model, dataset, protocol)
     return f"{shown} ({protocol}, reduced)" if reduced else f"{shown} ({protocol})"
 
 
