@@ -184,7 +184,7 @@ def record(tmp_path_factory):
             patch.setattr(paths, name, tmp_path_factory.mktemp(name))
         patch.setitem(protocols.PROTOCOLS, "tiny", (Tiny, ticket_run.run))
         folder = protocols.train(Tiny(density=0.2, lam=1e-4))
-        yield {path.name: path.read_bytes() for path in folder.iterdir()} | {"run": folder.name}
+        return {path.name: path.read_bytes() for path in folder.iterdir()} | {"run": folder.name}
 
 
 @often
