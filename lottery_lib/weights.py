@@ -87,7 +87,8 @@ def prunable(
         convolutions = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, _ConvNd)]
         chosen = {*convolutions, *linear}
         if convolutions and linear:
-            last = nearest(trace(), model, chosen) if trace and len(linear) > 1 else None
+            hidden = any(name in own and not own[name].requires_grad for name in linear)  # no graph shows it
+            last = nearest(trace(), model, chosen) if trace and len(linear) > 1 and not hidden else None
             chosen -= {last or linear[-1]} & {*linear}  # no classifier, if a convolution is nearer
         for name, module in layers:
             chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}

@@ -291,6 +291,14 @@ def test_where_the_graph_does_not_show_the_classifier_it_is_the_last_one_registe
     assert [*controls.search(model, data, controls.Config(density=0.5)).mask] == prunable(model)
 
 
+def test_a_frozen_classifier_hands_its_part_to_no_other_layer():
+    model = nn.Sequential(nn.Conv2d(1, 8, 8), nn.Flatten(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 10))
+    model[-1].requires_grad_(False)
+    data = own((torch.randn(4, 1, 8, 8), torch.arange(4)))
+    found = controls.search(model, data, controls.Config(density=0.5)).mask
+    assert [*found] == prunable(model) == ["0.weight", "2.weight"]
+
+
 @pytest.mark.parametrize("name", models.NAMES)
 def test_a_run_shows_the_same_classifier_in_every_network_of_the_library(name):
     model = models.create(name, 10, CIFAR, width=0.1)
