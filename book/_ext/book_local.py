@@ -3,14 +3,11 @@
 import hashlib
 import html
 import importlib.util
-import inspect
 import os
 import re
 import shutil
 import subprocess
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import get_type_hints
 from urllib.parse import unquote
 
 from docutils import nodes
@@ -20,13 +17,10 @@ from pybtex.style.formatting.unsrt import Style as UnsrtStyle
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.util.rst import escape
-from sphinx.util.typing import stringify_annotation
 
 BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
 GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]+@)?|git@)github\.com[:/](?P<name>[^/]+/[^/]+?)(?:\.git)?/?")
-FIELD = re.compile(r"^    (\w+): [^#\n]*  # (.+)$", re.MULTILINE)  # of a dataclass, with what is said of it
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # of matplotlib's figures
 PROCESSES = 4  # that read pages, most of whose time is a notebook's; each takes about a gigabyte
 READ_SAFE = {"sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"}  # touch nothing while pages are read, unsaid
@@ -77,29 +71,6 @@ def write_api(app, config):
             text = text.replace("\n```\n", "\n   :no-members:\n```\n\n```{tableofcontents}\n```\n")
         pages[Path(f"{name}.md")] = text.encode()
     hold(API, ".md", pages)
-
-
-def tell_fields(app, what, name, obj, options, lines):
-    """Say of each field of a dataclass what it is: what its source says behind it, or ``Annotated[int, "what it is"]``,
-    which autodoc would print whole, and not as a type."""
-    if not is_dataclass(obj) or not isinstance(obj, type):
-        return
-    types = app.env.temp_data.setdefault("annotations", {}).setdefault(name, {})  # where autodoc keeps them
-    told = {
-        field: kind for field, kind in get_type_hints(obj, include_extras=True).items() if hasattr(kind, "__metadata__")
-    }
-    types |= {field: stringify_annotation(kind.__origin__, "smart") for field, kind in told.items()}
-    said = {}
-    for base in filter(is_dataclass, reversed(obj.__mro__)):
-        said |= dict(FIELD.findall(inspect.getsource(base)))
-    said |= {field: kind.__metadata__[0] for field, kind in told.items()}
-    fields = [field for field in inspect.signature(obj).parameters if field in said]
-    lines += ["", *(f":param {field}: {marked(said[field])}" for field in fields), ""]
-
-
-def marked(comment):
-    """A comment in reStructuredText: ``code`` is marked there too, and nothing else."""
-    return "``".join(escape(part) if number % 2 == 0 else part for number, part in enumerate(comment.split("``")))
 
 
 def key_cache(app, config):
@@ -273,7 +244,6 @@ def setup(app):
         app.connect("config-inited", prepare, priority=100)  # sphinx-external-toc looks for the pages at 900
     app.connect("builder-inited", read_side_by_side)
     app.setup_extension("sphinx.ext.autosummary")
-    app.connect("autodoc-process-docstring", tell_fields)
     app.connect("env-get-outdated", lambda *_: ["api"])  # autosummary does not say what its tables depend on
     app.connect("builder-inited", copy_scripts)
     app.add_post_transform(StillPictures)

@@ -23,7 +23,8 @@ class Task:
         LotteryError: both a loss and an objective are given.
     """
 
-    loss: Loss = field(default_factory=lambda: cross_entropy)  # a plain default would lend it its docstring
+    # A plain default would lend it its docstring.
+    loss: Loss = field(default_factory=lambda: cross_entropy)
     objective: Objective | None = None
     metric: Metric | None = None
 

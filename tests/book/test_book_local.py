@@ -1,16 +1,11 @@
-"""The book's Sphinx extension: mirrored notebooks, the cache's key, fields that are told, the repository of links."""
+"""The book's Sphinx extension: mirrored notebooks, the cache's key, the repository of links."""
 
 import importlib.util
-import inspect
-import re
 import subprocess
-from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
 
-from lottery_lib import Recipe, concave, continuous, controls, gradual, magnitude, saliency
-from lottery_lib.experiments import lenet
 from lottery_lib.paths import ROOT
 
 pytest.importorskip("sphinx")
@@ -39,28 +34,6 @@ def test_mirror_follows_the_notebooks_and_leaves_unchanged_ones_alone(book):
     book.mirror_notebooks(None, None)
     assert {p.name: p.read_text() for p in book.MIRROR.iterdir()} == {"a.ipynb": "a", "b.ipynb": "changed"}
     assert (book.MIRROR / "a.ipynb").stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize(
-    "kind", [Recipe, *(method.Config for method in (concave, magnitude, gradual, continuous, saliency, controls))],
-    ids=lambda kind: kind.__module__,
-)  # fmt: skip
-def test_pages_tell_of_every_field_of_what_a_search_is_given_what_it_is(book, kind):
-    lines = [""]
-    book.tell_fields(SimpleNamespace(env=SimpleNamespace(temp_data={})), "class", kind.__name__, kind, None, lines)
-    told = dict(re.fullmatch(r":param (\w+): (.+)", line).groups() for line in lines if line)
-    assert [*told] == [field.name for field in fields(kind)] and "" not in told.values()
-    assert inspect.getdoc(kind).splitlines()[0].endswith((".", ";", ","))  # its own words, not its signature
-
-
-def test_a_field_is_told_by_its_annotation_or_by_what_stands_behind_it(book):
-    lines, kept = [], {}
-    app = SimpleNamespace(env=SimpleNamespace(temp_data=kept))
-    book.tell_fields(app, "class", "it", lenet.LeNet, None, lines)
-    told = "\n".join(lines).replace("\\", "")
-    assert ":param search_images: share of the training images that the search sees, in (0, 1]" in told
-    assert kept["annotations"]["it"]["search_images"] == "float"
-    assert book.marked("``speed`` of *all*") == r"``speed`` of \*all\*"
 
 
 @pytest.mark.parametrize("path", ["lottery_lib/x.py", "lottery_lib/widgets/x.js", "results/run/record.json",
