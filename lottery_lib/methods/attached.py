@@ -5,7 +5,6 @@ step itself they are exchanged for θ, and their gradient for that of θ; after 
 does, with its parameter groups, clipping, accumulation, gradient scaling and schedules.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,11 +27,13 @@ LOOKED = 100  # steps before which the weights are looked at; from then on where
 class Attached:
     """A parameterization between a model and an optimiser that somebody else steps, until ``detach``.
 
-    ``steps``: of the whole training, where the parameterization asks how much of it is done. ``step``: those taken.
+    ``steps`` are those of the whole training, for a parameterization that asks how much of it is done; ``step`` counts
+    those that were taken.
 
     Raises:
         LotteryError: the optimiser does not step a weight under the mask, has another search or mask attached to it, or
-            will not do. Later, in a step: the loss is evaluated several times, or somebody else wrote to the weights.
+            cannot be used (``methods.optimizers``). Later, in a step: the loss is evaluated several times, or somebody
+            else wrote to the weights.
     """
 
     _of: "WeakKeyDictionary[Optimizer, list[Attached]]" = WeakKeyDictionary()
@@ -175,7 +176,7 @@ def _shape(value: Any) -> Any:
 
 
 class AttachedSearch(Attached):
-    """``Attached`` with a ``ticket`` at its end, which rewinds to ``rewind``, if it rewinds."""
+    """``Attached``, to which all of ``given`` go, with a ``ticket`` at its end; if that rewinds, to ``rewind``."""
 
     def __init__(
         self, *given: Any, finish: Callable[["AttachedSearch"], Ticket], rewind: Mapping[str, Any] | None = None
@@ -187,7 +188,7 @@ class AttachedSearch(Attached):
         self._rewind = {f"rewind.{name}": kept for name, kept in (rewind or {}).items() if isinstance(kept, Tensor)}
 
     def ticket(self) -> Ticket:
-        """What was found. Detaches; the network is left rewound to where it was attached, and pruned.
+        """What was found. Detaches; the network is left pruned, in the state that the ticket rewinds to.
 
         Asked again it is the same ticket, and the network stays as it is by then.
 
@@ -215,7 +216,7 @@ class AttachedSearch(Attached):
 
     def _after(self) -> None:
         super()._after()
-        if self.step == math.ceil(OVER * self.steps):
+        if self.step - 1 < OVER * self.steps <= self.step:
             warnings.warn(
                 f"{self.step} steps were taken, and the search has decided by the {self.steps:g} it was told of; "
                 "give as steps how often the optimiser steps in the whole training",
@@ -232,19 +233,23 @@ class AttachedSearch(Attached):
 
 
 def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> Attached:
-    """Rewind a model to a ticket, and keep it under the ticket's mask in a loop of one's own.
+    """Rewind a model to a ticket, and keep it under the ticket's mask in a loop of one's own, until it is detached.
 
-    >>> import torch, lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.2))
+    Raises:
+        LotteryError: the model has another architecture than the ticket's, or the optimiser cannot be used.
+
+    >>> import torch
+    >>> from lottery_lib import attach, controls, load, masks, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = controls.search(model, data, controls.Config(density=0.2))
     >>> optimizer = torch.optim.AdamW(model.parameters())
-    >>> masked = lottery.attach(model, optimizer, ticket)
+    >>> masked = attach(model, optimizer, ticket)
     >>> for images, labels in data.train.batches(64, epoch=0, seed=0):
     ...     optimizer.zero_grad()
     ...     torch.nn.functional.cross_entropy(model(images), labels).backward()
     ...     optimizer.step()
-    >>> lottery.masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask})
+    >>> masks.density({n: model.get_parameter(n) != 0 for n in ticket.mask})
     0.2
     """
     require("ticket", ticket, Ticket, "what a search returns, or Ticket.load(path) reads")

@@ -38,7 +38,7 @@ class SearchConfig:
     rounds: tuple[float, ...] = ()  # the density after each round of search, falling to ``density``; () is one round
     rewind_epoch: int = 0  # rewind to the weights after so many epochs of dense training; 0 is θ₀
     per_layer: bool = False  # the same density in every layer, instead of one ranking over all
-    names: tuple[str, ...] | None = None  # parameters to mask; None: as prunable says
+    names: tuple[str, ...] | None = None  # parameters to mask; None: those of ``weights.prunable``
     allow_empty_layers: bool = False  # True: no error where a layer keeps no weight
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class Trainer:
     model: nn.Module
     data: TrainingData
     config: SearchConfig
-    options: dict  # loss or objective, metric, work, progress, as ``train`` takes them
+    options: dict  # loss or objective, metric, work, progress, as ``training.loop.train`` takes them
     run: Callable[[], Tensor | None] | None = None  # the network on a batch; None: on the first of the data
     history: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(init=False)  # of the parameters that the mask covers
@@ -214,17 +214,23 @@ def retrain(
     start: int = 0,
     **options: Any,
 ) -> History:
-    """Train a ticket by itself: rewound, pruned weights stay zero. ``start`` is the ticket's rewind epoch.
+    """Train a ticket by itself: ``model`` is rewound to it, and its pruned weights stay zero.
 
-    ``options`` are ``train``'s: loss or objective, metric, work, progress. A ticket whose weights are already trained
-    (gradual magnitude pruning) comes back as it is, with no epochs.
+    ``options`` are those of ``train``: loss or objective, metric, work, progress. If the ticket's weights are trained
+    already (gradual magnitude pruning), the model gets these, and the history has no epochs.
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.2))
-    >>> history = lottery.retrain(model, data, ticket, lottery.Recipe(epochs=2))
-    >>> lottery.masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask})
+    Args:
+        start: The epoch of the recipe to begin with: the ticket's rewind epoch.
+
+    Raises:
+        LotteryError: the model has another architecture than the ticket's; or as ``train`` raises it.
+
+    >>> from lottery_lib import Recipe, controls, load, masks, models, retrain
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = controls.search(model, data, controls.Config(density=0.2))
+    >>> history = retrain(model, data, ticket, Recipe(epochs=2))
+    >>> masks.density({n: model.get_parameter(n) != 0 for n in ticket.mask})
     0.2
     """
     errors.require("ticket", ticket, Ticket, "what a search returns, or Ticket.load(path) reads")

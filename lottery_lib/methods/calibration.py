@@ -37,7 +37,7 @@ LEAST, TINY = 0.05, 1e-12  # η answers to no smaller support: a share of their 
 class Calibration:
     """When what happens, in shares of the search. The same for every network: chosen on validation, see the book."""
 
-    alpha: float = 0.1
+    alpha: float = 0.1  # the threshold
     reach: float = 0.7  # how far η lets an entry move in the whole search
     reach_within: float = 0.005  # which entry: the last one kept, but none beyond this share of the best supported
     watch: float = 0.01  # until here nothing moves

@@ -6,6 +6,7 @@ as given, which is the paper's plain recipe: then α decides the density, or, wh
 are kept (our choice, to compare at equal density; thresholding at α *is* top-k at the density it yields).
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,14 +33,14 @@ TOLERANCE = 0.02  # how far from the density asked for, relatively, a calibrated
 
 @dataclass(frozen=True)
 class Config(SearchConfig):
-    """The density is the only knob.
+    """The density is the only knob; with a λ given, the mask's step size and the threshold are as given, too.
 
     >>> from lottery_lib import Recipe, concave
     >>> concave.Config(density=0.05, recipe=Recipe(epochs=10)).calibrated
     True
     """
 
-    regularizer: str = "log"  # the penalty: a name in ``regularizers``
+    regularizer: str = "log"  # the penalty, by its name in ``regularizers.create``
     shape: float | None = None  # of the regulariser: ε of the log penalty; None: its default
     lam: float | None = None  # λ, with r(1) = 1; None: calibrated, and η_m with it
     mask_lr: float | None = None  # η_m, where λ is given; None: 10
@@ -72,13 +73,13 @@ class Config(SearchConfig):
 
     @property
     def plan(self) -> Calibration:
-        """By which they are."""
+        """By which they are set: the defaults, about ``alpha`` if it is given."""
         return Calibration() if self.alpha is None else Calibration(alpha=self.alpha)
 
     def rule(self, trainer: Trainer, density: float, mask: Mask, steps: int | None = None) -> RelaxedMask:
         """What moves the mask in the round that is to end at a density, within the ``mask`` that earlier ones left.
 
-        ``steps``: of the round; None: as many as the trainer takes.
+        ``steps`` are those of the round; None: as many as the trainer takes.
         """
         penalty = regularizers.create(self.regularizer, self.shape)
         if self.lam is not None:
@@ -96,19 +97,22 @@ class Config(SearchConfig):
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
     """A ticket by the concave mask; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
-    A calibrated search that ends more than 2 % from the density asked for warns, with what was reached and why. The
-    ticket's ``info`` says what was asked, the threshold ``alpha``, the ``gap`` about it, that is the nearest entries, λ
-    before entries settled, η_m, and both and the share of entries from α up after each of its ``epochs``.
+    A calibrated search that ends more than 2 % from the density asked for warns, with what was reached and why. Its
+    ticket's ``info`` has the density ``asked`` for, the threshold ``alpha``, the nearest entries below and above it as
+    ``gap``, λ before entries settled as ``lam``, and η_m as ``mask_lr``; and, after each of its ``epochs``, both and as
+    ``density`` the share of entries from α up.
 
     >>> from lottery_lib import Recipe, concave, load, models
     >>> data, recipe = load("digits"), Recipe(epochs=3, batch_size=64)
     >>> model = models.create("lenet-300-100", data.classes, data.shape)
-    >>> ticket = concave.search(model, data, concave.Config(density=0.2, recipe=recipe))
+    >>> config = concave.Config(density=0.2, recipe=recipe)
+    >>> ticket = concave.search(model, data, config)
     >>> round(ticket.density, 2)
     0.2
 
     Raises:
-        LotteryError: no signal passes, as a layer keeps no weight.
+        LotteryError: no signal passes, as a layer keeps no weight; its ``ticket`` is what was found. Or as ``train``
+            raises it.
     """
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
@@ -127,16 +131,20 @@ def attach(
 ) -> AttachedSearch:
     """A search in a training loop of one's own, which ends with ``ticket()``.
 
-    ``steps`` are the optimiser's, of the whole training, or an estimate; where λ is given they play no part. The
-    ``options`` are those of ``Config``, but for what a loop of one's own decides (recipe, rounds, rewinding, seed).
-    The weights the model has now are those the ticket rewinds to.
+    ``options`` are the fields of ``Config``, but for what a loop of one's own decides (recipe, rounds, rewinding,
+    seed). The weights the model has now are those the ticket rewinds to.
+
+    Args:
+        steps: The optimiser's, of the whole training, or an estimate; where λ is given they play no part.
+        density: Share of the weights to keep, in (0, 1].
 
     >>> import torch
     >>> from lottery_lib import concave, load, models
     >>> data = load("digits")
     >>> model = models.create("lenet-300-100", data.classes, data.shape)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    >>> search = concave.attach(model, optimizer, steps=10 * data.train.steps(64), density=0.2)
+    >>> steps = 10 * data.train.steps(batch_size=64)
+    >>> search = concave.attach(model, optimizer, steps=steps, density=0.2)
     >>> for epoch in range(10):
     ...     for images, labels in data.train.batches(64, epoch=epoch, seed=0):
     ...         optimizer.zero_grad()
@@ -146,7 +154,7 @@ def attach(
     0.2
 
     Raises:
-        LotteryError: an option is unknown or out of range, or the optimiser will not do.
+        LotteryError: an option is unknown or out of range, or the optimiser cannot be used.
     """
     config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
     rewind = snapshot(model)
@@ -156,7 +164,8 @@ def attach(
         kept = _kept(rule, config, masks.ones(model, trainer.names), density, search.step)
         return _ticket(trainer, rule, kept, rewind, 0, {"steps": search.step})
 
-    return AttachedSearch(model, optimizer, rule, steps, finish=finish, rewind=rewind)
+    told = steps if config.calibrated else math.inf  # a fixed λ asks for no number of steps
+    return AttachedSearch(model, optimizer, rule, told, finish=finish, rewind=rewind)
 
 
 def _kept(rule: RelaxedMask, config: Config, mask: Mask, density: float, steps: int) -> Mask:

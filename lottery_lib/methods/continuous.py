@@ -86,11 +86,11 @@ class SigmoidMask(Parameterization):
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
     """A ticket by Continuous Sparsification; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> ticket = lottery.continuous.search(model, data, lottery.continuous.Config(start=-0.05, density=0.1))
-    >>> ticket
+    >>> from lottery_lib import continuous, load, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = continuous.Config(start=-0.05, density=0.1)
+    >>> continuous.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=10)
     """
     trainer = Trainer(model, data, config, options)
@@ -114,7 +114,7 @@ def attach(
     """One round of it in a training loop of one's own, as ``concave.attach``; β rises over so many steps.
 
     Raises:
-        LotteryError: an option is unknown or out of range, or the optimiser will not do.
+        LotteryError: an option is unknown or out of range, or the optimiser cannot be used.
     """
     config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
     rewind = snapshot(model)

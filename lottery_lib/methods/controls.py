@@ -29,11 +29,11 @@ class Config(SearchConfig):
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
     """A random ticket; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> config = lottery.controls.Config(density=0.1)
-    >>> lottery.controls.search(model, data, config)
+    >>> from lottery_lib import controls, load, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = controls.Config(density=0.1)
+    >>> controls.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=0)
     """
     trainer = Trainer(model, data, config, options)
@@ -51,14 +51,14 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
 def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     """The ticket with its mask permuted within each layer: same densities, other connections (Frankle et al. 2021).
 
-    It is to be retrained, even if the ticket came trained. LotteryError if the seed is none.
+    It is to be retrained, even if the ticket came trained. LotteryError if the seed is no valid one.
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.1))
-    >>> other = lottery.controls.shuffled(ticket)
-    >>> lottery.masks.density(other.mask), lottery.masks.overlap(other.mask, ticket.mask) < 0.2
+    >>> from lottery_lib import controls, load, masks, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = controls.search(model, data, controls.Config(density=0.1))
+    >>> other = controls.shuffled(ticket)
+    >>> masks.density(other.mask), masks.overlap(other.mask, ticket.mask) < 0.2
     (0.1, True)
     """
     return replace(
@@ -71,15 +71,20 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
 
     Convolutions and linear layers are drawn by ``weights.initialize``, other layers by their own ``reset_parameters``;
     a weight under the mask that neither draws, from a normal distribution of the mean and deviation that it has. It is
-    to be retrained, even if the ticket came trained. LotteryError, with the model untouched, if the seed is none.
+    to be retrained, even if the ticket came trained.
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.1))
-    >>> fresh = lottery.controls.reinitialised(ticket, model)
-    >>> lottery.masks.overlap(fresh.mask, ticket.mask), fresh.state_sha256 == ticket.state_sha256
-    (1.0, False)
+    Raises:
+        LotteryError: the seed is no valid one; the model is untouched.
+
+    >>> from lottery_lib import controls, load, masks, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = controls.search(model, data, controls.Config(density=0.1))
+    >>> fresh = controls.reinitialised(ticket, model)
+    >>> masks.overlap(fresh.mask, ticket.mask)
+    1.0
+    >>> fresh.state_sha256 == ticket.state_sha256
+    False
     """
     seed = errors.seed(seed) + SHIFT
     states.load(model, ticket.state())

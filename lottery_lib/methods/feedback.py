@@ -91,7 +91,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
 
     >>> from lottery_lib import Recipe
     >>> from lottery_lib.methods import feedback
-    >>> feedback.Config(density=0.05, recipe=Recipe(epochs=10), controller="pi").controller
+    >>> feedback.Config(recipe=Recipe(epochs=10), controller="pi").controller
     'pi'
     """
     return concave.search(model, data, config, **options)

@@ -49,7 +49,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> from lottery_lib.methods import frozen
     >>> data = load("digits")
     >>> model = models.create("lenet-300-100", data.classes, data.shape)
-    >>> ticket = frozen.search(model, data, frozen.Config(density=0.2, recipe=Recipe(epochs=5, batch_size=64)))
+    >>> config = frozen.Config(density=0.2, recipe=Recipe(epochs=5, batch_size=64))
+    >>> ticket = frozen.search(model, data, config)
     >>> round(ticket.density, 2)
     0.2
 

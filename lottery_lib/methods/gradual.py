@@ -77,10 +77,10 @@ class GradualMask(FixedMask):
 def attach(
     model: nn.Module, optimizer: Optimizer, *, steps: int, density: float = 0.05, **options: Any
 ) -> AttachedSearch:
-    """The same in a training loop of one's own, as ``concave.attach``; its ticket is the trained, pruned network.
+    """Such a pruning in a training loop of one's own, as ``concave.attach``; its ticket is the trained network.
 
     Raises:
-        LotteryError: an option is unknown or out of range, or the optimiser will not do.
+        LotteryError: an option is unknown or out of range, or the optimiser cannot be used.
     """
     config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
     rule = GradualMask(model, trainer.names, config)
@@ -96,10 +96,11 @@ def attach(
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
     """A pruned and trained network as a ticket; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> lottery.gradual.search(model, data, lottery.gradual.Config(density=0.1, recipe=lottery.Recipe(epochs=2)))
+    >>> from lottery_lib import Recipe, gradual, load, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = gradual.Config(density=0.1, recipe=Recipe(epochs=2))
+    >>> gradual.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=4)
     """
     recipe = replace(config.recipe, epochs=config.recipe.epochs * config.length)

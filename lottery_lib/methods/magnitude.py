@@ -27,7 +27,7 @@ SCORES = {  # of trained and of initial weights
 class Config(SearchConfig):
     """In one round, one shot; in several, iterative magnitude pruning (IMP)."""
 
-    score: str = "magnitude"  # what ranks weights: a name in ``SCORES``
+    score: str = "magnitude"  # what ranks weights: their "magnitude", or the "increase" of its square in training
     rewind_weights: bool = True  # False: learning-rate rewinding, the weights stay as trained (Renda et al. 2020)
 
     def __post_init__(self) -> None:
@@ -37,13 +37,16 @@ class Config(SearchConfig):
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
-    """A ticket by magnitude; ``options`` as in ``train`` (loss, objective, metric, work, progress). IMP is in rounds:
+    """A ticket by magnitude; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> config = lottery.magnitude.Config(density=0.2, rounds=(0.5, 0.2), recipe=lottery.Recipe(epochs=2))
-    >>> lottery.magnitude.search(model, data, config)
+    With ``rounds`` it is iterative magnitude pruning:
+
+    >>> from lottery_lib import Recipe, load, magnitude, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> recipe = Recipe(epochs=2)
+    >>> config = magnitude.Config(density=0.2, rounds=(0.5, 0.2), recipe=recipe)
+    >>> magnitude.search(model, data, config)
     Ticket(density=0.2, layers=3, search_epochs=4)
     """
     trainer = Trainer(model, data, config, options)

@@ -1,4 +1,4 @@
-"""Optimisers that somebody else steps: which of them will do, and what they keep to themselves."""
+"""Optimisers that somebody else steps: to which of them a search can be attached, and what they keep to themselves."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def innermost(optimizer: Any) -> Optimizer:
     """The optimiser itself, out of what Accelerate and Lightning wrap around it.
 
     Raises:
-        LotteryError: it is none of PyTorch's, or one that will not do.
+        LotteryError: it is none of PyTorch's, or one that no search can be attached to.
     """
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner

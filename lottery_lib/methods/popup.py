@@ -75,10 +75,10 @@ def _drawn_like(theta: Tensor) -> Tensor:
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
     """A ticket by edge-popup; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
-    >>> import lottery_lib as lottery
+    >>> from lottery_lib import load, models
     >>> from lottery_lib.methods import popup
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
     >>> popup.search(model, data, popup.Config(density=0.1))
     Ticket(density=0.1, layers=3, search_epochs=10)
     """

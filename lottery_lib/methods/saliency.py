@@ -26,9 +26,9 @@ SYNFLOW_ROUNDS = 100
 
 @dataclass(frozen=True)
 class Config(SearchConfig):
-    """Which saliency, and on how much of the data."""
+    """A criterion, and how much of the data it sees."""
 
-    criterion: str = "snip"  # or "grasp", "synflow"
+    criterion: str = "snip"  # which saliency: or "grasp", "synflow"
     batches: int = 50  # of training data that SNIP and GraSP see, as few make noisy scores; SynFlow sees none
 
     def __post_init__(self) -> None:
@@ -44,11 +44,11 @@ class Config(SearchConfig):
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
     """A ticket by initial weights' saliency; ``options`` as in ``train`` (loss, objective, metric, work, progress).
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> config = lottery.saliency.Config(density=0.1, criterion="snip")
-    >>> lottery.saliency.search(model, data, config)
+    >>> from lottery_lib import load, models, saliency
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> config = saliency.Config(density=0.1, criterion="snip")
+    >>> saliency.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=0)
     """
     trainer = Trainer(model, data, config, options)

@@ -465,6 +465,14 @@ def test_steps_in_another_unit_are_told():
         loop(model, optimizer, last=10)
 
 
+def test_steps_play_no_part_where_lambda_is_given(recwarn):
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=2, density=0.2, lam=3e-2)
+    loop(model, optimizer, last=10)
+    assert search.step > 3 and not [one for one in recwarn if "steps" in str(one.message)]
+
+
 def test_an_option_that_there_is_not_is_no_matter_of_the_loop():
     model = network()
     with pytest.raises(LotteryError, match="^densty: no option here; did you mean 'density'"):
