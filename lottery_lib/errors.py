@@ -20,9 +20,9 @@ class LotteryError(ValueError):
     The command line prints it and exits with 1. Its ``ticket`` is what a search has found and refuses, if it has.
 
     >>> import lottery_lib
-    >>> lottery_lib.load("cifar11")
+    >>> lottery_lib.load("mnis")
     Traceback (most recent call last):
-    lottery_lib.errors.LotteryError: unknown data set 'cifar11'; did you mean 'cifar10'?
+    lottery_lib.errors.LotteryError: unknown data set 'mnis'; did you mean 'mnist'?
     """
 
     ticket: Any = None
@@ -39,8 +39,8 @@ def settle(config: Any) -> None:
     """Make the numbers in a dataclass Python's own, which can be written to any file, and refuse those beyond range.
 
     Raises:
-        LotteryError: a number is none, not whole where it must be, not finite, too large or too small for float32, or
-            a ``seed`` is none.
+        LotteryError: what must be a number is no number, not whole where it must be, not finite, or too large or too
+            small for float32; or a field ``"seed"`` is no valid one.
     """
     for item in fields(config):
         value = plain(getattr(config, item.name))

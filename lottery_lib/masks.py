@@ -30,16 +30,16 @@ def ones(model: nn.Module, names: Iterable[str] | None = None) -> Mask:
 
     >>> from torch import nn
     >>> from lottery_lib import masks
-    >>> mask = masks.ones(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> mask = masks.ones(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)))
     >>> masks.shapes(mask)
-    {'0.weight': torch.Size([3, 4]), '2.weight': torch.Size([2, 3])}
+    {'0.weight': torch.Size([3, 4]), '1.weight': torch.Size([2, 3])}
     """
     own = states.parameters(model)
     return {name: torch.ones_like(own[name], dtype=torch.bool) for name in prunable(model, names)}
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """Name -> shape."""
+    """The shape of each tensor, by its name."""
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
@@ -64,11 +64,11 @@ def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = No
 
     >>> import torch
     >>> from lottery_lib import masks
-    >>> scores = {"first": torch.tensor([0.9, 0.8]), "second": torch.tensor([0.7, 0.1])}
+    >>> scores = {"one": torch.tensor([0.9, 0.8]), "two": torch.tensor([0.7, 0.1])}
     >>> masks.top_k(scores, density=0.5)
-    {'first': tensor([True, True]), 'second': tensor([False, False])}
+    {'one': tensor([True, True]), 'two': tensor([False, False])}
     >>> masks.top_k(scores, density=0.5, per_layer=True)
-    {'first': tensor([ True, False]), 'second': tensor([ True, False])}
+    {'one': tensor([ True, False]), 'two': tensor([ True, False])}
     """
     _refuse_nan(scores)
     if within is not None:
@@ -196,7 +196,7 @@ def check_no_empty_layer(mask: Mask) -> None:
 
 
 def validate(mask: Mask, model: nn.Module | Shapes) -> None:
-    """LotteryError unless ``mask`` fits ``model`` (or a dict name -> shape): at least one known name, shapes, bool."""
+    """LotteryError unless ``mask`` fits ``model`` (or a dict name -> shape): bool, its names and shapes, not empty."""
     errors.require("mask", mask, Mapping, "a tensor for each name, as ticket.mask")
     known = shapes(states.parameters(model, tied=False)) if isinstance(model, nn.Module) else model
     if not mask:

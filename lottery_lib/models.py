@@ -21,15 +21,21 @@ from lottery_lib.weights import initialize
 
 
 def create(name: str, num_classes: int, in_shape: tuple[int, int, int], seed: int = 0, width: float = 1.0) -> nn.Module:
-    """The network ``name`` (one of ``NAMES``), initialised from ``seed`` as ``initialize`` does.
+    """A network that maps N images to logits (N, num_classes), initialised from ``seed`` as ``initialize`` does.
 
-    It maps N images of shape ``in_shape`` = (channels, height, width) to logits (N, num_classes). ``width``
-    multiplies the number of channels or units of every hidden layer. The global random state is left as it was.
-    LotteryError if the name is unknown, a number is out of range, or the images are too small for the network.
+    The global random state is left as it was.
+
+    Args:
+        name: logistic, lenet-300-100, conv-small, resnet20, resnet32, resnet56, resnet18, wrn-28-2, vgg16 or vgg19.
+        in_shape: (channels, height, width) of an image.
+        width: Multiplies the number of channels or units of every hidden layer.
+
+    Raises:
+        LotteryError: the name is unknown, a number is out of range, or the images are too small for the network.
 
     >>> import torch
-    >>> import lottery_lib as lottery
-    >>> model = lottery.models.create("resnet20", num_classes=10, in_shape=(3, 32, 32))
+    >>> from lottery_lib import models
+    >>> model = models.create("resnet20", num_classes=10, in_shape=(3, 32, 32))
     >>> sum(parameter.numel() for parameter in model.parameters())
     269722
     >>> model(torch.zeros(4, 3, 32, 32)).shape

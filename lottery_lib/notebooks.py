@@ -1,6 +1,6 @@
 """Parameterised notebooks, run by papermill with every parameter checked before the first cell runs.
 
-A notebook's parameters stand in its cell tagged ``parameters``, one ``name: type = literal  # comment`` a line. Its
+A notebook's parameters stand in its cell tagged ``"parameters"``, one ``name: type = literal  # comment`` a line. Its
 metadata may name a dataclass, ``{"lottery": {"config": "module:Class"}}``, whose fields share the parameters' names:
 then that class's types and range checks hold as well. Needs the extra [book].
 """
@@ -106,7 +106,7 @@ def titles() -> dict[str, str]:
 
 
 def parameters(path: Path) -> dict[str, Parameter]:
-    """Name -> Parameter, as the notebook's cell tagged ``parameters`` declares them; empty if there is no such cell.
+    """Name -> Parameter, as the notebook's cell tagged ``"parameters"`` declares them; empty if there is no such cell.
 
     Raises LotteryError if a line of that cell is not ``name: type = literal  # comment``.
     """

@@ -14,7 +14,7 @@ def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
     """torch's generators start from (seed, epoch) within, and go on as they were afterwards.
 
     Raises:
-        LotteryError: the seed is none.
+        LotteryError: the seed is no valid one.
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(_sequence(seed, epoch).generate_state(1)[0]))

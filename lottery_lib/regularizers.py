@@ -145,7 +145,7 @@ REGULARIZERS: dict[str, type[Regularizer]] = {"l1": L1, "log": Log, "lp": Lp, "m
 
 
 def create(name: str, shape: float | None = None) -> Regularizer:
-    """The penalty called ``name``; ``shape`` is its one free parameter (ε, p, γ or s), None for the default.
+    """The penalty l1, log, lp, mcp or exponential; ``shape`` is its one parameter (ε, p, γ or s), None for the default.
 
     Raises:
         LotteryError: an unknown name, a shape out of its range, or a shape for ℓ1, which has none.

@@ -27,24 +27,31 @@ from lottery_lib.weights import require_whole
 class Ticket:
     """A mask and what belongs to it. It keeps copies of the tensors on the CPU: later training does not reach them.
 
-    - ``mask``: name -> bool tensor, True where the weight is kept.
-    - ``rewind``: the tensors of the ``state_dict`` that the kept weights are rewound to; None if that is the
-      initialisation from ``seed`` of a library model, which ``architecture`` then says how to create.
-    - ``config``, ``provenance``, ``info``: JSON-able dicts: how the ticket was found, with what versions, any remarks.
-    - ``architecture``: what ``architecture(model)`` returned for the network.
-    - ``search_epochs``: training epochs spent up to the mask.
-    - ``relaxed``: name -> values m in [0, 1] before thresholding; saved on request only.
-    - ``state_sha256``: of the rewind state, computed from ``rewind`` where there is one; with ``rewind=None``, what the
-      seed must give. So ``dataclasses.replace(ticket, rewind=None, seed=s)`` is the same ticket in a small file.
+    ``dataclasses.replace(ticket, rewind=None, seed=s)`` is the same ticket in a small file, if its network was made by
+    ``models.create`` from that seed.
 
-    LotteryError if mask, state and architecture do not belong together, or there is neither a state nor a seed.
+    Args:
+        mask: Name -> bool tensor, True where the weight is kept.
+        rewind: The tensors of the ``state_dict`` that the kept weights are rewound to; None if that is the
+            initialisation from ``seed`` of a library model, which ``architecture`` then says how to create.
+        config: How the ticket was found, JSON-able as the next two are.
+        provenance: With what versions, and where.
+        architecture: What ``architecture(model)`` returned for the network.
+        search_epochs: Training epochs spent up to the mask.
+        seed: Of the search; with ``rewind=None``, of the initialisation.
+        relaxed: Name -> values m in [0, 1] before thresholding; saved on request only.
+        info: Any remarks; what they are depends on the method.
+        state_sha256: Of the rewind state, computed from ``rewind`` where there is one, else what the seed must give.
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> ticket = lottery.controls.search(model, data, lottery.controls.Config(density=0.2))
+    Raises:
+        LotteryError: mask, state and architecture do not belong together, or there is neither a state nor a seed.
+
+    >>> from lottery_lib import Ticket, controls, load, models
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> ticket = controls.search(model, data, controls.Config(density=0.2))
     >>> ticket.save("ticket.safetensors")
-    >>> lottery.Ticket.load("ticket.safetensors")
+    >>> Ticket.load("ticket.safetensors")
     Ticket(density=0.2, layers=3, search_epochs=0)
     >>> ticket.apply(model)
     >>> int((model.fc1.weight != 0).sum()) == int(ticket.mask["fc1.weight"].sum())
@@ -120,7 +127,7 @@ class Ticket:
     def apply(self, model: nn.Module) -> None:
         """Rewind ``model`` and prune it, in place: its weights are θ₀ ⊙ mask bit for bit, the rest is as in ``state``.
 
-        LotteryError, with the model untouched, if it has another architecture, or as ``state``.
+        LotteryError, with the model untouched, if it has another architecture, or where ``state`` raises one.
         """
         require_whole(model)
         _require_layout(self.architecture["layout"], architecture(model)["layout"], "the model")
@@ -132,8 +139,8 @@ class Ticket:
         """Write the ticket to ``path``, all or nothing; ``relaxed`` adds the values before thresholding.
 
         A link stays one: the file that it leads to is written. LotteryError if config, provenance or info are not
-        JSON-able, a tensor holds NaN, ``path`` has a pickle's suffix, is a device or cannot be written, or as
-        ``state``.
+        JSON-able, a tensor holds NaN, ``path`` has a pickle's suffix, is a device or cannot be written, or where
+        ``state`` raises one.
         """
         path = Path(path)
         ticket_files.refuse_pickle(path)
@@ -149,7 +156,7 @@ class Ticket:
     def load(cls, path: str | Path) -> "Ticket":
         """The ticket saved at ``path``; no code in it is ever run.
 
-        LotteryError if the file is missing, damaged, not a ticket, of a newer format, or not a ticket's in any part.
+        LotteryError if the file is missing, damaged, of a newer format, or not in all its parts a ticket.
         """
         path = Path(path)
         found, tensors = ticket_files.read(path)

@@ -2,13 +2,17 @@
 
 import doctest
 import importlib
+import re
 from types import ModuleType
 
 import pytest
 from test_structure import METHOD, MODULES, room
 
 import lottery_lib
+from lottery_lib import models, regularizers
+from lottery_lib.data import datasets
 
+WIDTH = 80  # of an example on a page of the book, in characters: there is no room for more
 EXAMPLES = {  # functions of the public modules that need an example; of any other module it is ``search``
     "controls": ("search", "shuffled", "reinitialised"),
     "regularizers": ("create",),
@@ -44,3 +48,19 @@ def test_every_public_name_has_an_example(name):
     for found in public(name):
         module = importlib.import_module(found.__module__)
         assert f"{found.__module__}.{found.__qualname__}" in {test.name for test in examples(module)}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) in METHOD])
+def test_examples_fit_the_column_of_their_page(module):
+    shown = [each for test in examples(importlib.import_module(f"lottery_lib.{module}")) for each in test.examples]
+    lines = [f">>> {line}" for each in shown for line in each.source.splitlines()]
+    lines += [line for each in shown for line in each.want.splitlines()]
+    assert [line for line in lines if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize(("function", "names"), [
+    (datasets.load, datasets.NAMES), (models.create, models.NAMES), (regularizers.create, regularizers.REGULARIZERS),
+])  # fmt: skip
+def test_what_may_be_asked_for_by_name_is_told(function, names):
+    told = re.search(r"(?:name: |The penalty )(\w.+? or [\w-]+)", function.__doc__)[1]
+    assert re.split(", | or ", told) == [*names]

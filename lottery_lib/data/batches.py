@@ -22,7 +22,8 @@ from lottery_lib.randomness import generator
 class TensorSplit:
     """Samples as tensors (N, …) on one device, such as a pair of inputs and labels, or a dict.
 
-    Batches are shuffled by (seed, epoch) alone, the last one dropped."""
+    Batches are shuffled by (seed, epoch) alone. A last one that is not full is dropped, unless it is the only one.
+    """
 
     samples: Batch
 
@@ -121,18 +122,22 @@ def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: st
     Or batches of any other structure, for an ``objective`` of one's own: dicts, longer tuples, what is nested in them,
     tensors or NumPy arrays. A tuple or dict of tensors is taken for the whole data, and cut into batches.
 
-    A training with a ``work`` folder is told from others by all of its samples, read once more before it; where that
-    takes too long, give a ``key`` that no other data have.
+    Args:
+        val: What is validated on after each epoch; None for nothing.
+        device: Where batches are moved to, and whole tensors at once; the network must lie there, too.
+        key: A text that no other data have. Without one, a training with a ``work`` folder reads all samples once
+            before it begins, to tell its data from others.
 
     Raises:
         LotteryError: a generator, which can be gone through only once, or tensors of different lengths.
 
     >>> import torch
     >>> import lottery_lib as lottery
+    >>> from torch.utils.data import DataLoader, TensorDataset
     >>> pair = torch.randn(100, 8), torch.randint(3, (100,))
-    >>> loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair), batch_size=40)
+    >>> loader = DataLoader(TensorDataset(*pair), batch_size=40)
     >>> data = lottery.own(pair, val=loader)
-    >>> data.train.steps(batch_size=32), [len(labels) for _, labels in data.val.in_order()]
+    >>> data.train.steps(batch_size=32), [len(y) for _, y in data.val.in_order()]
     (3, [40, 40, 20])
     """
     return Batches(_split(train, device), None if val is None else _split(val, device), key)

@@ -37,13 +37,18 @@ AUGMENTED = ("cifar10", "cifar100", "tiny-imagenet")
 
 
 def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
-    """The data set ``name`` (one of ``NAMES``) on ``device``; ``seed`` fixes its train/validation split.
+    """A data set of the experiments on ``device``; ``seed`` fixes its train/validation split.
 
     Validation images are held out of the published training set, each class in its share: 5,000 for (Fashion-)MNIST and
-    CIFAR, 5 % for Tiny ImageNet, whose labelled ``val`` set is the test set here. ``digits`` (8x8, embedded, its pixels
+    CIFAR, 5 % for Tiny ImageNet, whose labelled ``val`` set is the test set here. ``digits`` (8×8, embedded, its pixels
     scaled from 0..16 to 0..255) is split 70/10/20, and its test images are the same for every seed. Files lie in
     ``paths.data_dir()`` and are downloaded where there are none.
-    LotteryError if the name is unknown, the seed is none, a file is damaged, or the download fails.
+
+    Args:
+        name: digits, mnist, fashion-mnist, cifar10, cifar100 or tiny-imagenet.
+
+    Raises:
+        LotteryError: the name is unknown, the seed is no valid one, a file is damaged, or the download fails.
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -86,7 +91,7 @@ def hold_out(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.
     """Indices of the images that stay and of ``count`` that are held out, each class in its share within one image.
 
     Raises:
-        LotteryError: the seed is none.
+        LotteryError: the seed is no valid one.
     """
     order = np.random.default_rng(errors.seed(seed)).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]  # by class, shuffled within each

@@ -32,7 +32,7 @@ MOST_PROCESSES = 8  # side by side, as each holds the data and a network
 
 
 def seconds(text: str) -> float:
-    """A time such as ``90s``, ``9m`` or ``1.5h``, in seconds; LotteryError if it is none."""
+    """A time such as ``90s``, ``9m`` or ``1.5h``, in seconds; LotteryError if it is no time."""
     if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)):
         raise LotteryError(f"budget {text!r}: must be a time with its unit, as in 90s, 9m or 1.5h")
     return float(found[1]) * UNITS[found[2]]

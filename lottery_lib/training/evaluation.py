@@ -18,14 +18,16 @@ def evaluate(
     model: nn.Module, split: EvaluationSplit, loss: Loss = cross_entropy, objective: Objective | None = None,
     metric: Metric | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Mean loss over a split, and accuracy in percent where labels are classes: whole numbers.
+    """The mean ``loss`` over a split; ``accuracy`` in percent, where labels are classes; a ``metric``, if one is given.
 
-    Left out of it are labels that are no class of the scores, as −100 and 255, and the ``ignore_index`` of the loss.
+    Classes are whole numbers. Their scores lie along the dimension that the labels lack: the second, as for PyTorch's
+    own losses, or the last, as of sequences (N, T, V). With one score a label, that is class 1 where it is above 0.
+    Labels that are no class of the scores, as −100 and 255, and the ``ignore_index`` of the loss are left out.
 
-    The scores of classes lie along the dimension that the labels lack: the second, as of PyTorch's own losses, or the
-    last, as of sequences (N, T, V). A single score a label says yes where it is above 0. An ``objective`` of (model,
-    batch) in place of the loss tells no accuracy; a batch counts by the first dimension of its first tensor. A
-    ``metric`` of (model, batches) is told too.
+    Args:
+        objective: Of (model, batch), a scalar, in place of the loss; there is no accuracy then. A batch counts by the
+            first dimension of its first tensor.
+        metric: Of (model, batches), a number.
 
     >>> import torch
     >>> import lottery_lib as lottery
@@ -34,7 +36,7 @@ def evaluate(
     75.0
 
     Raises:
-        LotteryError: the split gives no batch, or is none.
+        LotteryError: the split gives no batch, or is no split.
     """
     in_order = getattr(split, "in_order", None)
     if not callable(in_order):

@@ -46,8 +46,8 @@ class History:
         """Percent, after the last epoch.
 
         Raises:
-            LotteryError: there is none: no epoch was trained, as of a ticket that comes trained, there was nothing to
-                validate on, or its labels are no classes.
+            LotteryError: no epoch was trained, as of a ticket that comes trained; there was nothing to validate on; or
+                its labels are no classes.
         """
         if not self.epochs:
             raise LotteryError(
@@ -82,8 +82,10 @@ def train(
         loss: Of (outputs, labels), a scalar, where batches are pairs of inputs and labels.
         objective: Of (model, batch), a scalar, in place of the loss, for batches of any structure. In evaluation it may
             be None, where a network has no loss then.
-        metric: Of (model, batches), a number: on ``data.val``, with the model in evaluation mode; ``val_metric``.
+        metric: Of (model, batches), a number: on ``data.val``, with the model in evaluation mode. The history
+            has it as ``val_metric``.
         work: Folder for checkpoints; None for none.
+        progress: Whether a bar shows how far it is.
 
     Raises:
         LotteryError: the first batch does not go through network, loss and metric; the loss is no longer finite;
@@ -93,10 +95,10 @@ def train(
     Layers that are frozen, or in evaluation mode within a network that is not, stay so. A weight under the mask that
     gets no gradient in a step counts as one of gradient zero; which ones got none in a whole epoch is a warning.
 
-    >>> import lottery_lib as lottery
-    >>> data = lottery.load("digits")
-    >>> model = lottery.models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> history = lottery.train(model, data, lottery.Recipe(epochs=2))
+    >>> from lottery_lib import Recipe, load, models, train
+    >>> data = load("digits")
+    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
+    >>> history = train(model, data, Recipe(epochs=2))
     >>> sorted(history.epochs[-1])
     ['epoch', 'loss', 'seconds', 'val_accuracy', 'val_loss']
     """

@@ -28,15 +28,15 @@ class Recipe:
 
     epochs: int = 10  # of a whole training
     batch_size: int = 128  # where the data are whole tensors; a loader has its own
-    optimizer: str = "sgd"  # or "adamw"
+    optimizer: str = "sgd"  # "sgd" or "adamw"
     lr: float = 0.1  # peak learning rate
-    momentum: float = 0.9  # of SGD
-    nesterov: bool = False  # of SGD
+    momentum: float = 0.9  # of SGD alone
+    nesterov: bool = False  # of SGD alone
     weight_decay: float = 0.0  # on the weights and all other parameters, never on a mask
-    schedule: str = "linear"  # of the learning rate: or "constant", "step", "one-cycle"
-    precision: str = "fp32"  # bf16: forward and backward under autocast; weights and masks stay fp32
+    schedule: str = "linear"  # of the learning rate: "linear", "constant", "step" or "one-cycle"
+    precision: str = "fp32"  # "fp32", or "bf16": both passes under autocast; weights and masks stay fp32
     fast: bool = True  # compiled where that pays (``speed``); False: as written, to compare with
-    compile_from: int | None = None  # compiled by so many planned steps, not by the time that steps are seen to take
+    compile_from: int | None = None  # planned steps from which to compile; None: if the time that steps take says so
 
     def __post_init__(self) -> None:
         errors.settle(self)
