@@ -25,12 +25,13 @@ SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')  # of ma
 PROCESSES = 4  # that read pages, most of whose time is a notebook's; each takes about a gigabyte
 READ_SAFE = {"sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"}  # touch nothing while pages are read, unsaid
 WIDGET = "application/vnd.jupyter.widget-view+json"
-MENDED = {  # what screen readers stumble over in the theme's pages -> better
+MENDED = {  # what screen readers and narrow screens stumble over in the theme's pages -> better
     r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"': r"\1",  # its text says more
     r'(<i class="theme-switch [^>]*?) title="[^"]*"': r"\1",  # the button around it has a name
     r'(<summary) aria-label="Toggle hidden content"': r"\1",
     r'<summary>(?=<span class="toctree-toggle)': '<summary><span class="visually-hidden">pages below</span>',
     r'role="list" (?=class="citation-list")| role="doc-biblioentry"': "",
+    r'([._])(?=[\w.]*</span></code>(?:<a class="headerlink"|</p>))': r"\1<wbr>",  # where a long name may break
 }
 SOURCE, MIRROR = ROOT / "notebooks", BOOK / "notebooks"
 LIBRARY, API = ROOT / "lottery_lib", BOOK / "api"

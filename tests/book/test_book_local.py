@@ -80,6 +80,8 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
         '<details><summary aria-label="Toggle hidden content">Show</summary></details>'
         '<div role="list" class="citation-list"><div class="citation" id="b" role="doc-biblioentry"></div></div>'
         '<ul role="list"></ul>'
+        '<h1><code><span class="pre">findings.early_bird</span></code><a class="headerlink" href="#x">#</a></h1>'
+        '<p class="prev-next-title"><code><span class="pre">masks</span></code></p><code><span>a.b</span></code>.'
     )
     for _ in range(2):
         book.mend_pages(SimpleNamespace(outdir=tmp_path), None)
@@ -89,6 +91,8 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
             "<details><summary>Show</summary></details>"
             '<div class="citation-list"><div class="citation" id="b"></div></div>'
             '<ul role="list"></ul>'
+            '<h1><code><span class="pre">findings.<wbr>early_<wbr>bird</span></code><a class="headerlink" href="#x">#</a>'
+            '</h1><p class="prev-next-title"><code><span class="pre">masks</span></code></p><code><span>a.b</span></code>.'
         )
 
 
