@@ -1,4 +1,4 @@
-"""The one exception that is a message to the user, the end of such messages, and numbers that none may be.
+"""The one exception that is a message to the user, how such messages end, and numbers that are refused.
 
 What no computation can hold is refused before one begins.
 """
@@ -17,7 +17,7 @@ SEEDS = 2**63  # so many there are; a seed and a small number are one of PyTorch
 class LotteryError(ValueError):
     """Bad input. Its text is one sentence: what was wrong, and what would be right.
 
-    The command line prints it and exits with 1. Its ``ticket`` is what a search has found and refuses, if it has.
+    The command line prints it and exits with 1. Its ``ticket`` is what a search has found and refuses, else None.
 
     >>> import lottery_lib
     >>> lottery_lib.load("mnis")
@@ -54,7 +54,7 @@ def settle(config: Any) -> None:
 
 
 def hold(config: Any, rules: Mapping[str, tuple[bool, str]]) -> None:
-    """Of each field whether it is in its range, and how the range is called; LotteryError for the first that is not."""
+    """``rules``: of each field whether it is in its range, and what that is; LotteryError for the first that is not."""
     for name, (holds, rule) in rules.items():
         if not holds:
             raise LotteryError(f"{name} = {getattr(config, name)!r}: must be {rule}")

@@ -133,7 +133,7 @@ def check(namespace: Mapping[str, Any]) -> None:
     """Refuse what papermill by itself lets pass; a notebook calls it after its parameters, with its ``globals()``.
 
     Raises LotteryError if a parameter has a value of another type than its own, or if papermill was given a name that
-    is none. Ranges are refused by what the values are given to next.
+    no parameter has. Ranges are refused by what the values are given to next.
     """
     known: dict[str, Any] = {}
     for source in namespace.get("In", ()):  # what ran so far: IPython keeps it

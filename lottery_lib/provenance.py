@@ -31,7 +31,7 @@ def provenance() -> dict[str, str | int]:
 
 
 def vectors(made: dict) -> str:
-    """What computed, of a record's provenance: the vector instructions of an x86-64 that PyTorch used, or CUDA.
+    """What a record was made with, by its provenance: the vector instructions of an x86-64 that PyTorch used, or CUDA.
 
     Older records tell it in the text of their ``device``. The oldest do not: those were made on machines with AVX2.
     """

@@ -28,7 +28,7 @@ RULES: dict[str, Callable[[float], bool]] = {
 class Regularizer:
     """Base class. A subclass gives ``raw`` and ``raw_slope``, elementwise on tensors; they are normalised here.
 
-    ``value`` and ``gradient`` take m ≥ 0 of any shape and return r(m) and r'(m) of the same shape.
+    They take m ≥ 0 of any shape.
     """
 
     RULE: ClassVar[str] = "> 0"  # for its shape, one of ``RULES``
@@ -52,9 +52,11 @@ class Regularizer:
         return _scale(self)
 
     def value(self, m: Tensor) -> Tensor:
+        """r(m), of m's shape."""
         return self.raw(m) * self.scale
 
     def gradient(self, m: Tensor) -> Tensor:
+        """r'(m), of m's shape."""
         return self.raw_slope(m) * self.scale
 
     def penalty(self, m: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class L1(Regularizer):
 class Log(Regularizer):
     """r(m) = log(1 + m/ε) / log(1 + 1/ε) (Candès, Wakin & Boyd 2008, as a penalty). ε → ∞ is ℓ1, ε → 0 is ℓ0."""
 
-    eps: float = 0.1
+    eps: float = 0.1  # ε > 0
 
     def raw(self, m: Tensor) -> Tensor:
         return torch.log1p(m / self.eps)
@@ -99,7 +101,7 @@ class Log(Regularizer):
 class Lp(Regularizer):
     """r(m) ∝ (m + δ)ᵖ − δᵖ with 0 < p < 1; δ = 10⁻³ keeps the slope at zero finite (Foucart & Lai 2009)."""
 
-    p: float = 0.5
+    p: float = 0.5  # the exponent, between 0 and 1
     DELTA = 1e-3
     RULE = "between 0 and 1, both excluded"
 
@@ -117,7 +119,7 @@ class MCP(Regularizer):
     γ ≥ 1 keeps r increasing on the box.
     """
 
-    gamma: float = 1.0
+    gamma: float = 1.0  # γ
     RULE = "≥ 1"
 
     def raw(self, m: Tensor) -> Tensor:
@@ -132,7 +134,7 @@ class MCP(Regularizer):
 class Exponential(Regularizer):
     """r(m) ∝ 1 − exp(−m/s) (Bradley & Mangasarian 1998); s → 0 is ℓ0."""
 
-    s: float = 0.2
+    s: float = 0.2  # the scale, above 0
 
     def raw(self, m: Tensor) -> Tensor:
         return -torch.expm1(-m / self.s)

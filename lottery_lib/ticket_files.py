@@ -128,7 +128,7 @@ def refuse_pickle(path: Path) -> None:
 
 
 def sha256(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> str:
-    """Over names, types, shapes and bits, and over ``texts``, whatever their order."""
+    """SHA-256 over names, types, shapes and bits, and over ``texts``, whatever their order."""
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -153,14 +153,14 @@ def _more(module: nn.Module) -> list[str]:
 
 
 def left_dense(model: nn.Module, covered: Iterable[str]) -> list[str]:
-    """The names of a model's weights that no mask covers, largest first; vectors, as biases are, are none."""
+    """The names of a model's weights that no mask covers, largest first; vectors, such as biases, do not count."""
     known, own = set(covered), states.parameters(model, tied=False)
     others = [name for name, parameter in own.items() if parameter.ndim >= 2 and name not in known]
     return sorted(others, key=lambda name: -own[name].numel())
 
 
 def share(model: nn.Module, names: Iterable[str]) -> float:
-    """Of all a model's parameters, that which lies in those of these names."""
+    """What share of all a model's parameters lies in those of these names, in [0, 1]."""
     own = states.parameters(model, tied=False)
     return sum(own[name].numel() for name in names) / sum(parameter.numel() for parameter in own.values())
 

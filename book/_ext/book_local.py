@@ -65,13 +65,21 @@ def sources():
 
 def write_api(app, config):
     """Write book/api/ (ignored by git): each module is a page, and so is each folder, as the sidebar nests by pages."""
-    pages = {}
+    pages, listed = {}, re.findall(r"^   ([a-z]\S+)$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE)
     for name, path in sources().items():
-        text = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: lottery_lib.{name}\n```\n"
-        if path.name == "__init__.py":  # it re-exports what its modules show
-            text = text.replace("\n```\n", "\n   :no-members:\n```\n\n```{tableofcontents}\n```\n")
-        pages[Path(f"{name}.md")] = text.encode()
+        text = f".. automodule:: lottery_lib.{name}\n"
+        if path.name == "__init__.py":  # it re-exports what its modules show: these are told of, in their order
+            within = "".join(f"   {module}\n" for module in listed if module.startswith(f"{name}."))
+            text += (
+                f"   :no-members:\n\n.. currentmodule:: lottery_lib\n.. autosummary::\n   :nosignatures:\n\n{within}"
+            )
+        pages[Path(f"{name}.md")] = f"# `{name}`\n\n```{{eval-rst}}\n{text}```\n".encode()
     hold(API, ".md", pages)
+
+
+def tabled(*_):
+    """Pages with tables of modules: autosummary does not say what these depend on."""
+    return ["api", *(f"api/{name}" for name, path in sources().items() if path.name == "__init__.py")]
 
 
 def key_cache(app, config):
@@ -245,7 +253,7 @@ def setup(app):
         app.connect("config-inited", prepare, priority=100)  # sphinx-external-toc looks for the pages at 900
     app.connect("builder-inited", read_side_by_side)
     app.setup_extension("sphinx.ext.autosummary")
-    app.connect("env-get-outdated", lambda *_: ["api"])  # autosummary does not say what its tables depend on
+    app.connect("env-get-outdated", tabled)
     app.connect("builder-inited", copy_scripts)
     app.add_post_transform(StillPictures)
     app.add_post_transform(Hovers)

@@ -165,7 +165,9 @@ def address(found, said, scope):
 
 
 def order_fields(app, domain, kind, content):
-    """Below a text come the parameters, in the order of the signature, what is returned and raised; then examples."""
+    """Below a text come the parameters, in the order of the signature, what is returned and raised; then examples.
+
+    That nothing is returned is not said."""
     lists = [node for node in content if isinstance(node, nodes.field_list)]
     if domain != "py" or not lists:
         return
@@ -178,14 +180,16 @@ def order_fields(app, domain, kind, content):
             return 0, signature.index(name.lstrip("*")) if name.lstrip("*") in signature else len(signature)
         return 1, ORDER.index(word) if word in ORDER else len(ORDER)
 
-    ordered = nodes.field_list("", *sorted((field for each in lists for field in each), key=rank))
+    found = [field for each in lists for field in each if [part.astext() for part in field] != ["rtype", "None"]]
+    ordered = nodes.field_list("", *sorted(found, key=rank))
     for each in lists:
         content.remove(each)
     later = (nodes.doctest_block, addnodes.desc, addnodes.index)
     place = next((number for number, node in enumerate(content) if isinstance(node, later)), len(content))
     if place and isinstance(content[place - 1], nodes.paragraph) and content[place - 1].astext().endswith(":"):
         place -= 1  # which leads to the example
-    content.insert(place, ordered)
+    if found:
+        content.insert(place, ordered)
 
 
 def setup(app):

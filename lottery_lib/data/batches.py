@@ -1,4 +1,7 @@
-"""A reader's own data, in the form that training wants: whole tensors, or any iterable of batches."""
+"""A reader's own data, in the form that training wants: whole tensors, or any iterable of batches.
+
+Either answers as ``splits.TrainingSplit`` says.
+"""
 
 import hashlib
 from collections import UserDict

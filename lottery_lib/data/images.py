@@ -97,7 +97,7 @@ class Data:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many images each split has. A partial Tiny ImageNet shows here, and belongs into every record."""
+        """How many images each split has. A partial Tiny ImageNet shows here, and belongs in every record."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
 
     @property

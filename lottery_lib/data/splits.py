@@ -42,6 +42,6 @@ class TrainingData(Protocol):
 
 
 def require_splits(data: object) -> None:
-    """LotteryError if this is no ``TrainingData``, but such as a pair of tensors or a loader."""
+    """LotteryError unless these are ``TrainingData``, as a pair of tensors or a loader are not."""
     if not all(hasattr(data, name) for name in ("train", "val")):
         raise LotteryError(f"data of type {type(data).__name__} have no splits; give own(train, val), or load(name)")

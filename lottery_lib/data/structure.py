@@ -52,7 +52,7 @@ def leaves(batch: Any) -> list[Any]:
 
 
 def size(batch: Any) -> int:
-    """By what a batch counts among others: the first dimension of its first tensor, which is its samples as a rule."""
+    """How much a batch counts among others: the first dimension of its first tensor, as a rule its samples."""
     return next((len(leaf) for leaf in leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim), 1)
 
 

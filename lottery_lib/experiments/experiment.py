@@ -21,7 +21,8 @@ STEPS = 10  # that are timed, after as many
 class Experiment:
     """The parameters of a page; LotteryError if the protocol does not know one, or refuses its value.
 
-    What is None, or an empty text, is the protocol's own. Methods that do not read a parameter take its default alone.
+    ``ticket_run.TicketRun`` says what they mean. What is None, or an empty text, is the protocol's own. Methods that do
+    not read a parameter take its default alone.
     """
 
     protocol: str = "digits"

@@ -70,7 +70,7 @@ def jobs(groups: list[list[Any]], batch: int = 1) -> dict[str, list[Any]]:
 
 
 def folder(name: str) -> Path:
-    """Of stamps and logs of a grid's jobs."""
+    """The folder of stamps and logs of a grid's jobs."""
     return paths.WORK / "sweeps" / name
 
 

@@ -80,7 +80,7 @@ class Costs:
                 self._time(record)
 
     def add(self, config: Any) -> None:
-        """A run was finished just now."""
+        """Take note that a run was finished just now."""
         self._made |= trainings(config).keys()
         self._time(records.read(config)[0])
 

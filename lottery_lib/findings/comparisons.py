@@ -100,7 +100,7 @@ def _judgements(cells: pd.DataFrame) -> str:
 
 
 def listed(words: list[str]) -> str:
-    """``a, b and c``."""
+    """Words in a sentence: ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 

@@ -188,7 +188,7 @@ def _ratio(row) -> str:
 
 
 def told_ratio(row) -> str:
-    """Not to be broken; without an interval where a single seed leaves none."""
+    """A ratio and its interval, not to be broken across lines; a single seed leaves it without one."""
     return number(row.ratio, row.half_width).replace(" ", "\N{NO-BREAK SPACE}")
 
 

@@ -141,7 +141,7 @@ class Trainer:
 
     @property
     def round_epochs(self) -> int:
-        """Of one training from the rewind epoch to the end."""
+        """How many epochs one training takes from the rewind epoch to the end."""
         return self.config.recipe.epochs - self.config.rewind_epoch
 
     def parameters(self) -> list[Tensor]:

@@ -73,7 +73,7 @@ class Config(SearchConfig):
 
     @property
     def plan(self) -> Calibration:
-        """By which they are set: the defaults, about ``alpha`` if it is given."""
+        """What they are set by, about ``alpha`` if it is given."""
         return Calibration() if self.alpha is None else Calibration(alpha=self.alpha)
 
     def rule(self, trainer: Trainer, density: float, mask: Mask, steps: int | None = None) -> RelaxedMask:

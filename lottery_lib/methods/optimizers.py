@@ -11,7 +11,7 @@ INSTEAD = "attach to a first-order optimiser, which does so once"
 
 
 def called(optimizer: object) -> str:
-    """Its name in a sentence."""
+    """An optimiser's name in a sentence."""
     return "L-BFGS" if isinstance(optimizer, torch.optim.LBFGS) else type(optimizer).__name__
 
 

@@ -39,6 +39,7 @@ class History:
 
     @property
     def seconds(self) -> float:
+        """How long all epochs took."""
         return sum(epoch["seconds"] for epoch in self.epochs)
 
     @property

@@ -46,7 +46,7 @@ def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -
 
 
 def first_batch(data: TrainingData, recipe: Recipe) -> Batch:
-    """One of training, in the data's order."""
+    """A batch of training, the first in the data's order."""
     with _told("training"):
         batch = next(data.train.in_order())
     whole = len(structure.lengths(batch)) != 1 or structure.size(batch) <= recipe.batch_size

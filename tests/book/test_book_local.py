@@ -91,8 +91,9 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
             "<details><summary>Show</summary></details>"
             '<div class="citation-list"><div class="citation" id="b"></div></div>'
             '<ul role="list"></ul>'
-            '<h1><code><span class="pre">findings.<wbr>early_<wbr>bird</span></code><a class="headerlink" href="#x">#</a>'
-            '</h1><p class="prev-next-title"><code><span class="pre">masks</span></code></p><code><span>a.b</span></code>.'
+            '<h1><code><span class="pre">findings.<wbr>early_<wbr>bird</span></code><a class="headerlink" href="#x">'
+            '#</a></h1><p class="prev-next-title"><code><span class="pre">masks</span></code></p>'
+            "<code><span>a.b</span></code>."
         )
 
 

@@ -74,11 +74,15 @@ def test_a_named_tuple_is_told_once(page):
 def test_below_a_text_come_parameters_in_their_order_then_what_is_returned_and_raised_then_the_example(page):
     text = page("training.loop").partition("loop.train(")[2]
     told = [f" {name} (" for name in ("model", "data", "recipe", "parameterization", "seed", "start", "stop", "loss")]
-    marks = ["in a whole epoch is a warning.", *told, "Return type: [History]", "Raises: [LotteryError] –", ">>> imp"]
+    marks = ["in a whole epoch is a warning.", *told, "Return type: [History]", "Raises: [LotteryError] –", ">>> from"]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
     text = page("experiments.catalogue").partition("catalogue.Method(")[2]
     assert text.index("called (str) – in tables") < text.index("reads (tuple") < text.index("defaults (Callable")
+
+
+def test_that_nothing_is_returned_is_not_said(page):
+    assert "Return type: None" not in page("data.splits") and "Return type: Iterator[Any]" in page("data.splits")
 
 
 def test_a_subclass_says_of_a_field_what_its_base_does(page):

@@ -72,6 +72,9 @@ def test_every_module_has_one_page_that_the_table_of_contents_reaches(tmp_path, 
     documented = {name: page for page, text in pages.items() for name in re.findall(r"automodule:: (\S+)", text)}
     assert sorted(documented) == sorted(MODULES) and sorted(documented.values()) == sorted(pages)
     assert {name for name in MODULES if ":no-members:" in pages[documented[name]]} == FOLDERS
+    for folder in FOLDERS:  # a table of its modules, each with its first line
+        told = re.findall(r"^   ([a-z]\S+)$", pages[documented[folder]].partition(".. autosummary::")[2], re.MULTILINE)
+        assert {f"lottery_lib.{name}" for name in told} == {name for name in MODULES if name.startswith(f"{folder}.")}
 
     contents = parsing.parse_toc_yaml(ROOT / "book" / "_toc.yml")
     listed = [name for name in contents if name.startswith("api/")]
