@@ -1,4 +1,4 @@
-"""The networks of the experiments as plain modules, and which of their parameters a mask covers.
+"""The networks of the experiments, as plain modules.
 
 Torchvision's blocks and configurations are used where they fit. The stems are those of small images: a 3x3 convolution
 and no pooling, with stride 2 from 64 pixels on, so that the stages of a ResNet-18 see Tiny ImageNet at CIFAR's size.

@@ -164,15 +164,24 @@ def address(found, said, scope):
     return full if told and getattr(found, "__doc__", None) and full != f"{PACKAGE}.cli" else None
 
 
+def join_fields(app, domain, kind, content):
+    """Of a docstring with several lists of fields make one, as autodoc would add all types to each."""
+    first, *others = [node for node in content if isinstance(node, nodes.field_list)] or [None]
+    for each in others:
+        content.remove(each)
+        first += each.children
+
+
 def order_fields(app, domain, kind, content):
     """Below a text come the parameters, in the order of the signature, what is returned and raised; then examples.
 
-    That nothing is returned is not said."""
-    lists = [node for node in content if isinstance(node, nodes.field_list)]
-    if domain != "py" or not lists:
+    That nothing is returned is not said.
+    """
+    found = next((node for node in content if isinstance(node, nodes.field_list)), None)
+    if domain != "py" or found is None:
         return
-    told = content.parent[0].findall(addnodes.desc_parameter)
-    signature = [name.astext() for parameter in told for name in parameter.findall(addnodes.desc_sig_name)]
+    parameters = content.parent[0].findall(addnodes.desc_parameter)
+    signature = [name.astext() for parameter in parameters for name in parameter.findall(addnodes.desc_sig_name)]
 
     def rank(field):
         word, _, name = field[0].astext().partition(" ")
@@ -180,16 +189,14 @@ def order_fields(app, domain, kind, content):
             return 0, signature.index(name.lstrip("*")) if name.lstrip("*") in signature else len(signature)
         return 1, ORDER.index(word) if word in ORDER else len(ORDER)
 
-    found = [field for each in lists for field in each if [part.astext() for part in field] != ["rtype", "None"]]
-    ordered = nodes.field_list("", *sorted(found, key=rank))
-    for each in lists:
-        content.remove(each)
+    content.remove(found)
+    told = [field for field in found if [part.astext() for part in field] != ["rtype", "None"]]
     later = (nodes.doctest_block, addnodes.desc, addnodes.index)
     place = next((number for number, node in enumerate(content) if isinstance(node, later)), len(content))
     if place and isinstance(content[place - 1], nodes.paragraph) and content[place - 1].astext().endswith(":"):
         place -= 1  # which leads to the example
-    if found:
-        content.insert(place, ordered)
+    if told:
+        content.insert(place, nodes.field_list("", *sorted(told, key=rank)))
 
 
 def setup(app):
@@ -197,5 +204,6 @@ def setup(app):
     app.connect("autodoc-skip-member", skip_aliases)
     app.connect("autodoc-process-docstring", tell_fields)
     app.connect("autodoc-process-docstring", dress, priority=900)  # whatever others have made of it
+    app.connect("object-description-transform", join_fields, priority=100)
     app.connect("object-description-transform", order_fields, priority=900)  # autodoc adds types at 500
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -32,7 +32,7 @@ def page(tmp_path_factory):
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
     names = (
         "data.splits", "errors", "experiments.catalogue", "methods.concave", "notebooks", "theory.bounds",
-        "training.loop", "training.tasks", "widgets.playground",
+        "training.evaluation", "training.loop", "training.tasks", "widgets.playground",
     )  # fmt: skip
     for name in names:
         (source / f"{name}.rst").write_text(f".. automodule:: lottery_lib.{name}\n   :members:\n")
@@ -77,6 +77,7 @@ def test_below_a_text_come_parameters_in_their_order_then_what_is_returned_and_r
     marks = ["in a whole epoch is a warning.", *told, "Return type: [History]", "Raises: [LotteryError] –", ">>> from"]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
+    assert page("training.evaluation").count("objective (Callable") == 1  # of a docstring with more than one list
     text = page("experiments.catalogue").partition("catalogue.Method(")[2]
     assert text.index("called (str) – in tables") < text.index("reads (tuple") < text.index("defaults (Callable")
 
