@@ -31,7 +31,10 @@ MENDED = {  # what screen readers and narrow screens stumble over in the theme's
     r'(<summary) aria-label="Toggle hidden content"': r"\1",
     r'<summary>(?=<span class="toctree-toggle)': '<summary><span class="visually-hidden">pages below</span>',
     r'role="list" (?=class="citation-list")| role="doc-biblioentry"': "",
-    r'([._])(?=[\w.]*</span></code>(?:<a class="headerlink"|</p>))': r"\1<wbr>",  # where a long name may break
+    # Where a long name may break, in a heading, a table, a link to the next page, and before an object's own name.
+    r'([._])(?=[\w.]*</span></code>(?:<a class="headerlink"|(?:</a>)?</p>))': r"\1<wbr>",
+    r'([._])(?=[\w.]*</span></span><span class="sig-name)': r"\1<wbr>",
+    r'<span class="sig-paren">\(</span>(?!<wbr>)': r"\g<0><wbr>",  # and a signature, rather than before a comma
 }
 SOURCE, MIRROR = ROOT / "notebooks", BOOK / "notebooks"
 LIBRARY, API = ROOT / "lottery_lib", BOOK / "api"

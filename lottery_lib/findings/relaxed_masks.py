@@ -67,15 +67,15 @@ def by_alpha(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([tables.best(runs), counted[counted.name.isin(["dense", "random"])]], ignore_index=True)
 
 
-def searches(table: pd.DataFrame, names: tuple[str, ...] = ("mask, log", "mask, ℓ1")) -> pd.DataFrame:
-    """One run, with its ``name``, of each search of one round on record with one of these names, the hardest last.
+def searches(table: pd.DataFrame) -> pd.DataFrame:
+    """One run, with its ``name``, of each search of one round by a plain log or ℓ1 mask on record, the hardest last.
 
     How hard a search presses is λ·η_m: it tells how far the penalty alone moves an entry in a step.
     """
     runs = tables.by_protocol(table)
     runs = runs[(runs.method == "concave") & (runs["rounds"] == 1)]
     runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()], pressure=runs.lam * runs.mask_lr)
-    runs = runs[runs.name.isin(names)].drop_duplicates(SEARCH)
+    runs = runs[runs.name.isin(["mask, log", "mask, ℓ1"])].drop_duplicates(SEARCH)
     return runs.sort_values([*tables.PLACE, "name", "pressure", "seed"], ignore_index=True)
 
 

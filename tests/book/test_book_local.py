@@ -82,6 +82,8 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
         '<ul role="list"></ul>'
         '<h1><code><span class="pre">findings.early_bird</span></code><a class="headerlink" href="#x">#</a></h1>'
         '<p class="prev-next-title"><code><span class="pre">masks</span></code></p><code><span>a.b</span></code>.'
+        '<td><p><a href="x"><code><span class="pre">a.b</span></code></a></p></td>'
+        '<span><span class="pre">a.b.</span></span><span class="sig-name">c</span><span class="sig-paren">(</span>'
     )
     for _ in range(2):
         book.mend_pages(SimpleNamespace(outdir=tmp_path), None)
@@ -94,6 +96,8 @@ def test_pages_are_mended_once_and_stay_whole(book, tmp_path):
             '<h1><code><span class="pre">findings.<wbr>early_<wbr>bird</span></code><a class="headerlink" href="#x">'
             '#</a></h1><p class="prev-next-title"><code><span class="pre">masks</span></code></p>'
             "<code><span>a.b</span></code>."
+            '<td><p><a href="x"><code><span class="pre">a.<wbr>b</span></code></a></p></td><span><span class="pre">'
+            'a.<wbr>b.<wbr></span></span><span class="sig-name">c</span><span class="sig-paren">(</span><wbr>'
         )
 
 

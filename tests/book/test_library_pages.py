@@ -1,5 +1,6 @@
 """What the book's extension makes of the library's docstrings: signatures, fields, links, and their order."""
 
+import ast
 import importlib.util
 import inspect
 import re
@@ -64,6 +65,15 @@ def test_a_signature_is_what_a_reader_would_write(page):
     assert re.search(r"class lottery_lib\.data\.splits\.TrainingData\W*A split", page("data.splits"))  # not called
     for name in ("methods.concave", "experiments.catalogue", "training.tasks"):
         assert not re.search(r"<factory>|lambda|object at|0x", page(name))
+
+
+def test_defaults_can_be_read_off_their_line():
+    """Sphinx counts its bytes as characters, and would cut a default behind a ℓ, or with one in it, wrongly."""
+    for path in (ROOT / "lottery_lib").rglob("*.py"):
+        text = path.read_text("utf-8")
+        functions = [node.args for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        for default in (each for args in functions for each in (*args.defaults, *args.kw_defaults) if each):
+            assert text.splitlines()[default.end_lineno - 1].encode()[: default.end_col_offset].isascii(), path
 
 
 def test_a_named_tuple_is_told_once(page):
