@@ -15,7 +15,7 @@ SEEDS = 2**63  # so many there are; a seed and a small number are one of PyTorch
 
 
 class LotteryError(ValueError):
-    """Bad input. Its text is one sentence: what was wrong, and what would be right.
+    """Bad input, told in one sentence: what was wrong, and what would be right.
 
     The command line prints it and exits with 1. Its ``ticket`` is what a search has found and refuses, else None.
 

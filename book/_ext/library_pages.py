@@ -80,8 +80,20 @@ def tell_fields(app, what, name, obj, options, lines):
         said |= dict(FIELD.findall(inspect.getsource(base)))
         said |= {field: kind.__metadata__[0] for field, kind in annotated(base).items()}
     types |= {field: stringify_annotation(kind.__origin__, "smart") for field, kind in annotated(obj).items()}
-    known = [field for field in inspect.signature(obj).parameters if field in said]
+    own, base = inspect.get_annotations(obj), next(filter(self_explaining, obj.__mro__[1:]), None)
+    known = [field for field in inspect.signature(obj).parameters if field in said and (field in own or not base)]
     lines += ["", *(f":param {field}: {marked(said[field])}" for field in known), ""]
+    if base:  # a protocol has some twenty, which its page would repeat of each
+        for field in inspect.signature(base).parameters:
+            if field not in own:
+                types.pop(field, None)
+        other = "other " if known else ""
+        lines += [f"The {other}parameters are those of :py:class:`~{base.__module__}.{base.__qualname__}`.", ""]
+
+
+def self_explaining(kind):
+    """Whether this is a class with fields of its own that bear a description, as a command line is made of."""
+    return is_record(kind) and not annotated(kind).keys().isdisjoint(inspect.get_annotations(kind))
 
 
 def annotated(record):

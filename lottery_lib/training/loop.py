@@ -80,6 +80,7 @@ def train(
         data: Has splits ``train`` and ``val`` (None: not evaluated), as ``load`` and ``own`` give it.
         parameterization: What the optimiser acts on; dense weights if None. Holds the mask afterwards.
         seed: Of the batches' order and augmentation, and of whatever else is drawn (dropout).
+        stop: The epoch before which to stop; None for the end of the recipe.
         loss: Of (outputs, labels), a scalar, where batches are pairs of inputs and labels.
         objective: Of (model, batch), a scalar, in place of the loss, for batches of any structure. In evaluation it may
             be None, where a network has no loss then.

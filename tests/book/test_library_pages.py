@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lottery_lib import Recipe, concave, continuous, controls, gradual, magnitude, saliency
-from lottery_lib.experiments import lenet
+from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.paths import ROOT
 
 pytest.importorskip("sphinx")
@@ -32,7 +32,8 @@ def page(tmp_path_factory):
     application = pytest.importorskip("sphinx.application")
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
     names = (
-        "data.splits", "errors", "experiments.catalogue", "methods.concave", "notebooks", "theory.bounds",
+        "data.splits", "errors", "experiments.catalogue", "experiments.lenet", "experiments.pairs",
+        "experiments.ticket_run", "methods.concave", "notebooks", "theory.bounds",
         "training.evaluation", "training.loop", "training.tasks", "widgets.playground",
     )  # fmt: skip
     for name in names:
@@ -96,6 +97,16 @@ def test_that_nothing_is_returned_is_not_said(page):
     assert "Return type: None" not in page("data.splits") and "Return type: Iterator[Any]" in page("data.splits")
 
 
+def test_a_protocol_repeats_no_parameter_of_all_protocols(page):
+    half = page("experiments.lenet").partition("LeNetHalf(")[2].partition("class lottery_lib")[0]
+    assert "search_images=1.0" in half and "The parameters are those of [TicketRun]." in half
+    assert "Parameters:" not in half
+    network = page("experiments.pairs").partition("pairs.Cifar(")[2].partition("class lottery_lib")[0]
+    assert re.search(
+        r"The other parameters are those of \[Adjustable\]\. Parameters: model \(Literal.* – the network", network
+    )
+
+
 def test_a_subclass_says_of_a_field_what_its_base_does(page):
     assert re.search(r"iterations \(int\) – \w", page("widgets.playground").partition("Setting(")[2])
 
@@ -145,7 +156,7 @@ def test_pages_tell_of_every_field_of_what_a_search_is_given_what_it_is(extensio
 def test_a_field_is_told_by_its_annotation_or_by_what_stands_behind_it(extension):
     lines, kept = [], {}
     app = SimpleNamespace(env=SimpleNamespace(temp_data=kept))
-    extension.tell_fields(app, "class", "it", lenet.LeNet, None, lines)
+    extension.tell_fields(app, "class", "it", TicketRun, None, lines)
     told = "\n".join(lines).replace("\\", "")
     assert ":param search_images: share of the training images that the search sees, in (0, 1]" in told
     assert kept["annotations"]["it"]["search_images"] == "float"
