@@ -31,7 +31,7 @@ def sweep(clone: Path, words: list[str]) -> Collected:
     results and checkpoints are the clone's own.
 
     Raises:
-        LotteryError: the folder is no clone of this repository, or has changes of its own; or runs failed.
+        LotteryError: the folder is no clone of this repository, or has commits or changes of its own; or runs failed.
     """
     clone = clone.resolve()
     _prepare(clone)
@@ -97,6 +97,10 @@ def _prepare(clone: Path) -> None:
 
 def _update(clone: Path) -> None:
     """To this checkout's commit."""
+    if not _known(_git(clone, "rev-parse", "HEAD")):
+        raise LotteryError(
+            f"{clone} is at a commit that is not in this repository, and would lose it; name another folder"
+        )
     if _git(clone, "status", "--porcelain", "--untracked-files=no"):
         raise LotteryError(f"{clone} has changed files; a sweep runs committed code: undo them, or name another folder")
     _git(clone, "fetch", "--quiet", str(paths.ROOT), "HEAD")

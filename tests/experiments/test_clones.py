@@ -114,6 +114,14 @@ def test_folders_that_will_not_do(clone, tmp_path, monkeypatch):
         pytest.raises(LotteryError, match="a sweep is at work in"),
     ):
         clones.sweep(other, ["tiny"])
+    git(other, "commit", "-m", "b")
+    git(tmp_path, "init", "-q", "foreign")
+    git(tmp_path / "foreign", "commit", "--allow-empty", "-m", "c")
+    for folder in (other, tmp_path / "foreign"):
+        head = git(folder, "rev-parse", "HEAD")
+        with pytest.raises(LotteryError, match="is at a commit that is not in this repository, and would lose it"):
+            clones.sweep(folder, ["tiny"])
+        assert git(folder, "rev-parse", "HEAD") == head
     monkeypatch.setattr(clones.subprocess, "run", lambda *given, **more: (_ for _ in ()).throw(FileNotFoundError()))
     with pytest.raises(LotteryError, match="git is not installed"):
         clones.sweep(tmp_path / "new", ["tiny"])
