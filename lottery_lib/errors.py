@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 LEAST, MOST = 1e-30, 1e30  # the size of a number other than 0, within float32
 SEEDS = 2**63  # so many there are; a seed and a small number are one of PyTorch's seeds too
@@ -79,6 +79,7 @@ def seed(value: Any) -> int:
 
 def _misfit(kind: Any, value: Any) -> str | None:
     """What a field must be whose value is none of its kind, if that is a number; None if all is well."""
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     kinds = {*get_args(kind)} if isinstance(kind, UnionType) else {kind}
     if not kinds & {int, float} or (value is None and NoneType in kinds):
         return None

@@ -4,7 +4,6 @@ Depth 1 is the convex control. The path over λ of each problem is walked twice,
 at a few of its points the curvature of L is measured that would have to stand for γ in the bounds of ``theory.bounds``.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -44,13 +43,12 @@ class PlantedNetworks:
     seed: Annotated[int, "of the draw"] = 0
 
     def __post_init__(self):
+        errors.settle(self)
         rules = {
             "problems": (self.problems >= 1, "at least 1"),
-            "eps": (0 < self.eps < math.inf, "> 0"),
-            "seed": (self.seed >= 0, "≥ 0"),
+            "eps": (self.eps > 0, "> 0"),
         }
         errors.hold(self, rules)
-        errors.settle(self)
 
 
 def run(config: PlantedNetworks, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:

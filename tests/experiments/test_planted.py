@@ -41,7 +41,8 @@ def test_the_best_lambda_lies_among_those_tried():
 
 @pytest.mark.parametrize(
     "field, value, rule", [("problems", 0, "at least 1"), ("regressions", 0, "at least 1"), ("eps", 0.0, "> 0"),
-                           ("eps", float("inf"), "> 0"), ("seed", -1, "≥ 0")]
+                           ("eps", float("inf"), "a finite number"), ("problems", 2.5, "a whole number"),
+                           ("problems", "3", "a whole number")]
 )  # fmt: skip
 def test_refused(field, value, rule):
     with pytest.raises(LotteryError, match=f"^{field} = {value!r}: must be {rule}$"):
