@@ -39,7 +39,7 @@ export function slider(parent, model, name, { label, min, max, steps = 60, log =
   html("span", { textContent: label }, line);
   const input = html("input", { type: "range", min: 0, max: steps, step: 1, name }, line);
   const output = html("output", { ariaHidden: "true", ariaLive: "off" }, line); // spoken as the slider's value
-  const at = (step) => (log ? min * (max / min) ** (step / steps) : min + ((max - min) * step) / steps);
+  const at = (step) => (log ? min * (max / min) ** (step / steps) : (min * (steps - step) + max * step) / steps);
   const step = (value) => steps * (log ? Math.log(value / min) / Math.log(max / min) : (value - min) / (max - min));
   const show = () => {
     const value = model.get(name);

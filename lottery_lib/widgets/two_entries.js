@@ -52,7 +52,8 @@ function zeros(f) {
       if (f(low) * f(middle) <= 0) high = middle;
       else low = middle;
     }
-    found.push((low + high) / 2);
+    const zero = (low + high) / 2;
+    if (!(zero - found.at(-1) < 1e-9)) found.push(zero); // one between two steps of the scan is met in both
   }
   return found;
 }

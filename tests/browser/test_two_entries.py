@@ -19,6 +19,7 @@ CASES = [
     (0.5, 0.1, 1.0, -0.6),
     (0.05, 0.01, 0.3, 0.8),
     (1.0, 0.3, 0.5, 0.2),
+    (0.1, 0.01, 0.2, 0.3),  # ℓ1's minimum is one of the points that are scanned
 ]
 FOUND = """({ lam, eps, gamma, rho }) => ({
   l1: stationary(loss(gamma, rho), regularizer("l1"), lam),
@@ -82,6 +83,9 @@ def test_sliders_draw_and_say(open_widget):
     page.get_by_role("slider", name="λ").press("Home")
     says(page, "its bound is 0.01;")
     assert box.locator("circle.hollow").count() == 0 and box.locator("circle.chosen").count() == 1
+    correlation = page.get_by_role("slider", name="correlation")
+    correlation.fill("18")  # the middle of its way
+    assert correlation.get_attribute("aria-valuetext") == "0"
     assert visit.errors == visit.asked_elsewhere == visit.too_wide == []
 
 
