@@ -234,6 +234,13 @@ def test_the_still_picture_is_a_png_and_the_caption_has_the_numbers(explorer):
         assert number in caption
 
 
+def test_no_dot_of_the_still_picture_lies_outside(explorer):
+    for accuracy in (3.0, 50.0):
+        explorer.search.add(Point(0.3, accuracy, None, 1))
+    curve = explorer.still().axes[1]
+    assert all(curve.get_ylim()[0] <= y for line in curve.containers for y in line.lines[0].get_ydata())
+
+
 def test_a_kernel_makes_any_threshold_exact(explorer, relaxed):
     explorer.alpha = 0.1234
     assert not explorer.view["exact"] and explorer.view["alpha"] == 0.12
@@ -303,6 +310,18 @@ def test_live_searches_first(on_record):
     assert known.search.points == on_record["tiny"].nearest("log", LAM, 10).points
     with pytest.raises(LotteryError, match="^the explorer shows searches with method = concave"):
         TicketExplorer.live(Tiny("imp", density=0.2))
+
+
+def test_a_live_search_stands_among_those_of_its_own_network(on_record, monkeypatch):
+    search = Search(Tiny(lam=0.1), np.ones((1, 102), int))
+    own, other = searches.on_record()["tiny"], Task("another network (tiny, reduced)", [("conv", 9)], [search])
+    called = "tiny, lenet-300-100 on digits"
+    monkeypatch.setattr(searches, "on_record", lambda: {"tiny, another on digits": other, called: own})
+    explorer = TicketExplorer.live(SEARCH)
+    assert explorer.dataset == called and explorer.search in own.searches
+    monkeypatch.setattr(searches, "on_record", lambda: {"tiny": other})
+    explorer = TicketExplorer.live(SEARCH)
+    assert explorer.dataset == called and explorer._known["tiny"].layers == [("conv", 9)]
 
 
 def test_a_protocol_that_is_not_on_record_can_be_live(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The explorer of λ and α: a search's mask, the ticket that a threshold makes of it, and what that ticket is worth."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -78,13 +79,15 @@ class TicketExplorer(InteractiveFigure):
             raise LotteryError("the explorer shows searches with method = concave, rounds = 1 and per_layer = False")
         known = searches.on_record()
         called = tables.label(config.protocol, config.model, config.dataset, config.reduced)
-        task = known.setdefault(config.protocol, Task(called))
+        free = searches.known_as(config.protocol, config.model, config.dataset, alone=config.protocol not in known)
+        name = next((name for name, task in known.items() if task.label == called), free)
+        task = known.setdefault(name, Task(called))
         density = config.density if config.calibrated else type(config).density
         search = task.add(Search(replace(config, density=density, alpha=None)))
         _bring(search, task)
         lam, mask_lr = search.pressure or (1.0, 1.0)
         shown = {"regularizer": search.family, "density": density, "lam": lam, "mask_lr": mask_lr}
-        return cls(known, **{"dataset": config.protocol} | shown | traits)
+        return cls(known, **{"dataset": name} | shown | traits)
 
     @property
     def search(self) -> Search:
@@ -255,7 +258,9 @@ def draw(task: Task, search: Search, view: Mapping[str, Any]) -> Figure:
         curve.plot(now.get("density", density), now["accuracy"], "o", ms=8, color=style.BLUE, mfc=filled)
     words = {"measured": "measured", "interpolated": "interpolated"}.get(now["kind"], "not measured")
     worth = f"{now['accuracy']:.2f} %, " if "accuracy" in now else ""
-    curve.set(xscale="log", ylim=task.span(), xlabel="density", title=f"test accuracy: {worth}{words}")
+    low, high = task.span()
+    low = min([low, *(math.floor(point.accuracy) for point in (*search.points, *task.imp))])  # no dot lies outside
+    curve.set(xscale="log", ylim=(low, high), xlabel="density", title=f"test accuracy: {worth}{words}")
     curve.xaxis.set_major_formatter("{x:g}")
     curve.invert_xaxis()
     curve.legend(loc="lower left")

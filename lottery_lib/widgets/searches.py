@@ -177,8 +177,13 @@ def on_record() -> dict[str, Task]:
                 search.points = _shared(task, search.family)
         if task.searches:
             alone = len(table[table.protocol == protocol][["dataset", "model"]].drop_duplicates()) == 1
-            tasks[protocol if alone else f"{protocol}, {model} on {dataset}"] = task
+            tasks[known_as(protocol, model, dataset, alone)] = task
     return tasks
+
+
+def known_as(protocol: str, model: str, dataset: str, alone: bool) -> str:
+    """The name of a task: its protocol's, if that has this network ``alone``."""
+    return protocol if alone else f"{protocol}, {model} on {dataset}"
 
 
 def pack(tasks: Mapping[str, Task]) -> tuple[list[dict], bytes]:
