@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator
 from lottery_lib.errors import LotteryError
 from lottery_lib.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from lottery_lib.findings import tables
+from lottery_lib.findings.cells import SEEDS
 
 GREY = "#777777"
 LOOKS = {  # line -> its colour and style: methods that search without training are grey
@@ -139,6 +140,11 @@ def first_lines(names: Iterable[str]) -> list[str]:
     """Of these lines, four at most to set side by side in a panel: those of ``FIRST``, in its order."""
     known = set(names)
     return [called for called in FIRST if called in known][:4]
+
+
+def widths(rows: pd.DataFrame) -> pd.Series:
+    """Half the intervals to draw on an ``accuracy_axis``: of three seeds or more, and short of an error of 0."""
+    return rows.half_width.where(rows.n >= SEEDS, 0).clip(upper=0.9 * (100 - rows["mean"]))
 
 
 def accuracy_axis(axis: Axis, least: float, best: float) -> None:

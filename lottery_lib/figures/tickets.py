@@ -26,6 +26,7 @@ from lottery_lib.figures.lines import (
     label_ends,
     look,
     ticks,
+    widths,
 )
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, SKY, STYLE, VERMILION, new_figure, panels
 from lottery_lib.findings import relaxed_masks, tables
@@ -77,13 +78,11 @@ def _split(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], d
 
 
 def _line(ax: Axes, line: pd.DataFrame, **style: Any) -> None:
-    error = 100 - line["mean"]
-    width = line.half_width.where(line.n >= SEEDS, 0).clip(upper=0.9 * error)
-    ax.errorbar(line.density, error, width, **style | {"elinewidth": 0.6, "capsize": 1.5})
+    ax.errorbar(line.density, 100 - line["mean"], widths(line), **style | {"elinewidth": 0.6, "capsize": 1.5})
 
 
 def _accuracies(ax: Axes, rows: pd.DataFrame) -> None:
-    width = rows.half_width.where(rows.n >= SEEDS, 0)
+    width = widths(rows)
     accuracy_axis(ax.yaxis, (rows["mean"] - width).min(), (rows["mean"] + width).max())
     ax.set_ylabel("test accuracy, %")
 

@@ -60,6 +60,12 @@ def test_nothing_is_cut_off():
         assert all(low < y < high for line in ax.containers for y in line.lines[0].get_ydata())
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_interval_beyond_100_percent_ends_below_it():
+    (ax,) = ticket_figures.accuracy_against_density(FOUND[:3].assign(half_width=3.0)).axes
+    assert ax.get_ylim() == pytest.approx((1.15 * (1.9 + 0.9 * 1.9), 0.1 * 1.8 / 1.15))  # of two intervals, in errors
+
+
 def test_a_narrow_axis_has_round_numbers():
     narrow = pd.concat([FOUND[:1].assign(mean=86.6), FOUND[1:3].assign(mean=[87.4, 73.3], half_width=0.0)])
     (ax,) = ticket_figures.accuracy_against_density(narrow).axes
