@@ -6,6 +6,7 @@ its old behaviour as default renames nothing. Everything downstream (tables, fig
 
 import hashlib
 import json
+import shlex
 import shutil
 import tempfile
 import zlib
@@ -146,7 +147,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as stored:
             return dict(stored)
-    except (ValueError, EOFError, KeyError, FileNotFoundError, BadZipFile, zlib.error) as reason:
+    except (ValueError, EOFError, KeyError, RuntimeError, OSError, BadZipFile, zlib.error) as reason:
+        if isinstance(reason, OSError) and reason.filename and not isinstance(reason, FileNotFoundError):
+            raise  # it may not be opened, which says nothing of what is in it
         raise damaged(path, reason) from reason
 
 
@@ -161,7 +164,7 @@ def command(config: Any) -> str:
     types, default = params.field_types(type(config)), getattr(config, "default", lambda item: item.default)
     values = {item.name: getattr(config, item.name) for item in fields(config)}
     told = {item.name: values[item.name] for item in fields(config) if values[item.name] != default(item)}
-    pairs = (f"-p {key}={params.spelt(_typed(value, types[key]))}" for key, value in told.items())
+    pairs = (f"-p {key}={shlex.quote(params.spelt(_typed(value, types[key])))}" for key, value in told.items())
     return " ".join(["lottery train", config.protocol, *pairs])
 
 

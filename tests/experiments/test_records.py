@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import params, protocols, records
+from lottery_lib.experiments.catalogue import METHODS
 from lottery_lib.experiments.logistic import LogisticConfig
 from lottery_lib.experiments.protocols import LeNet
 from lottery_lib.provenance import provenance
@@ -102,6 +103,13 @@ def test_the_command_names_only_what_differs():
     assert records.command(LogisticConfig()) == "lottery train mnist-logistic"
     command = records.command(LogisticConfig(lam=0.5, digits=(4, 9)))
     assert command == "lottery train mnist-logistic -p digits=4,9 -p lam=0.5"
+
+
+def test_the_command_quotes_what_a_shell_would_split(monkeypatch):
+    called = "it's my method"
+    monkeypatch.setitem(METHODS, called, METHODS["random"])
+    words = shlex.split(records.command(LeNet(called)))
+    assert params.from_pairs(LeNet, words[4::2]) == LeNet(called)
 
 
 # Writing and reading.
@@ -231,3 +239,16 @@ def test_an_archive_cut_short_is_damaged(results):
         (folder / "arrays.npz").write_bytes(whole[:cut])
         with pytest.raises(LotteryError, match="arrays.npz is damaged"):
             records.read(LogisticConfig())
+
+
+def test_any_byte_of_an_archive_may_be_wrong(results):
+    folder = records.write(LogisticConfig(), RECORD, {"weights": np.arange(9)})
+    whole, refused = (folder / "arrays.npz").read_bytes(), 0
+    for place in range(len(whole)):
+        (folder / "arrays.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 0x81]) + whole[place + 1 :])
+        try:
+            records.read(LogisticConfig())
+        except LotteryError as error:
+            assert "arrays.npz is damaged (" in str(error)
+            refused += 1
+    assert refused > len(whole) / 2
