@@ -35,7 +35,7 @@ def measure(seconds: float = 10) -> dict[str, float]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.add_init_script(CLOCK)
         page.goto(PAGE.as_uri())
-        page.get_by_role("status").get_by_text("After").first.wait_for()  # the first view is complete
+        page.get_by_role("status").get_by_text("Press Play").first.wait_for()  # the first view is complete
         page.get_by_role("button", name="Play").click()
         page.evaluate("framesSeen.length = 0")
         page.wait_for_timeout(1000 * seconds)

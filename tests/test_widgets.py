@@ -1,7 +1,9 @@
 """widgets: the modules that browsers get, the still pictures, and what the Python side of a widget promises."""
 
 import base64
+import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lottery_lib import regularizers
+from lottery_lib import paths, regularizers
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import logistic, params, protocols, records
 from lottery_lib.experiments.logistic import LogisticConfig
@@ -25,6 +27,7 @@ from lottery_lib.widgets import (
     base,
     regularizer_card,
     runs_table,
+    searches,
 )
 
 PNG = b"\x89PNG\r\n"
@@ -112,6 +115,8 @@ def test_the_traced_entries_are_kept_ones_and_dropped_ones():
          "seed = 10: must be at most 9 in the playground"),
         (lambda: Playground(LogisticConfig(dataset="digits", iterations=4000)),
          "iterations = 4000: must be at most 3840 in the playground"),
+        (lambda: Playground(LogisticConfig(dataset="digits", iterations=240, step_decay=0.5)),
+         "step_decay = 0.5: the playground's steps stay as they are; leave it out"),
         (lambda: RegularizerCard("lgo"), "unknown regulariser 'lgo'; did you mean 'log'?"),
         (lambda: TwoEntries(rho=1.0), "rho = 1.0: must be between -0.9 and 0.9"),
         (lambda: RegularizerCard("lp", 2.0), "p = 2.0: must be between 0 and 1, both excluded"),
@@ -151,3 +156,15 @@ def test_every_run_has_a_row_with_the_command_that_remakes_it():
         protocol, *pairs = row[-1].removeprefix("lottery train ").replace("-p ", "").split()
         made = params.from_pairs(protocols.config_class(protocol), pairs)
         assert records.name(made) == run
+
+
+def test_a_run_of_a_package_that_is_not_here_has_a_row(tmp_path, monkeypatch):
+    of_both = {record["config"].get("method"): record for record in records.read_all() if record["protocol"] == "lenet"}
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    for name, record in (("imp", of_both["imp"]), ("concave", of_both["concave"])):
+        shutil.copytree(paths.ROOT / "results" / record["run"], tmp_path / record["run"])
+        shutil.copytree(paths.ROOT / "results" / record["run"], tmp_path / name)
+        (tmp_path / name / "record.json").write_text(json.dumps(record | {"run": name, "protocol": "theirs"}), "utf-8")
+    told = {row[-1] for row in RunsTable().rows if row[-2] == "theirs"}
+    assert told == {"by a package that is not installed here"} and len(RunsTable().rows) == 4
+    assert list(searches.on_record()) == ["lenet"]

@@ -53,6 +53,14 @@ def config_class(protocol: str) -> type:
     return PROTOCOLS[protocol][0]
 
 
+def remade(record: dict) -> Any | None:
+    """The config of a record; None where its protocol or method is of a package that is not here."""
+    try:
+        return config_class(record["protocol"])(**record["config"])
+    except (LotteryError, TypeError):
+        return None
+
+
 def train(config: Any, progress: bool = False) -> Path:
     """The folder of this run's record; it is made first unless it is there.
 

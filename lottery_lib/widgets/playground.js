@@ -244,7 +244,8 @@ function render({ model, el }) {
   }
 
   play.onclick = () => {
-    playing = !playing && target < LAST;
+    if (target === LAST) { restart(); target = 0; } // from the end it plays anew
+    playing = !playing;
     go({});
   };
   seeds.value = model.get("seed");

@@ -133,6 +133,8 @@ def _check(config: LogisticConfig, penalty: str, variable: str, alpha: float) ->
             raise LotteryError(f"unknown {name} {value!r}{hint(value, known)}")
     if not 0 < alpha <= 1:
         raise LotteryError(f"alpha = {alpha!r}: must be above 0 and at most 1")
+    if config.step_decay:
+        raise LotteryError(f"step_decay = {config.step_decay!r}: the playground's steps stay as they are; leave it out")
     for name, most in (("seed", SEEDS - 1), ("iterations", LAST)):
         if getattr(config, name) > most:
             raise LotteryError(f"{name} = {getattr(config, name)}: must be at most {most} in the playground")

@@ -21,8 +21,8 @@ class RunsTable(InteractiveFigure):
 
     def __init__(self):
         super().__init__()
-        configs = {record["run"]: (record["protocol"], record["config"]) for record in records.read_all()}
-        self.set_trait("rows", [_row(row, *configs[row.run]) for _, row in tables.runs().iterrows()])
+        configs = {record["run"]: protocols.remade(record) for record in records.read_all()}
+        self.set_trait("rows", [_row(row, configs[row.run]) for _, row in tables.runs().iterrows()])
 
     @mpl.rc_context(STYLE)
     def still(self) -> Figure:
@@ -35,13 +35,13 @@ class RunsTable(InteractiveFigure):
         return figure
 
 
-def _row(row, protocol: str, config: dict) -> list:
-    command = records.command(protocols.config_class(protocol)(**config))
+def _row(row, config) -> list:
+    command = records.command(config) if config else "by a package that is not installed here"
     numbers = [float(row.density_asked), int(row.seed), round(float(row.test_accuracy), 2), float(row.total_epochs)]
     return [
         tables.name(row),
         *numbers,
         f"{tables.network(row.model)}, {tables.dataset(row.dataset)}",
-        protocol,
+        row.protocol,
         command,
     ]

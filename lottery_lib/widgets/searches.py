@@ -168,6 +168,7 @@ def on_record() -> dict[str, Task]:
         task = Task(called, dense=next(iter(dense), None), imp=imp)
         concave = rows[(rows.method == "concave") & (rows["rounds"] == 1) & ~rows.per_layer.astype(bool)]
         concave = concave[concave.lam.notna() | concave.alpha.isna()]  # calibrated ones at the usual threshold
+        concave = concave[concave.run.map(lambda run: protocols.remade(whole[run]) is not None).astype(bool)]
         searches = concave.run.map(lambda run: replace(_config(whole[run]), seed=0))
         for _, runs in concave.groupby(searches, sort=False):
             task.layers = _layers(whole[runs.run.iloc[0]], "weights")

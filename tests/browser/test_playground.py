@@ -246,6 +246,17 @@ def test_play_pause_step_and_reset(open_widget):
     quiet(visit)
 
 
+def test_at_its_end_it_plays_anew(open_widget):
+    page, visit = open_widget(Playground(replace(EASY, iterations=3840)), width=900)
+    clock = "document.querySelector('.clock').textContent"
+    page.wait_for_function(f"() => {clock} === 'iteration 3840'", timeout=60000)
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function(f"() => Number({clock}.slice(10)) < 1000")
+    page.get_by_role("button", name="Pause").click()
+    assert page.locator("button").first.inner_text() == "Play"
+    quiet(visit)
+
+
 ALPHAS = """() => {
   const canvas = document.querySelector("canvas"), cell = canvas.height / 8, context = canvas.getContext("2d");
   return Array.from({ length: 64 }, (_, i) =>
