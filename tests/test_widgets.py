@@ -168,3 +168,8 @@ def test_a_run_of_a_package_that_is_not_here_has_a_row(tmp_path, monkeypatch):
     told = {row[-1] for row in RunsTable().rows if row[-2] == "theirs"}
     assert told == {"by a package that is not installed here"} and len(RunsTable().rows) == 4
     assert list(searches.on_record()) == ["lenet"]
+
+
+@pytest.mark.parametrize("eps", [1e-3, 5.0])
+def test_two_entries_take_a_shape_beyond_their_slider_as_the_chapter_does(eps):
+    assert TwoEntries(eps=eps).still().axes

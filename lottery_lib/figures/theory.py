@@ -129,20 +129,23 @@ def forbidden(found: Found) -> Figure:
 def zeros_and_recovery(log: Log) -> Figure:
     """T4 and T5: what may pull a dead entry before it leaves zero, and what pulls leave the target where it is."""
     figure, ((hold, window),) = new_figure(1, 2, (COLUMN, 2.9))
-    t = torch.logspace(-3, 0.5, 300, dtype=torch.float64)
+    t, most = torch.logspace(-3, 0.5, 300, dtype=torch.float64), 8.0
     for name, regularizer in (("ℓ1", L1()), (f"log, ε = {log.eps:g}", log)):
         tau = bounds.threshold(regularizer, t, torch.ones_like(t)) / t
         hold.plot(t, tau, color=SKY if name == "ℓ1" else BLUE, label=name)
-    hold.set(xscale="log", yscale="log", xlabel="t = λ/γ", ylabel="τ / λ", ylim=(0.7, 8))
+        most = max(most, 1.2 * tau.max().item())
+    hold.set(xscale="log", yscale="log", xlabel="t = λ/γ", ylabel="τ / λ", ylim=(0.7, most))
     hold.set_title("log's zeros withstand more")
-    hold.set_yticks([1, 2, 4], ["1", "2", "4"])
+    marks = [2**power for power in range(math.ceil(math.log2(most)))]
+    hold.set_yticks(marks, [f"{mark:g}" for mark in marks])
     hold.yaxis.set_minor_locator(NullLocator())
     hold.legend()
+    end = max(20.0, 2 * log.slope(0))
     for y, (low, high, colour) in enumerate(((1.0, 1.0, SKY), (log.slope(1), log.slope(0), BLUE))):
-        window.barh(y + 0.17, 20 - low, left=low, height=0.3, color=colour, alpha=0.9)
+        window.barh(y + 0.17, end - low, left=low, height=0.3, color=colour, alpha=0.9)
         window.barh(y - 0.17, high - 0.05, left=0.05, height=0.3, color=colour, alpha=0.45)
         window.text(
-            19,
+            0.95 * end,
             y + 0.17,
             f"kept: {low:.2g} or more",
             ha="right",
@@ -152,7 +155,7 @@ def zeros_and_recovery(log: Log) -> Figure:
         )
         window.text(0.06, y - 0.17, f"dead: {high:.2g} or less", va="center", fontsize=8.5)
     window.axvline(1, color=GREY, lw=0.8)
-    window.set(xscale="log", xlim=(0.05, 20), yticks=[0, 1], yticklabels=["ℓ1", "log"], xlabel="pull of the data / λ")
+    window.set(xscale="log", xlim=(0.05, end), yticks=[0, 1], yticklabels=["ℓ1", "log"], xlabel="pull of the data / λ")
     window.set_title("log tells kept from dead by a wide window")
     window.xaxis.set_major_formatter("{x:g}")
     return figure

@@ -15,7 +15,7 @@ from lottery_lib.theory.planted import Quadratic
 from lottery_lib.widgets.base import InteractiveFigure, module, sheet
 
 GREY = "#595959"
-RANGES = {"lam": (0.01, 1.0), "eps": (0.01, 1.0), "gamma": (0.2, 2.0), "rho": (-0.9, 0.9)}  # of the sliders
+RANGES = {"lam": (0.01, 1.0), "eps": (1e-4, 1e4), "gamma": (0.2, 2.0), "rho": (-0.9, 0.9)}  # of the sliders, but for ε
 
 
 def problem(gamma: float, rho: float) -> Quadratic:
@@ -39,7 +39,7 @@ def minima(gamma: float, rho: float, regularizer: Regularizer, lam: float) -> Te
 class TwoEntries(InteractiveFigure):
     """Stationary points of L + λR on the box for ℓ1 and the logarithm, with their bounds; λ, ε, γ and ρ on sliders.
 
-    LotteryError if one of them is out of the range of its slider.
+    LotteryError if one of them is out of its range: that of its slider, or of ε, which is a page's, 10⁻⁴ to 10⁴.
     """
 
     _esm, _css = module("two_entries"), sheet("two_entries")

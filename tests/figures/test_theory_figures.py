@@ -63,6 +63,13 @@ def test_the_window_of_recovery():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("eps", [1e-3, 0.01, 0.1, 10.0])
+def test_nothing_of_zeros_and_recovery_lies_outside(eps):
+    hold, window = theory.zeros_and_recovery(Log(eps)).axes
+    assert max(line.get_ydata().max() for line in hold.lines) < hold.get_ylim()[1]
+    assert all(bar.get_x() + bar.get_width() <= window.get_xlim()[1] for bar in window.patches)
+
+
 def test_the_forest_has_a_row_for_each_cell_that_decides(record):
     (ax,) = theory.forest(record).axes
     cells = [*planted.at_equal_lambda(record).ratio, *planted.at_best_lambda(record).ratio]
