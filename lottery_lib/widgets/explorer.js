@@ -99,6 +99,17 @@ function stepper(parent, label, name, picked) {
   };
 }
 
+/** A choice whose options may change: only then is it made anew, as who chooses by key is at it meanwhile. */
+function offering(parent, model, name, label) {
+  const place = html("div", { className: "place" }, parent);
+  let offered = "";
+  return (options) => {
+    if (offered === (offered = JSON.stringify(options))) return;
+    place.replaceChildren();
+    choice(place, model, name, { label, options });
+  };
+}
+
 function drawHistogram(chart, { task, search }, { alpha }) {
   const counts = Array.from({ length: task.bins + 2 }, (_, j) => sum(search.counts.map((layer) => layer[j])));
   chart.rescale({ y: { min: 0.7, max: 2 * Math.max(...counts), log: true } });
@@ -220,19 +231,13 @@ function build(el, model) {
   const note = html("p", { className: "note" }, words);
   note.setAttribute("aria-live", "polite");
 
-  let offered = "";
-  function offer(tasks, { task, families }) {
-    if (offered === (offered = JSON.stringify([tasks.map(({ name }) => name), families]))) return;
-    choices.replaceChildren();
-    const networks = Object.fromEntries(tasks.map(({ name, label }) => [name, label]));
-    choice(choices, model, "dataset", { label: "network", options: networks });
-    const penalties = Object.fromEntries(families.map((family) => [family, family.replace("l1", "ℓ1")]));
-    choice(choices, model, "regularizer", { label: "regulariser", options: penalties });
-  }
+  const networks = offering(choices, model, "dataset", "network");
+  const penalties = offering(choices, model, "regularizer", "regulariser");
 
   return (tasks, found, view, live) => {
     const { task, searches, search } = found, exact = live && search.exact, total = sum(view.kept);
-    offer(tasks, found);
+    networks(Object.fromEntries(tasks.map(({ name, label }) => [name, label])));
+    penalties(Object.fromEntries(found.families.map((family) => [family, family.replace("l1", "ℓ1")])));
     asked(search.asked ? searches : [], search, String(search.asked));
     const byHand = search.asked ? [] : searches, rates = [...new Set(byHand.map((known) => known.mask_lr))];
     const closest = (value) => value === search.mask_lr ? search

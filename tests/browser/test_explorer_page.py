@@ -92,6 +92,15 @@ def test_every_search_on_record_by_key(open_widget, tasks):
     assert visit.errors == visit.asked_elsewhere == []
 
 
+def test_a_choice_by_key_keeps_the_focus(open_widget):
+    page, _ = open_widget(TicketExplorer(**START), width=900)
+    network = page.get_by_role("combobox", name="network")
+    network.focus()
+    network.press("ArrowDown")
+    page.wait_for_function("() => document.querySelector('select').value !== 'lenet'")
+    assert network.evaluate("node => node === document.activeElement")
+
+
 def test_every_threshold_by_key(open_widget, tasks):
     page, _ = open_widget(TicketExplorer(tasks, **START))
     search, alphas, kinds = tasks["lenet"].nearest("log", 5.8e-5), [], set()
