@@ -62,12 +62,25 @@ def collect(clone: Path) -> Collected:
             found.refused[folder.name] = reason
         elif (paths.RESULTS / folder.name).exists():
             found.known += 1
-        else:
-            with records.appearing(paths.RESULTS / folder.name) as unfinished:
-                for name in ("record.json", "arrays.npz"):
-                    shutil.copyfile(folder / name, unfinished / name)
+        elif _bring(folder):
             found.brought.append(folder.name)
+        else:
+            found.known += 1
     return found
+
+
+def _bring(folder: Path) -> bool:
+    """Copy a record; False if another process has brought it in the meantime."""
+    here = paths.RESULTS / folder.name
+    try:
+        with records.appearing(here) as unfinished:
+            for name in ("record.json", "arrays.npz"):
+                shutil.copyfile(folder / name, unfinished / name)
+    except OSError:
+        if not here.exists():
+            raise
+        return False
+    return True
 
 
 def _refusal(folder: Path) -> str | None:
@@ -81,7 +94,10 @@ def _refusal(folder: Path) -> str | None:
     if not folder.name == record["run"] == records.name(config):
         return f"its config is that of {records.name(config)} here"
     if (paths.RESULTS / folder.name).exists():
-        same = verify.compare(*records.read_run(folder.name), record, arrays).same
+        try:
+            same = verify.compare(*records.read_run(folder.name), record, arrays).same
+        except LotteryError as reason:
+            return f"of that name is one here that cannot be read: {reason}"
         return None if same else "another record of that name is here; it stays"
     if commit.endswith("+") or not _known(commit):
         return f"made by code that is not in this repository (commit {commit})"

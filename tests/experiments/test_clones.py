@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -96,6 +97,34 @@ def test_nothing_is_overwritten(clone, change):
     np.savez(clone / "results" / records.name(CONFIG) / "arrays.npz", mask=np.zeros(3))
     assert refusal(clone) == "another record of that name is here; it stays"
     assert (paths.RESULTS / records.name(CONFIG) / "record.json").read_bytes() == kept
+
+
+def test_a_damaged_record_here_is_named_and_stops_no_other(clone, monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr(paths, "RESULTS", clone / "results")
+        protocols.train(Tiny("random", 0.5))
+    clones.collect(clone)
+    first, second = sorted(path.name for path in paths.RESULTS.iterdir())
+    (paths.RESULTS / first / "record.json").write_text("{")
+    shutil.rmtree(paths.RESULTS / second)
+    found = clones.collect(clone)
+    assert found.brought == [second]
+    assert found.refused[first].startswith("of that name is one here that cannot be read: ")
+
+
+def test_what_another_process_brings_in_the_meantime_is_known(clone, monkeypatch):
+    appearing = records.appearing
+
+    @contextmanager
+    def overtaken(final):
+        with appearing(final) as unfinished:
+            yield unfinished
+            shutil.copytree(clone / "results" / final.name, final)
+
+    monkeypatch.setattr(records, "appearing", overtaken)
+    found = clones.collect(clone)
+    assert (found.brought, found.known) == ([], 1)
+    assert [path.name for path in paths.RESULTS.iterdir()] == [records.name(CONFIG)]
 
 
 def test_folders_that_will_not_do(clone, tmp_path, monkeypatch):
