@@ -35,7 +35,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 def steered(table: pd.DataFrame) -> pd.DataFrame:
     """The runs whose search steers for its density, with the column ``error``: how far off it ended, relatively."""
-    among = table.method.map(lambda method: method in METHODS and METHODS[method].moves_a_mask)
+    among = table.method.isin([method for method, row in METHODS.items() if row.moves_a_mask])
     runs = tables.by_protocol(table[among & table.lam.isna() & table.alpha.isna()])
     return runs.assign(
         error=runs.density / runs.density_asked - 1, name=[tables.name(row) for _, row in runs.iterrows()]
@@ -62,7 +62,7 @@ def by_feedback(runs: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [*PLACE, *COMPUTED, "density_asked", "seed"]
     forecast = runs[runs.name == WHOLE].set_index(keys).test_accuracy.rename("forecast")
-    steps_late = runs.method.map(lambda method: METHODS[method].module is feedback)
+    steps_late = runs.method.isin([method for method, row in METHODS.items() if row.module is feedback])
     near = runs[steps_late & (runs.error.abs() <= NEAR)].join(forecast, on=keys, how="inner")
     near = near.assign(points=near.test_accuracy - near.forecast, error=100 * near.error)
     found = near.groupby(["name", *PLACE, "density_asked"]).agg(

@@ -79,6 +79,14 @@ def test_steered_are_those_that_aim_at_a_density_by_the_protocol():
     assert shown["within 2 %"].tolist() == [0, 0] and shown["largest error, %"].tolist() == [50, 50]
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_where_nothing_is_steered_the_figure_says_so(count):
+    steered = calibrated.steered(runs(*line("IMP", [90.0]))[:count])
+    assert steered.empty
+    with pytest.raises(LotteryError, match="no run on record has what this figure shows"):
+        figures.density_errors(steered)
+
+
 def test_tickets_by_feedback_are_compared_where_it_came_near_its_density():
     rows = [*line(SET, [90.0, 91.0]), *off(line("mask, log: PI feedback", [90.5, 91.1]), 0.05)]
     rows += [*off(line("mask, log: dual feedback", [95.0, 95.0]), 0.3), *line("IMP", [95.0])]
