@@ -10,14 +10,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from lottery_lib.errors import LotteryError
 
-LOTTERY = [sys.executable, "-c", "from lottery_lib.cli import app; app()"]  # the command line, on this Python
+LIBRARY = Path(__file__).resolve().parents[2]  # the folder that this library lies in
 VECTORS = ("DEFAULT", "AVX2", "AVX512")  # what PyTorch may use of an x86-64, the least first
+
+
+def python(code: str, library: Path = LIBRARY) -> list[str]:
+    """What runs this code on this Python, with that library, whatever lies in the working directory."""
+    return [sys.executable, "-c", f"import sys; sys.path = [{str(library)!r}, *filter(None, sys.path)]; {code}"]
+
+
+def command_line(library: Path = LIBRARY) -> list[str]:
+    """That library's ``lottery``."""
+    return python("from lottery_lib.cli import app; app()", library)
+
+
+LOTTERY = command_line()
 
 
 def here() -> str:

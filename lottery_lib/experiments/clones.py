@@ -36,7 +36,7 @@ def sweep(clone: Path, words: list[str]) -> Collected:
     clone = clone.resolve()
     _prepare(clone)
     taken = f"a sweep is at work in {clone} already; wait until it ends, or name another folder"
-    command = [*arithmetic.LOTTERY, "sweep", *words]
+    command = [*arithmetic.command_line(clone), "sweep", *words]
     given = {"PYTHONPATH": str(clone), "LOTTERY_DATA": str(paths.data_dir().resolve())}
     with files.lock(clone / paths.WORK.name / "clone.lock", taken):
         _update(clone)

@@ -48,7 +48,7 @@ def run(
         sweeps.run(name, dry_run=True)
     else:
         lock().close()
-    code = subprocess.run([*command, "--", target]).returncode
+    code = subprocess.run([*command, "--", target], cwd=paths.ROOT).returncode  # whose library it imports
     failed = {} if dry_run else _failures(name, jobs(groups, batch), started)
     if code and not failed:
         raise LotteryError(f"Snakemake ended with exit code {code}; what it says stands above")

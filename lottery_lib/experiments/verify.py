@@ -8,7 +8,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,7 +61,8 @@ def verify(run: str) -> Outcome:
         raise LotteryError(f"{run} was made with {asked}, and this machine has {here} only; verify it where there is")
     given = arithmetic.environment(asked, made["threads"])
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", __name__, str(paths.RESULTS), run, folder]
+        code = f"from {__name__} import _make; _make(*sys.argv[1:])"
+        command = [*arithmetic.python(code), str(paths.RESULTS), run, folder]
         done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
@@ -134,7 +134,3 @@ def _make(results: str, run: str, folder: str) -> None:
         again, arrays = protocols.PROTOCOLS[record["protocol"]][1](config, False)
         (Path(folder) / "record.json").write_text(json.dumps(again), "utf-8")
         np.savez(Path(folder) / "arrays.npz", **arrays)
-
-
-if __name__ == "__main__":
-    _make(*sys.argv[1:])

@@ -8,7 +8,8 @@ from runs import Tiny
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import arithmetic, protocols, records, sweeps
+from lottery_lib.experiments import arithmetic, protocols, records, sweeps, verify
+from lottery_lib.experiments.logistic import LogisticConfig
 from lottery_lib.experiments.protocols import DigitsLeNet, LeNet, LeNetHalf
 from lottery_lib.provenance import vectors
 
@@ -64,6 +65,24 @@ def test_a_run_that_fails_elsewhere_fails_here(monkeypatch):
     monkeypatch.setattr(arithmetic.subprocess, "run", lambda command, env: subprocess.CompletedProcess(command, 1))
     with pytest.raises(LotteryError, match="not all runs were made; the reasons stand above"):
         arithmetic.lottery(["train", "lenet"], {})
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory with another library of this name, and a module that hides one of Python's."""
+    (tmp_path / "lottery_lib").mkdir()
+    for path in (tmp_path / "lottery_lib" / "__init__.py", tmp_path / "random.py"):
+        path.write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_other_processes_have_this_library_whatever_lies_in_the_working_directory(elsewhere, tmp_path, monkeypatch):
+    done = subprocess.run([*arithmetic.LOTTERY, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    config = LogisticConfig(dataset="digits", iterations=10)
+    protocols.train(config)
+    assert verify.verify(records.name(config)).same
 
 
 def test_a_held_run_is_made_on_one_thread(tmp_path, monkeypatch):

@@ -81,8 +81,10 @@ def test_profiles_go_on_after_a_failure_and_after_a_kill(path):
 
 
 @pytest.mark.parametrize("profile", ["local", "slurm"])
-def test_a_dry_run_leads_from_the_runs_to_the_book(profile, capfd):
+def test_a_dry_run_leads_from_the_runs_to_the_book(profile, capfd, tmp_path, monkeypatch):
     pytest.importorskip("snakemake")
+    (tmp_path / "lottery_lib.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)  # another library of this name is not taken for this one
     assert snakemake.run("lenet", profile=profile, target="book", dry_run=True) == {}
     stdout, stderr = capfd.readouterr()
     assert "on record" in stdout.splitlines()[0] and "Error" not in stderr
