@@ -1,5 +1,6 @@
 """What the library's pages say of each object: its signature, its fields, and its docstring with links."""
 
+import ast
 import inspect
 import re
 import sys
@@ -61,7 +62,11 @@ def spelt(value):
         told = {name: getattr(value, name) for name in own if own[name].default != getattr(value, name)}
         return f"{type(value).__name__}({', '.join(f'{name}={spelt(told[name])}' for name in told)})"
     said = object_description(value)
-    return "..." if "\n" in said or type(value).__repr__ is object.__repr__ else said
+    try:
+        ast.parse(said, mode="eval")
+    except SyntaxError:  # an address, or a table
+        return "..."
+    return said
 
 
 def skip_aliases(app, what, name, obj, skip, options):

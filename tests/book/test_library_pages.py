@@ -33,7 +33,7 @@ def page(tmp_path_factory):
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
     names = (
         "data.splits", "errors", "experiments.catalogue", "experiments.lenet", "experiments.pairs",
-        "experiments.ticket_run", "methods.concave", "notebooks", "theory.bounds",
+        "experiments.ticket_run", "findings.planted", "methods.concave", "notebooks", "theory.bounds",
         "training.evaluation", "training.loop", "training.tasks", "widgets.playground",
     )  # fmt: skip
     for name in names:
@@ -61,6 +61,7 @@ def test_a_signature_is_what_a_reader_would_write(page):
     assert "Config(density=0.05, recipe=Recipe(), seed=0, rounds=()," in page("methods.concave")
     assert "Task(loss=cross_entropy, objective=None, metric=None)" in page("training.tasks")
     assert "defaults=..., given={}, ladder=False" in page("experiments.catalogue")
+    assert "Found(eps=0.1, runs=[], points=..., lambdas=" in page("findings.planted")  # a table has no short spelling
     playground = "Playground(config=LogisticConfig(dataset='digits', iterations=240), *, penalty='log',"
     assert playground in page("widgets.playground")
     assert re.search(r"class lottery_lib\.data\.splits\.TrainingData\W*A split", page("data.splits"))  # not called
