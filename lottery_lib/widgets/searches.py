@@ -168,8 +168,9 @@ def on_record() -> dict[str, Task]:
         task = Task(called, dense=next(iter(dense), None), imp=imp)
         concave = rows[(rows.method == "concave") & (rows["rounds"] == 1) & ~rows.per_layer.astype(bool)]
         concave = concave[concave.lam.notna() | concave.alpha.isna()]  # calibrated ones at the usual threshold
-        concave = concave[concave.run.map(lambda run: protocols.remade(whole[run]) is not None).astype(bool)]
-        searches = concave.run.map(lambda run: replace(_config(whole[run]), seed=0))
+        configs = {run: replace(config, seed=0) for run in concave.run if (config := _config(whole[run]))}
+        concave = concave[concave.run.isin(configs)]
+        searches = concave.run.map(configs)
         for _, runs in concave.groupby(searches, sort=False):
             task.layers = _layers(whole[runs.run.iloc[0]], "weights")
             task.add(_search(runs.sort_values("seed", kind="stable"), whole))
@@ -241,11 +242,13 @@ def _layers(record: dict, fact: str) -> list[tuple[str, int]]:
     return [(layer["layer"].removesuffix(".weight"), layer[fact]) for layer in record["layers"]]
 
 
-def _config(record: dict) -> Any:
-    """Of the search alone: at the protocol's default density, whatever was kept of its mask, if it steers for none."""
-    config = protocols.config_class(record["protocol"])
-    made = config(**record["config"] | {"alpha": None})
-    return made if made.calibrated else replace(made, density=config.density)
+def _config(record: dict) -> Any | None:
+    """Of the search alone: at the protocol's default density, whatever was kept of its mask, if it steers for none.
+
+    None where the record cannot be remade here.
+    """
+    made = protocols.remade(record | {"config": record["config"] | {"alpha": None}})
+    return made if made is None or made.calibrated else replace(made, density=type(made).density)
 
 
 def _points(found: pd.DataFrame, alpha: float = math.nan) -> list[Point]:
