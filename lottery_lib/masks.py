@@ -269,15 +269,14 @@ def bimodality(values: Mapping[str, Tensor], low: float = 0.05, high: float = 0.
 
 
 def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
+    if not tensors:
+        raise LotteryError("there are no masks or scores; they must be of one layer at least")
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 
 def _largest(values: Tensor, k: int) -> Tensor:
     """Which of the values (d,) are the k largest, of equal ones the first: without sorting them all, on a CPU."""
-    if values.is_cuda:
-        edge = values.sort(descending=True).values[k - 1]
-    else:
-        edge = values.kthvalue(len(values) - k + 1).values
+    edge = values.sort(descending=True).values[k - 1] if values.is_cuda else values.kthvalue(len(values) - k + 1).values
     kept = values > edge
     kept[(values == edge).nonzero().squeeze(1)[: k - int(kept.count_nonzero())]] = True
     return kept

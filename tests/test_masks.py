@@ -172,6 +172,12 @@ def test_overlap_is_the_jaccard_index():
     assert masks.overlap(a, b, per_layer=True) == {"x": 1 / 3, "y": 1}
 
 
+@pytest.mark.parametrize("ask", [masks.density, masks.bimodality, masks.pack, lambda none: masks.top_k(none, 0.5)])
+def test_no_layers_at_all_are_one_sentence(ask):
+    with pytest.raises(LotteryError, match="^there are no masks or scores; they must be of one layer at least$"):
+        ask({})
+
+
 @pytest.mark.parametrize("other", [{"x": torch.ones(2)}, {}, {"x": torch.ones(3), "y": torch.ones(1)}])
 def test_masks_of_different_layers_have_no_overlap(other):
     with pytest.raises(LotteryError, match="differ in layer '[xy]'"):
