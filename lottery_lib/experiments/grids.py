@@ -38,10 +38,22 @@ def grid(name: str) -> list[list[Any]]:
         raise LotteryError(f"grid {name!r}: {reason}") from reason
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Of a key that stands twice YAML takes the last, and runs would be lost unsaid."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value]
+        for place, key in enumerate(keys):
+            if key.value in [earlier.value for earlier in keys[:place]]:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line} gives {key.value!r} again; give it once, as a list of its values")
+        return super().construct_mapping(node, deep)
+
+
 def _content(path: Path) -> dict[str, Any]:
     """What a grid's file holds, with the names of protocols."""
     try:
-        content = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.load(path.read_text("utf-8"), _Loader)
     except (ValueError, RecursionError, yaml.YAMLError) as reason:
         raise LotteryError(f"grid {path.stem!r}: {' '.join(str(reason).split())}") from reason
     if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):

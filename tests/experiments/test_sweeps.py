@@ -77,6 +77,10 @@ def test_a_grid_may_be_of_several_protocols(write):
         ("{protocol: lenet, over: [1], runs: [{}]}", "over must map fields to values, and runs must list such maps"),
         ("{protocol: lenet, over: {}, runs: [dense]}", "over must map fields to values, and runs must list such maps"),
         ("{protocol: lenet, over: {}, runs: []}", EMPTY),
+        (
+            "{protocol: lenet, over: {}, runs: [{lam: 1, lam: 2}]}",
+            "line 1 gives 'lam' again; give it once, as a list of its values",
+        ),
         ("{protocol: lenet, over: {seed: []}, runs: [{}]}", EMPTY),
     ],
 )
