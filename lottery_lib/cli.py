@@ -187,12 +187,20 @@ def verify(
         raise LotteryError("name the runs to verify, or say how many to draw with --sample")
     if runs and protocol:
         raise LotteryError("--protocol says of which to draw a --sample; leave it out where runs are named")
-    found = []
-    for run in runs or verify.sample(sample, protocol):
-        found.append(verify.verify(run))
-        typer.echo(f"{run}  {found[-1].said}")
-    if other := sum(not outcome.same for outcome in found):
-        raise LotteryError(f"{other} of {len(found)} records came out otherwise; what differs stands above")
+    drawn, other, failed = runs or verify.sample(sample, protocol), 0, 0
+    for run in drawn:
+        try:
+            outcome = verify.verify(run)
+        except LotteryError as reason:
+            failed += 1
+            typer.echo(reason, err=True)
+        else:
+            other += not outcome.same
+            typer.echo(f"{run}  {outcome.said}")
+    if other or failed:
+        counted = {"came out otherwise": other, "could not be made again": failed}
+        said = [f"{count} {what}" for what, count in counted.items() if count]
+        raise LotteryError(f"of {len(drawn)} records {' and '.join(said)}; the reasons stand above")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from runs import Tiny
 from lottery_lib import notebooks, paths
 from lottery_lib.cli import app
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import protocols, records, ticket_run
+from lottery_lib.experiments import protocols, records, ticket_run, verify
 from lottery_lib.experiments.logistic import LogisticConfig
 from lottery_lib.figures import gallery
 from lottery_lib.findings import tables
@@ -63,6 +63,22 @@ def test_runs_a_notebook_quietly(root):
     )  # fmt: skip
     assert (result.returncode, result.stdout, result.stderr) == (0, "wrote out.ipynb\n", "")
     assert "0.5" in (root / "out.ipynb").read_text()
+
+
+def test_a_record_that_cannot_be_made_again_keeps_no_other_from_it(root, lottery, monkeypatch):
+    def verified(run):
+        if run == "bad":
+            raise LotteryError("bad was made with AVX512")
+        return verify.Outcome(run, run == "good", f"is {run}")
+
+    monkeypatch.setattr(verify, "verify", verified)
+    said = "error: of 3 records 1 came out otherwise and 1 could not be made again; the reasons stand above\n"
+    assert lottery("verify", "bad", "other", "good") == (
+        1, "other  is other\ngood  is good\n", f"bad was made with AVX512\n{said}",
+    )  # fmt: skip
+    said = "error: of 1 records 1 could not be made again; the reasons stand above\n"
+    assert lottery("verify", "bad") == (1, "", f"bad was made with AVX512\n{said}")
+    assert lottery("verify", "good") == (0, "good  is good\n", "")
 
 
 def test_an_error_is_one_line_and_exit_code_1(root, lottery):
