@@ -17,7 +17,7 @@ from lottery_lib.errors import LotteryError
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Within, where to write what ``path`` shall be: it takes that place once the block has ended well, or is removed.
+    """A block that writes what ``path`` shall be to the path it is given, which takes its place if the block ends well.
 
     Processes and threads side by side may write the same file: each has a name of its own until then. A link stays one:
     what it leads to is written.

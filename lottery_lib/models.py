@@ -1,6 +1,6 @@
 """The networks of the experiments, as plain modules.
 
-Torchvision's blocks and configurations are used where they fit. The stems are those of small images: a 3x3 convolution
+Torchvision's blocks and configurations are used where they fit. The stems are those of small images: a 3×3 convolution
 and no pooling, with stride 2 from 64 pixels on, so that the stages of a ResNet-18 see Tiny ImageNet at CIFAR's size.
 """
 
@@ -67,7 +67,7 @@ def _perceptron(hidden: list[int], num_classes: int, in_shape: tuple[int, int, i
 
 
 def _vgg(channels: list[Any], num_classes: int, in_shape: tuple[int, int, int]) -> nn.Module:
-    """3x3 convolutions with BN and ReLU, a 2x2 max-pooling at each "M", the mean over pixels, one linear layer."""
+    """3×3 convolutions with BN and ReLU, a 2×2 max-pooling at each "M", the mean over pixels, one linear layer."""
     features = make_layers(channels, batch_norm=True)
     features[0] = nn.Conv2d(in_shape[0], channels[0], 3, padding=1)  # torchvision's has three input channels
     head = nn.Linear([x for x in channels if x != "M"][-1], num_classes)
@@ -110,7 +110,7 @@ def _resnet(
 
 
 class PreActivation(nn.Module):
-    """BN, ReLU and 3x3 convolution, twice (Zagoruyko & Komodakis 2016); a projection takes the activated input."""
+    """BN, ReLU and 3×3 convolution, twice (Zagoruyko & Komodakis 2016); a projection takes the activated input."""
 
     def __init__(self, inplanes: int, planes: int, stride: int, downsample: nn.Module | None):
         super().__init__()

@@ -11,7 +11,7 @@ from lottery_lib import errors
 
 @contextmanager
 def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
-    """torch's generators start from (seed, epoch) within, and go on as they were afterwards.
+    """PyTorch's generators start from (seed, epoch) within, and go on as they were afterwards.
 
     Raises:
         LotteryError: the seed is no valid one.
@@ -22,7 +22,7 @@ def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
 
 
 def generator(seed: int, epoch: int) -> np.random.Generator:
-    """numpy's PCG64, which draws the same numbers on every device and torch version."""
+    """NumPy's PCG64, which draws the same numbers on every device and version of PyTorch."""
     return np.random.default_rng(_sequence(seed, epoch))
 
 

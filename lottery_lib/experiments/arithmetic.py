@@ -58,7 +58,7 @@ def needed(config: Any) -> dict[str, str]:
 
 @contextlib.contextmanager
 def held(config: Any) -> Iterator[None]:
-    """Within, on as many threads as the run's protocol says."""
+    """A block that computes on as many threads as the run's protocol says."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(getattr(config, "threads", None) or before)

@@ -21,7 +21,8 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Any], kind: str = "paramete
     Types: int, float (finite), str, bool, Literal[...], list[X], tuple[X, ...], tuple[X, Y], and unions such as
     ``X | None``; lists are written ``3,8`` or ``[3, 8]``. ``kind`` is what the messages call a field.
 
-    Raises LotteryError: no '=', an unknown name, a name given twice, a value that does not fit the type.
+    Raises:
+        LotteryError: no '=', an unknown name, a name given twice, a value that does not fit the type.
     """
     values = {}
     for pair in pairs:
@@ -43,7 +44,8 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Any], kind: str = "paramete
 def from_pairs(config_class: type[Config], pairs: Iterable[str]) -> Config:
     """An instance of a dataclass, its defaults overridden by ``NAME=VALUE`` texts.
 
-    Raises LotteryError as ``parse`` does, or as the dataclass itself does when it checks its ranges.
+    Raises:
+        LotteryError: as ``parse`` raises it, or the dataclass itself when it checks its ranges.
     """
     return config_class(**parse(pairs, field_types(config_class)))
 

@@ -134,8 +134,8 @@ def status(cells: pd.DataFrame, conditions: Mapping[str, list[str]] | None = Non
     """What the primary cells of a data set come to, by those that are ``good`` and ``bad``.
 
     *Not enough evidence* if fewer than half are decided, or fewer than two. Else *holds* if all that are decided are
-    good, *does not hold* if none is, and *mixed* with how many. Before a claim is called mixed or refuted: if under a
-    condition that was written down it holds at two places at least, it *holds* under that.
+    good, *does not hold* if none is, and *mixed* with how many. Before a claim is called either of these two: if under
+    a condition that was written down it holds at two places at least, it *holds* under that.
     """
     decided = cells.good | cells.bad
     if decided.sum() >= max(FEWEST, len(cells) / 2):

@@ -256,11 +256,11 @@ def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> Attached:
     ticket.apply(model)
     device = next(model.parameters()).device
     mask: dict[str, Tensor] = {name: kept.to(device) for name, kept in ticket.mask.items()}
-    return Attached(model, optimizer, FrozenMask(model, mask))
+    return Attached(model, optimizer, TicketMask(model, mask))
 
 
-class FrozenMask(FixedMask):
-    """A fixed mask under any optimiser: what was pruned is zero after each step, whatever momentum or decay did."""
+class TicketMask(FixedMask):
+    """A ticket's mask under any optimiser: what was pruned is zero after each step, whatever momentum or decay did."""
 
     def push_forward(self) -> None:
         torch._foreach_mul_(self.weights, self.mask)

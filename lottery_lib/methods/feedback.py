@@ -1,4 +1,4 @@
-"""The calibrated search with λ set by feedback in place of prediction, to compare with (``calibration``).
+"""The calibrated search with λ set by feedback in place of prediction, to compare ``calibration`` with.
 
 The usual way to hold a quantity at a target: look at the density, raise λ where it is too high. Target is the cubic
 schedule of gradual pruning, from 1 down to the density asked at the landing. All three start from the λ at which an
@@ -31,7 +31,7 @@ LONGEST, WOUND_UP = 2.0, 4.0  # an update answers to no larger error; nor does t
 class Config(concave.Config):
     """As of a calibrated search; ``controller`` is one of ``GAINS``.
 
-    multiplicative: λ grows by a factor e^(gain·e·dt), with e = log(density / target);
+    multiplicative: λ grows by a factor exp(gain · e · dt), with e = log(density / target);
     pi: log λ follows e and its integral; dual: λ is a Lagrange multiplier, raised by the violation of the target.
     """
 

@@ -28,7 +28,7 @@ SYNFLOW_ROUNDS = 100
 class Config(SearchConfig):
     """A criterion, and how much of the data it sees."""
 
-    criterion: str = "snip"  # which saliency: or "grasp", "synflow"
+    criterion: str = "snip"  # which saliency: "snip", "grasp" or "synflow"
     batches: int = 50  # of training data that SNIP and GraSP see, as few make noisy scores; SynFlow sees none
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ def minima(gamma: float, rho: float, regularizer: Regularizer, lam: float) -> Te
 class TwoEntries(InteractiveFigure):
     """Stationary points of L + λR on the box for ℓ1 and the logarithm, with their bounds; λ, ε, γ and ρ on sliders.
 
-    LotteryError if one of them is out of its range: that of its slider, or of ε, which is a page's, 10⁻⁴ to 10⁴.
+    LotteryError if one of them is out of its range: its slider's, or for ε 10⁻⁴ to 10⁴.
     """
 
     _esm, _css = module("two_entries"), sheet("two_entries")
