@@ -2,7 +2,8 @@
 
 A short protocol takes all training images that are at hand (a record counts them) at full resolution, a sixteenth of
 the epochs (a tenth on Tiny ImageNet), and all networks but those of ``cifar-short`` at a part of their width. Its peak
-rate is chosen on validation by the dense network in three epochs (``workflow/grids/*-rate.yaml``).
+rate is chosen on validation by the dense network in three epochs (``workflow/grids/*-rate.yaml``). ``cifar-30`` is
+``cifar-short`` with 30 epochs.
 """
 
 from dataclasses import dataclass, replace
@@ -51,6 +52,13 @@ class CifarShort(Cifar):
     ladder = (0.45, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 
+class CifarThirty(CifarShort):
+    """Thrice those epochs: does what ten of them show come of training too little?"""
+
+    protocol = "cifar-30"
+    recipe = replace(CifarShort.recipe, epochs=30)
+
+
 PAIRS = (  # network, data set, weight decay, width and peak rate of the short protocol; in order of priority
     ("vgg16", "cifar10", 1e-4, 0.25, 0.05),
     ("resnet18", "cifar100", 5e-4, 0.25, 0.2),
@@ -74,4 +82,4 @@ def _protocols(network: str, dataset: str, weight_decay: float, width: float, ra
 
 
 OF_PAIRS = tuple(protocol for pair in PAIRS for protocol in _protocols(*pair))
-ALL = (Cifar, CifarShort, *OF_PAIRS)
+ALL = (Cifar, CifarShort, CifarThirty, *OF_PAIRS)
