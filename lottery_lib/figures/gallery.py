@@ -49,9 +49,7 @@ def _differences(claim: str, first: str, second: str) -> Figure:
 
 # File stem -> the figure, from committed records or from mathematics alone.
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "claims": lambda: claim_figures.forest(
-        claims.load(), {name: found for name, (found, _) in claims.against_imp().items()}
-    ),
+    "claims": lambda: claim_figures.forest(claims.load(), claims.overall()),
     "pipeline": pipeline,
     "penalties": penalties,
     "mnist-convergence": lambda: logistic_convergence(*records.read(logistic.LogisticConfig())),

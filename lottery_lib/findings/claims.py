@@ -34,7 +34,8 @@ VERDICTS: dict[str, Callable[[], Verdict | None]] = {
     "O3": planted_networks.verdict,
 }
 NOT_RUN = "not yet run"
-SEARCH, IMP = "one search", "those of iterative magnitude pruning (IMP)"  # what the title asks about
+SEARCH, ROUNDS = "one search", "in rounds"  # contrasts
+IMP = "those of iterative magnitude pruning (IMP)"  # what the title asks about
 LEVELS = {
     BETTER: "better than",
     WORSE: "worse than",
@@ -110,41 +111,57 @@ def headline() -> str:
 
     Level means within the margin of the finest of its cells.
     """
-    return " ".join(_said(*found) for found in against_imp().values())
+    return " ".join(_said(*found, contrast) for (_, contrast), found in against_imp().items())
 
 
-def against_imp() -> dict[str, tuple[effects.Effect, pd.DataFrame]]:
-    """The mask by one search against IMP: of each data set the effect, over ``cells`` that stand beside it.
+def against_imp() -> dict[tuple[str, str], tuple[effects.Effect, pd.DataFrame]]:
+    """(data set, contrast) -> how the mask does against IMP: the effect, and the ``cells`` that it is the mean of.
 
-    These are all cells of C4, C5 and C9 in which the two meet.
+    Of all cells of C4, C5 and C9 in which the two meet: those that are judged, if that is half of them and two at
+    least. Else, of one search, what is on record; and nothing of searches in rounds.
     """
     runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9")]
-    contrasts = {SEARCH: asked[0].contrasts[SEARCH]}
+    contrasts = {name: asked[0].contrasts[name] for name in (SEARCH, ROUNDS)}
     only = pd.concat([rule.cells() for rule in asked]).drop_duplicates()
-    cells = measured.cells(runs, contrasts, only=only[only.contrast == SEARCH])
+    cells = measured.cells(runs, contrasts, only=only)
     answers = {}
-    for name in only.dataset.unique():
-        rows = cells[cells.dataset == name]
-        if found := effects.effect(runs, contrasts, effects.on_record(rows), len(rows)):
-            answers[tables.dataset(name)] = found, rows
+    for dataset in only.dataset.unique():  # in the order of the claims
+        for contrast in contrasts:
+            rows = cells[(cells.dataset == dataset) & (cells.contrast == contrast)]
+            used = rows[rows.judgement.isin(measured.JUDGED)]
+            if len(used) < max(rules.FEWEST, len(rows) / 2):
+                used = effects.on_record(rows) if contrast == SEARCH else rows.iloc[:0]
+            if found := effects.effect(runs, contrasts, used, len(rows)):
+                answers[dataset, contrast] = found, used
     return answers
 
 
-def _said(found: effects.Effect, cells: pd.DataFrame) -> str:
+def overall() -> dict[str, effects.Effect]:
+    """The effects of ``against_imp`` by what a figure calls them."""
+    return {
+        f"{tables.dataset(dataset)}{'' if contrast == SEARCH else f', {contrast}'}": found
+        for (dataset, contrast), (found, _) in against_imp().items()
+    }
+
+
+def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     dataset = tables.dataset(cells.dataset.iloc[0])
-    cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
-    where = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
+    place = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
     least, most = (f"{of(found.each):+.2f}".replace("-", "−") for of in (min, max))
     each = f" (from {least} to {most})" if found.cells > 1 else ""  # a mean may hide that they differ
     over = f"over {share} settings{each} on {found.n} seed{'' if found.n == '1' else 's'}"
+    cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
     if math.isnan(found.half_width):
         way = "better" if found.mean > 0 else "worse"
         mean = f"on average the mask’s tickets are {abs(found.mean):.2f} points {way} than IMP’s {over}, {cost}"
-        return f"{where}, too few seeds are on record to decide: {mean}."
+        return f"{place}, too few seeds are on record to decide: {mean}."
     low, high = found.mean - found.half_width, found.mean + found.half_width
     how = LEVELS[measured.judge(low, high, cells.margin.min())]
-    return f"{where}, tickets of a learned concave mask are {how} {IMP}: {found} points of accuracy {over}, {cost}."
+    told = f"{found} points of accuracy {over}, {cost}."
+    if contrast == ROUNDS:  # beside what was told of one search
+        return f"There, those of searches in rounds are {how} IMP’s: {told}"
+    return f"{place}, tickets of a learned concave mask are {how} {IMP}: {told}"
 
 
 def summary(claims: list[Claim]) -> str:

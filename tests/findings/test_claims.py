@@ -125,6 +125,28 @@ def test_the_headline_does_not_hide_that_settings_differ(monkeypatch):
     assert "as good as" in claims.headline() and "(from −1.00 to +1.00)" in claims.headline()
 
 
+def test_the_headline_tells_of_one_search_and_of_searches_in_rounds_as_far_as_they_are_judged(monkeypatch):
+    cnn = {"protocol": "cifar-short", "dataset": "cifar10", "model": "conv-small", "reduced": True}
+    at = (0.2, 0.1, 0.05)
+    rows = [row for d in at for row in line("IMP", around(80.0), d, **cnn) + line("random", around(60.0), d, **cnn)]
+    rows += line("dense", around(82.0), 1.0, **cnn)
+    for d in at:
+        rows += line("mask, log, calibrated", around(78.0), d, **cnn)
+        rows += line("mask, log, calibrated, in rounds", around(83.0), d, **cnn)
+    few = line("mask, log, calibrated", [10.0], 0.05, **cnn | {"model": "resnet20"})
+    few += line("IMP", [80.0], 0.05, **cnn | {"model": "resnet20"})
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *few))
+    one, rounds = claims.headline().split(" There, ")
+    assert one.startswith("On CIFAR-10, in shortened trainings, tickets of a learned concave mask are worse than")
+    assert ": −2.00 ±" in one and "over 3 of 5 settings (from −2.00 to −2.00) on 3 seeds" in one
+    assert rounds.startswith("those of searches in rounds are better than IMP’s: +3.00 ±")
+    assert "over 3 of 5 settings (from +3.00 to +3.00) on 3 seeds" in rounds
+    assert list(claims.overall()) == ["CIFAR-10", "CIFAR-10, in rounds"]
+    kept = [row for row in rows if row.get("rounds") != 4 or row["density_asked"] == 0.2]
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*kept))  # one setting may be luck
+    assert "There" not in claims.headline()
+
+
 def test_the_headline_says_where_seeds_are_too_few(monkeypatch):
     rows = [*line("mask, log, calibrated", [95.0], 0.1), *line("IMP", [96.0], 0.1)]
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
