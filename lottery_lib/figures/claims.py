@@ -85,17 +85,17 @@ class Row:
     each: tuple[float, ...] = ()
 
 
-def forest(claims: list[Claim], overall: Mapping[str, Effect] | None = None) -> Figure:
+def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | None = None) -> Figure:
     """Differences in test accuracy on one axis of points, a row a claim and data set (``findings.claims.load``).
 
-    Above them, for each data set, that of the mask to IMP ``overall``.
+    Above them, for each data set, that of the mask to IMP ``overall`` (``findings.claims.overall``).
     A dot with its 95 % interval over seeds, and the number of them; a grey stroke for each cell it is the mean of.
     Where a cell rests on fewer than three seeds the dot is hollow and has no interval. Claims that are not about
     accuracy, or with nothing on record, have no row.
     """
     groups: dict[str, list[Row]] = {}
-    for dataset, effect in (overall or {}).items():
-        groups.setdefault("mask − IMP, all settings", []).append(_row(dataset, effect))
+    for contrast, effects in (overall or {}).items():
+        groups[f"mask − IMP, {contrast}"] = [_row(dataset, effect) for dataset, effect in effects.items()]
     for claim in claims:
         for answer in claim.verdict.answers if claim.verdict else ():
             if answer.effect:

@@ -136,12 +136,12 @@ def against_imp() -> dict[tuple[str, str], tuple[effects.Effect, pd.DataFrame]]:
     return answers
 
 
-def overall() -> dict[str, effects.Effect]:
-    """The effects of ``against_imp`` by what a figure calls them."""
-    return {
-        f"{tables.dataset(dataset)}{'' if contrast == SEARCH else f', {contrast}'}": found
-        for (dataset, contrast), (found, _) in against_imp().items()
-    }
+def overall() -> dict[str, dict[str, effects.Effect]]:
+    """The effects of ``against_imp`` as a figure has them: contrast -> data set -> effect."""
+    rows: dict[str, dict[str, effects.Effect]] = {}
+    for (dataset, contrast), (found, _) in against_imp().items():
+        rows.setdefault(contrast, {})[tables.dataset(dataset)] = found
+    return rows
 
 
 def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:

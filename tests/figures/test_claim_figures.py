@@ -130,9 +130,13 @@ def test_the_forest_has_a_row_for_each_claim_and_data_set_and_no_interval_from_f
     assert known.has_xerr and not few.has_xerr and few.lines[0].get_markerfacecolor() == "white"
     low, high = ax.get_xlim()
     assert low < -2 and high > 1.5  # nothing lies outside
-    answered = claim_figures.forest(claims, {"MNIST": effects[0]}).axes[0]
-    assert [text.get_text() for text in answered.texts][:5] == [
-        "mask − IMP, all settings", "MNIST", "+1.00 ±\xa00.50", "3", "C1  a − b"]  # fmt: skip
+    rows = {"one search": {"Tiny ImageNet": effects[0]}, "in rounds": {"MNIST": effects[1]}}
+    answered = claim_figures.forest(claims, rows).axes[0]
+    assert [text.get_text() for text in answered.texts][:8] == [
+        "mask − IMP, one search", "Tiny ImageNet", "+1.00 ±\xa00.50", "3",
+        "mask − IMP, in rounds", "MNIST", "−2.00", "1"]  # fmt: skip
+    answered.figure.canvas.draw()
+    assert min(text.get_window_extent().x0 for text in answered.texts) >= 0  # the longest name is whole
 
 
 def test_a_forest_of_nothing_is_refused():
