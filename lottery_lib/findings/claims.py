@@ -52,6 +52,10 @@ PAGE = """# The claims, cell by cell
 
 What became of each claim of the paper, and of the questions it leaves open. This page is written by
 `lottery claims --write` from the committed records; [how claims are judged](judging.md) says what the words mean."""
+NOTE = (
+    "*Not worse by M* is told of an interval that lies above −M. M is a tenth of the distance from the dense network to a "
+    "random mask, at least 0.2 points and at most 1."
+)
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 
 
@@ -150,24 +154,25 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
     least, most = (f"{of(found.each):+.2f}".replace("-", "−") for of in (min, max))
     each = f" (from {least} to {most})" if found.cells > 1 else ""  # a mean may hide that they differ
-    over = f"over {share} settings{each} on {found.n} seed{'' if found.n == '1' else 's'}"
+    over = f"on average over {share} settings{each}, on {found.n} seed{'' if found.n == '1' else 's'}"
     cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
     if math.isnan(found.half_width):
         way = "better" if found.mean > 0 else "worse"
-        mean = f"on average the mask’s tickets are {abs(found.mean):.2f} points {way} than IMP’s {over}, {cost}"
+        mean = f"the mask’s tickets are {abs(found.mean):.2f} points {way} than IMP’s {over}, {cost}"
         return f"{place}, too few seeds are on record to decide: {mean}."
     low, high = found.mean - found.half_width, found.mean + found.half_width
     how = LEVELS[measured.judge(low, high, cells.margin.min())]
     told = f"{found} points of accuracy {over}, {cost}."
     if contrast == ROUNDS:  # beside what was told of one search
-        return f"There, those of searches in rounds are {how} IMP’s: {told}"
+        return f"Searched in several rounds instead, the mask’s tickets are {how} IMP’s: {told}"
     return f"{place}, tickets of a learned concave mask are {how} {IMP}: {told}"
 
 
 def summary(claims: list[Claim]) -> str:
-    """What stands in the README: the answer in a sentence, the figure and the table, as Markdown."""
+    """What stands in the README: the answer in a sentence, the figure, the table and what M is, as Markdown."""
     picture = f"![{PICTURE}](figures/claims.svg)"
-    return f"**{headline()}**\n\n{picture}\n\n{table(claims, lambda claim: f'book/claims.md#{claim.id.lower()}')}"
+    rows = table(claims, lambda claim: f"book/claims.md#{claim.id.lower()}")
+    return f"**{headline()}**\n\n{picture}\n\n{rows}\n\n{NOTE}"
 
 
 def table(claims: list[Claim], link: Callable[[Claim], str]) -> str:
