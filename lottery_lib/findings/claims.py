@@ -53,8 +53,8 @@ PAGE = """# The claims, cell by cell
 What became of each claim of the paper, and of the questions it leaves open. This page is written by
 `lottery claims --write` from the committed records; [how claims are judged](judging.md) says what the words mean."""
 NOTE = (
-    "*Not worse by M* is told of an interval that lies above −M. M is a tenth of the distance from the dense network to a "
-    "random mask, at least 0.2 points and at most 1."
+    "*Not worse by M* is told of an interval that lies above −M. M is a tenth of the distance from the dense network "
+    "to a random mask, at least 0.2 points and at most 1."
 )
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 
