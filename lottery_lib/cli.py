@@ -116,7 +116,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is left to run.")] = False,
     engine: Annotated[str, typer.Option(help="loop, or snakemake with jobs side by side.")] = "loop",
     part: Annotated[
-        str | None, typer.Option(metavar="I/N", help="loop: of N processes side by side, this is the I-th.")
+        str | None, typer.Option(metavar="I-N", help="loop: only the I-th to the N-th group, a row of the grid each.")
     ] = None,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="loop: start no run that will not end in time, as in 9m.")

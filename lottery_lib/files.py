@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from lottery_lib.errors import LotteryError
@@ -55,22 +55,23 @@ def require_writable(folder: Path) -> None:
         raise LotteryError(sentence) from reason
 
 
-def lock(path: Path, taken: str) -> IO:
-    """A file that one process has open at a time; the system closes it however that process ends.
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """A block that one process at a time is in, and is told True; others are told False, and must not do its work.
 
-    Raises:
-        LotteryError: another process has it open: ``taken``.
+    However that process ends, the next one may. The file stays.
     """
-    import fcntl  # not on Windows
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = path.open("w")
+    held = FileLock(path)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        held.close()
-        raise LotteryError(taken) from None
-    return held
+        held.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
 
 
 def bits(tensor: Tensor) -> bytes:

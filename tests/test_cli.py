@@ -168,10 +168,9 @@ def test_sweep_lists_what_is_left_and_makes_it_once(sweep):
     assert run.call_count == 6
 
 
-def test_parts_of_a_sweep_share_no_group(sweep):
-    assert sweep("--dry-run", "--part", "1/2")[1].splitlines() == ["0 of 4 on record", *COMMANDS[:2], *COMMANDS[4:]]
-    assert sweep("--dry-run", "--part", "2/2")[1].splitlines() == ["0 of 2 on record", *COMMANDS[2:4]]
-    assert sweep("--part", "4/4") == (0, "0 of 0 on record\n", "")
+def test_a_part_of_a_sweep_is_some_of_its_groups(sweep):
+    assert sweep("--dry-run", "--part", "2-3")[1].splitlines() == ["0 of 4 on record", *COMMANDS[2:]]
+    assert sweep("--dry-run", "--part", "2-2")[1].splitlines() == ["0 of 2 on record", *COMMANDS[2:4]]
 
 
 def test_a_budget_leaves_over_what_does_not_fit(sweep):
@@ -200,11 +199,11 @@ def test_a_run_that_fails_stops_no_other(sweep, monkeypatch):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        ("--part 3/2", "part '3/2': must be I/N, as in 1/2, or the groups I-N, as in 3-5, with 1 ≤ I ≤ N"),
+        ("--part 3-2", "part '3-2': must be the groups I-N, as in 3-5, with 1 ≤ I ≤ N"),
         ("--budget abc", "budget 'abc': must be a time with its unit, as in 90s, 9m or 1.5h"),
         ("--engine snakmake", "unknown engine 'snakmake'; did you mean 'snakemake'?"),
         ("--engine snakemake --budget 9m", "--budget is for --engine loop, not for snakemake"),
-        ("--engine snakemake --part 1/2", "--part is for --engine loop, not for snakemake"),
+        ("--engine snakemake --part 1-2", "--part is for --engine loop, not for snakemake"),
         ("--profile slurm", "--profile is for --engine snakemake, not for loop"),
         ("--dry-run --cores 2", "--cores is for --engine snakemake, not for loop"),
     ],

@@ -35,10 +35,11 @@ def sweep(clone: Path, words: list[str]) -> Collected:
     """
     clone = clone.resolve()
     _prepare(clone)
-    taken = f"a sweep is at work in {clone} already; wait until it ends, or name another folder"
     command = [*arithmetic.command_line(clone), "sweep", *words]
     given = {"PYTHONPATH": str(clone), "LOTTERY_DATA": str(paths.data_dir().resolve())}
-    with files.lock(clone / paths.WORK.name / "clone.lock", taken):
+    with files.locked(clone / paths.WORK.name / "clone.lock") as free:
+        if not free:
+            raise LotteryError(f"a sweep is at work in {clone} already; wait until it ends, or name another folder")
         _update(clone)
         code = subprocess.run(command, cwd=clone, env=os.environ | given).returncode
     found = collect(clone)

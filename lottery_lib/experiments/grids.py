@@ -79,15 +79,12 @@ def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def groups_of(part: str) -> slice:
-    """Of a grid's groups, those of ``I/N``, the I-th of N processes side by side, or those from I to N, ``I-N``.
-
-    LotteryError unless 1 ≤ I ≤ N.
-    """
-    found = re.fullmatch(r"(\d{1,9})([/-])(\d{1,9})", part)
-    first, last = (int(found[1]), int(found[3])) if found else (0, 0)
+    """Of a grid's groups those from I to N, ``I-N``, counted from 1; LotteryError unless 1 ≤ I ≤ N."""
+    found = re.fullmatch(r"(\d{1,9})-(\d{1,9})", part)
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= first <= last:
-        raise LotteryError(f"part {part!r}: must be I/N, as in 1/2, or the groups I-N, as in 3-5, with 1 ≤ I ≤ N")
-    return slice(first - 1, None, last) if found[2] == "/" else slice(first - 1, last)
+        raise LotteryError(f"part {part!r}: must be the groups I-N, as in 3-5, with 1 ≤ I ≤ N")
+    return slice(first - 1, last)
 
 
 def command(protocols: Iterable[str]) -> str:

@@ -9,8 +9,9 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError, hint
@@ -74,10 +75,12 @@ def folder(name: str) -> Path:
     return paths.WORK / "sweeps" / name
 
 
-def lock() -> IO:
-    """What one Snakemake holds in a checkout; LotteryError while another one does."""
-    taken = "Snakemake is at work in this checkout already; wait until it ends, or stop it"
-    return files.lock(paths.WORK / "snakemake.lock", taken)
+def lock() -> ExitStack:
+    """What one Snakemake holds in a checkout, until it is closed; LotteryError while another one does."""
+    held = ExitStack()
+    if not held.enter_context(files.locked(paths.WORK / "snakemake.lock")):
+        raise LotteryError("Snakemake is at work in this checkout already; wait until it ends, or stop it")
+    return held
 
 
 def _failures(name: str, left: dict[str, list[Any]], started: float) -> dict[Any, str]:

@@ -1,7 +1,7 @@
 """Sweeps: the runs of a grid put on record in order of priority, by a plain loop. ``snakemake`` does it by Snakemake.
 
-Processes may share a checkout: a record appears by one rename, so none spoils another's. Give each its own ``--part``,
-or they do the same work at the same time. A run that was killed goes on after its last epoch, kept in ``paths.WORK``.
+Any number of processes may share a checkout, on several machines too: each holds the lock of the run that it makes, and
+a record appears by one rename. A run that was killed goes on after its last epoch, kept in ``paths.WORK``.
 """
 
 import math
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
 from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -72,7 +73,7 @@ class Costs:
 
     def __init__(self, done: Iterable[Any] = ()):
         self._paces: dict[Hashable, list[float]] = defaultdict(list)
-        kept = done if paths.WORK.exists() else ()  # else the records were brought here, without the trainings
+        kept = done if any(paths.WORK.glob("*.safetensors")) else ()  # else records were brought here without those
         self._made: set[Hashable] = {key for config in kept for key in trainings(config)}
         here = provenance()["device"]
         for record in records.read_all():
@@ -109,16 +110,17 @@ def run(name: str, part: str | None = None, budget: str | None = None, dry_run: 
     OMP_NUM_THREADS says how many threads there shall be. LotteryError as ``grid``, ``groups_of`` and ``seconds`` raise
     it, before anything runs, and if runs of other processes failed.
     """
-    groups = grid(name)[groups_of(part or "1/1")]
+    groups = grid(name)[groups_of(part) if part else slice(None)]
     configs = [config for group in groups for config in group]
     limit = seconds(budget) if budget is not None else math.inf
     left = [config for config in configs if not records.exists(config)]
     if dry_run:
-        print(progress(configs, left, Costs(set(configs) - set(left))))
+        print(progress(configs, left, Costs(set(configs) - set(left)), at_work(left)))
         print(*map(records.command, left), sep="\n", end="\n" if left else "", flush=True)
         return {}
     if left:
-        files.require_writable(paths.RESULTS)
+        for folder in (paths.RESULTS, paths.WORK):
+            files.require_writable(folder)
     words = [name, *(["--budget", budget] if budget else [])]
     variables = next(filter(None, map(arithmetic.needed, left)), {})
     if variables and (part or "OMP_NUM_THREADS" in os.environ):
@@ -127,59 +129,97 @@ def run(name: str, part: str | None = None, budget: str | None = None, dry_run: 
     busy = sum(not all(map(records.exists, group)) for group in groups)
     processes = min(busy, os.cpu_count() or 1, MOST_PROCESSES)
     if part or processes < 2 or "OMP_NUM_THREADS" in os.environ or torch.cuda.is_available():
-        return loop(configs, limit)
+        return loop(groups, limit)
     _side_by_side(words, processes, variables)
     return {}
 
 
 def _side_by_side(words: list[str], processes: int, variables: dict[str, str]) -> None:
-    """``lottery sweep`` with these words by so many processes, each with its part and its share of the cores."""
-    command = [*arithmetic.LOTTERY, "sweep", *words, "--part"]
+    """``lottery sweep`` with these words by so many processes, each with its share of the cores."""
+    command = [*arithmetic.LOTTERY, "sweep", *words]
     environment = os.environ | {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // processes)} | variables
-    parts = [f"{i}/{processes}" for i in range(1, processes + 1)]
-    children = [subprocess.Popen([*command, part], env=environment) for part in parts]
+    children = [subprocess.Popen(command, env=environment) for _ in range(processes)]
     if any([child.wait() for child in children]):  # a list, as all are waited for
         raise LotteryError("not all runs were made; the reasons stand above")
 
 
 def loop(
-    configs: list[Any],
+    groups: list[list[Any]],
     budget: float = math.inf,
     say: Callable[[str], None] = print,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[Any, str]:
     """Make the runs that are not on record, in order; returns those that failed, with the reason.
 
-    A run that fails stops no other. Within a ``budget`` of seconds, no run is started that is known to take more than
-    what is left of it. ``say`` is told what is done and left.
+    A group at whose run another process is at work is left to that one, and looked at again in the end. A run that
+    fails stops no other. Within a ``budget`` of seconds, no run is started that is known to take more than what is left
+    of it. ``say`` is told what is done and left.
     """
-    started, failed = clock(), {}
-    left = [config for config in configs if not records.exists(config)]
-    costs = Costs(set(configs) - set(left))
-    for config in tuple(left):
-        rest = budget - (clock() - started)
-        if records.exists(config):  # made by another process in the meantime
-            left.remove(config)
-        elif rest > 0 and (costs.estimate([config]) or 0) <= rest:
-            say(f"{progress(configs, left, costs)}: {records.command(config)}")
-            try:
-                protocols.train(config)
-            except Exception as error:
-                failed[config] = str(error) if isinstance(error, LotteryError) else _unforeseen(error)
-                say(f"  failed: {failed[config]}")
-            else:
-                costs.add(config)
-                left.remove(config)
-    say(progress(configs, left, costs))
+    started, failed, date = clock(), {}, time.time()
+    configs = [config for group in groups for config in group]
+    left = dict.fromkeys(config for config in configs if not records.exists(config))
+    costs = Costs(set(configs) - left.keys())
+
+    def told() -> str:
+        for config in [config for config in left if records.exists(config)]:
+            costs.add(config)
+            del left[config]
+        return progress(configs, list(left), costs, at_work(left))
+
+    def made(group: list[Any]) -> bool:
+        """False if another process is at work on it."""
+        for config in group:
+            rest = budget - (clock() - started)
+            if config not in left or config in failed or rest <= 0 or (costs.estimate([config]) or 0) > rest:
+                continue
+            lock, failure = _beside(config)
+            with files.locked(lock) as free:
+                if not free:
+                    return False
+                if failure.exists() and failure.stat().st_mtime >= date:  # by another process, just as it would here
+                    failed[config] = failure.read_text("utf-8")
+                elif not records.exists(config):
+                    say(f"{told()}: {records.command(config)}")
+                    try:
+                        protocols.train(config)
+                    except Exception as error:
+                        failed[config] = str(error) if isinstance(error, LotteryError) else _unforeseen(error)
+                        failure.write_text(failed[config], "utf-8")
+                        say(f"  failed: {failed[config]}")
+            if records.exists(config):
+                lock.unlink(missing_ok=True)
+                failure.unlink(missing_ok=True)
+        return True
+
+    waiting, before = groups, None
+    while waiting != before:
+        before, waiting = waiting, [group for group in waiting if not made(group)]
+    say(told())
     return failed
 
 
-def progress(configs: list[Any], left: list[Any], costs: Costs) -> str:
-    """How much is done and left, and how long that takes if it is known."""
-    estimate = costs.estimate(left)
-    return f"{len(configs) - len(left)} of {len(configs)} on record" + (
-        f", about {duration(estimate)} left" if left and estimate is not None else ""
-    )
+def at_work(configs: Iterable[Any]) -> int:
+    """How many processes are making one of these runs."""
+    found = 0
+    for lock in (lock for lock, _ in map(_beside, configs) if lock.exists()):
+        with files.locked(lock) as free:
+            found += not free
+    return found
+
+
+def _beside(config: Any) -> tuple[Path, Path]:
+    """The lock of a run, and where the reason stands for which it failed."""
+    folder = paths.WORK / "locks"
+    return folder / f"{records.name(config)}.lock", folder / f"{records.name(config)}.failed"
+
+
+def progress(configs: list[Any], left: list[Any], costs: Costs, processes: int = 1) -> str:
+    """How much is done and left, and how long that takes, by so many processes, if it is known."""
+    told, estimate = f"{len(configs) - len(left)} of {len(configs)} on record", costs.estimate(left)
+    if not left or estimate is None:
+        return told
+    by = f" by {processes} processes" if processes > 1 else ""
+    return f"{told}, about {duration(estimate / max(processes, 1))} left{by}"
 
 
 def duration(seconds: float) -> str:

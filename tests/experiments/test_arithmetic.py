@@ -49,8 +49,8 @@ def test_a_process_with_more_vectors_has_the_run_made_by_another(called, monkeyp
 
 def test_a_sweep_starts_its_process_once(called, monkeypatch):
     monkeypatch.setattr(arithmetic, "here", lambda: "AVX512")
-    assert sweeps.run("lenet", part="1/2", budget="9m") == {}
-    assert called[0][0] == ["sweep", "lenet", "--budget", "9m", "--part", "1/2"] and len(called) == 1
+    assert sweeps.run("lenet", part="1-2", budget="9m") == {}
+    assert called[0][0] == ["sweep", "lenet", "--budget", "9m", "--part", "1-2"] and len(called) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert sweeps.run("lenet") == {} and called[1][0] == ["sweep", "lenet"]
 

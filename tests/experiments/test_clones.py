@@ -139,7 +139,7 @@ def test_folders_that_will_not_do(clone, tmp_path, monkeypatch):
     with pytest.raises(LotteryError, match="has changed files; a sweep runs committed code"):
         clones.sweep(other, ["tiny"])
     with (
-        files.lock(other / paths.WORK.name / "clone.lock", "mine"),
+        files.locked(other / paths.WORK.name / "clone.lock"),
         pytest.raises(LotteryError, match="a sweep is at work in"),
     ):
         clones.sweep(other, ["tiny"])

@@ -1,13 +1,15 @@
 """sweeps.py: what a grid holds, what is made in which order, what it will take, and what survives a kill."""
 
+import contextlib
 import itertools
 import random
+import time
 
 import pytest
 from checkout import Checkout, commands
 from runs import Tiny
 
-from lottery_lib import paths
+from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, records, sweeps, ticket_run
 from lottery_lib.experiments.catalogue import METHODS
@@ -117,13 +119,12 @@ def test_the_committed_grids_name_no_run_twice():
 
 def test_part():
     groups = list("abcdefg")
-    taken = {"1/1": "abcdefg", "1/2": "aceg", "2/2": "bdf", "3/12": "c", "9/12": "", "3-5": "cde", "7-7": "g"}
+    taken = {"3-5": "cde", "7-7": "g", "1-9": "abcdefg", "8-9": ""}
     assert {part: "".join(groups[groups_of(part)]) for part in taken} == taken
-    for part in ("0/2", "3/2", "-1/2", "1", "1/", "/2", "a/b", "1/2/3", "", "0-2", "3-2", "1-"):
+    for part in ("1/2", "1", "1-", "-2", "a-b", "1-2-3", "", "0-2", "3-2"):
         with pytest.raises(LotteryError) as error:
             groups_of(part)
-        wanted = "must be I/N, as in 1/2, or the groups I-N, as in 3-5, with 1 ≤ I ≤ N"
-        assert str(error.value) == f"part {part!r}: {wanted}"
+        assert str(error.value) == f"part {part!r}: must be the groups I-N, as in 3-5, with 1 ≤ I ≤ N"
 
 
 def test_seconds():
@@ -209,7 +210,7 @@ class Clock:
     def sweep(self, configs, **options):
         """What failed, and the runs that were made or tried."""
         before = len(self.ran)
-        failed = sweeps.loop(configs, say=self.said.append, clock=self, **options)
+        failed = sweeps.loop([[config] for config in configs], say=self.said.append, clock=self, **options)
         return failed, self.ran[before:]
 
 
@@ -288,7 +289,7 @@ def test_estimates_are_of_similar_runs_on_this_device(clock, monkeypatch):
     assert known([*LOG, Quick(precision="bf16")]) is known([LogisticConfig()]) is None
     made = sweeps.Costs(done=LOG[:1]).estimate
     assert made(LOG) == 18  # no work folder here: brought from elsewhere
-    paths.WORK.mkdir()
+    (paths.WORK / "a.safetensors").touch()
     assert sweeps.Costs(done=LOG[:1]).estimate(LOG[1:]) == 6
     monkeypatch.setattr(sweeps, "provenance", lambda: {"device": "another"})
     assert sweeps.Costs().estimate(LOG) is None
@@ -305,6 +306,55 @@ def test_within_a_budget(clock):
 
 def test_a_run_of_unknown_cost_is_started_while_there_is_time(clock):
     assert clock.sweep(DENSE, budget=1)[1] == DENSE[:1]
+
+
+# Several processes.
+
+
+def test_a_group_that_another_process_is_at_is_passed_over_and_looked_at_again(clock, monkeypatch):
+    other = contextlib.ExitStack()
+    lock = paths.WORK / "locks" / f"{records.name(LOG[0])}.lock"
+
+    def run(config, progress):
+        if config == DENSE[1]:
+            other.close()  # the other process was killed
+        return clock.run(config, progress)
+
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Quick, run))
+    assert other.enter_context(files.locked(lock))
+    assert sweeps.loop([LOG, [DENSE[0]], [DENSE[1]]], say=clock.said.append) == {}
+    assert clock.ran == [*DENSE[:2], *LOG] and clock.said[-1] == "4 of 4 on record"
+
+    other.enter_context(files.locked(paths.WORK / "locks" / f"{records.name(DENSE[2])}.lock"))
+    assert clock.sweep(DENSE[2:]) == ({}, [DENSE[3]])
+    assert clock.said[-2:] == [
+        f"0 of 2 on record, about 6 s left by 2 processes: {records.command(DENSE[3])}",
+        "1 of 2 on record, about 6 s left",
+    ]
+
+
+def test_what_another_process_saw_fail_is_not_tried_again(clock, monkeypatch):
+    def run(config, progress):
+        if config == DENSE[0]:
+            time.sleep(0.02)  # files are dated to some milliseconds
+            assert list(clock.sweep([DENSE[1]])[0].values()) == ["out of luck"]  # another process, meanwhile
+        return clock.run(config, progress)
+
+    monkeypatch.setitem(protocols.PROTOCOLS, "tiny", (Quick, run))
+    clock.broken = {DENSE[1]: LotteryError("out of luck")}
+    assert clock.sweep(DENSE[:3]) == ({DENSE[1]: "out of luck"}, [DENSE[1], DENSE[0], DENSE[2]])
+    clock.broken = {}
+    assert clock.sweep(DENSE[:3]) == ({}, [DENSE[1]]) and not list(paths.WORK.glob("locks/*"))
+
+
+def test_several_processes_make_each_run_once(tmp_path):
+    checkout = Checkout(tmp_path, [0, 1], [0.5, 0.2])
+    running = [checkout.start() for _ in range(3)]
+    ended = [process.communicate() for process in running]
+    assert [(process.returncode, stderr) for process, (_, stderr) in zip(running, ended)] == [(0, "")] * 3
+    started = [command for stdout, _ in ended for command in commands(stdout)]
+    assert len(started) == len(set(started)) == checkout.runs == len(checkout.recorded())
+    assert not list(tmp_path.glob("_work/locks/*"))
 
 
 # Killed with -9.
@@ -345,7 +395,7 @@ def test_a_whole_grid_is_made_by_a_process_a_core(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps.os, "cpu_count", lambda: 6)
     monkeypatch.setattr(sweeps, "grid", lambda name: [["a"], ["b"], ["c"], ["done"]])
     monkeypatch.setattr(sweeps.records, "exists", lambda config: config == "done")
-    monkeypatch.setattr(sweeps, "loop", lambda configs, limit: dict.fromkeys(configs, "by this process"))
+    monkeypatch.setattr(sweeps, "loop", lambda groups, limit: dict.fromkeys(sum(groups, []), "by this process"))
     started, codes = [], [0, 0, 0]
 
     class Child:
@@ -357,12 +407,12 @@ def test_a_whole_grid_is_made_by_a_process_a_core(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sweeps.subprocess, "Popen", Child)
     assert sweeps.run("tiny", budget="9m") == {}
-    assert started == [(["tiny", "--budget", "9m", "--part", f"{i}/3"], "2") for i in (1, 2, 3)]
+    assert started == [(["tiny", "--budget", "9m"], "2")] * 3
     codes[-1] = 1
     del started[:]
     with pytest.raises(LotteryError, match="not all runs were made; the reasons stand above"):
         sweeps.run("tiny")
-    assert list(sweeps.run("tiny", part="1/2")) == ["a", "c"]
+    assert list(sweeps.run("tiny", part="2-3")) == ["b", "c"]
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert list(sweeps.run("tiny")) == ["a", "b", "c", "done"] and len(started) == 3
 
