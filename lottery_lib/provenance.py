@@ -13,6 +13,8 @@ import torch
 
 from lottery_lib import __version__, paths
 
+GPU = "CUDA"  # what a record made on one has in the place of vectors
+
 
 def provenance() -> dict[str, str | int]:
     """Versions of what computes, the machine, the date and the checkout's commit, JSON-able."""
@@ -26,7 +28,7 @@ def provenance() -> dict[str, str | int]:
         "numpy": np.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
-        "vectors": "CUDA" if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability(),
+        "vectors": GPU if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability(),
     }
 
 

@@ -19,7 +19,7 @@ import torch
 from lottery_lib import masks, paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import arithmetic, protocols, records
-from lottery_lib.provenance import provenance, vectors
+from lottery_lib.provenance import GPU, provenance, vectors
 
 PASSING = {"run", "protocol", "config", "provenance", "seconds"}  # not a result
 
@@ -59,7 +59,11 @@ def verify(run: str) -> Outcome:
     asked, here = vectors(made), arithmetic.here()
     if arithmetic.more(asked, here):
         raise LotteryError(f"{run} was made with {asked}, and this machine has {here} only; verify it where there is")
-    given = arithmetic.environment(asked, made["threads"])
+    if asked == GPU and not torch.cuda.is_available():
+        raise LotteryError(
+            f"{run} was made on a GPU ({made['device']}), and here is none; verify it where there is one"
+        )
+    given = {} if asked == GPU else arithmetic.environment(asked, made["threads"]) | {"CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as folder:
         code = f"from {__name__} import _make; _make(*sys.argv[1:])"
         command = [*arithmetic.python(code), str(paths.RESULTS), run, folder]

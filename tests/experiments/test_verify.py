@@ -106,6 +106,15 @@ def test_vectors_that_this_machine_lacks_are_named(changed, monkeypatch):
         verify.verify(run)
 
 
+def test_a_record_of_a_gpu_is_left_to_a_machine_with_one(changed, monkeypatch):
+    run = changed(vectors="CUDA", device="H")
+    monkeypatch.setattr(verify.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(
+        LotteryError, match=rf"^{run} was made on a GPU \(H\), and here is none; verify it where there is"
+    ):
+        verify.verify(run)
+
+
 def test_a_record_is_made_with_its_own_vectors_and_threads(changed, monkeypatch):
     run, seen = changed(vectors="DEFAULT", threads=2), {}
 
@@ -117,6 +126,7 @@ def test_a_record_is_made_with_its_own_vectors_and_threads(changed, monkeypatch)
     with pytest.raises(LotteryError, match=f"^{run} could not be made again: LotteryError: no luck$"):
         verify.verify(run)
     assert (seen["ATEN_CPU_CAPABILITY"], seen["OMP_NUM_THREADS"]) == ("default", "2")
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_unknown_names():
