@@ -63,25 +63,12 @@ def collect(clone: Path) -> Collected:
             found.refused[folder.name] = reason
         elif (paths.RESULTS / folder.name).exists():
             found.known += 1
-        elif _bring(folder):
-            found.brought.append(folder.name)
         else:
-            found.known += 1
+            with records.appearing(paths.RESULTS / folder.name) as unfinished:
+                for name in ("record.json", "arrays.npz"):
+                    shutil.copyfile(folder / name, unfinished / name)
+            found.brought.append(folder.name)
     return found
-
-
-def _bring(folder: Path) -> bool:
-    """Copy a record; False if another process has brought it in the meantime."""
-    here = paths.RESULTS / folder.name
-    try:
-        with records.appearing(here) as unfinished:
-            for name in ("record.json", "arrays.npz"):
-                shutil.copyfile(folder / name, unfinished / name)
-    except OSError:
-        if not here.exists():
-            raise
-        return False
-    return True
 
 
 def _refusal(folder: Path) -> str | None:

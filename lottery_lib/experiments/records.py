@@ -75,24 +75,28 @@ def write(config: Any, record: dict, arrays: dict[str, np.ndarray]) -> Path:
             (unfinished / "record.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", "utf-8")
             np.savez_compressed(unfinished / "arrays.npz", **arrays)
     except OSError as reason:
-        if exists(config):  # the same run, finished elsewhere in the meantime
-            return final
         raise LotteryError(f"cannot write the record {final}: {reason.strerror}; make its folder writable") from reason
     return final
 
 
 @contextmanager
 def appearing(final: Path) -> Iterator[Path]:
-    """A hidden folder to write a record into, which takes its name by one rename once the block has ended well."""
+    """A hidden folder to write a record into, which takes its name by one rename once the block has ended well.
+
+    If another process has put the record there in the meantime, that one stays.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=final.parent))
     try:
         yield unfinished
         unfinished.chmod(0o755)
-        unfinished.rename(final)
-    except BaseException:
+        try:
+            unfinished.rename(final)
+        except OSError:
+            if not (final / "record.json").exists():
+                raise
+    finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def read(config: Any) -> tuple[dict, dict[str, np.ndarray]]:

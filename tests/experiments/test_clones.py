@@ -112,7 +112,7 @@ def test_a_damaged_record_here_is_named_and_stops_no_other(clone, monkeypatch):
     assert found.refused[first].startswith("of that name is one here that cannot be read: ")
 
 
-def test_what_another_process_brings_in_the_meantime_is_known(clone, monkeypatch):
+def test_what_another_process_brings_in_the_meantime_stays(clone, monkeypatch):
     appearing = records.appearing
 
     @contextmanager
@@ -120,11 +120,12 @@ def test_what_another_process_brings_in_the_meantime_is_known(clone, monkeypatch
         with appearing(final) as unfinished:
             yield unfinished
             shutil.copytree(clone / "results" / final.name, final)
+            (final / "theirs").touch()
 
     monkeypatch.setattr(records, "appearing", overtaken)
-    found = clones.collect(clone)
-    assert (found.brought, found.known) == ([], 1)
+    clones.collect(clone)
     assert [path.name for path in paths.RESULTS.iterdir()] == [records.name(CONFIG)]
+    assert (paths.RESULTS / records.name(CONFIG) / "theirs").exists()
 
 
 def test_folders_that_will_not_do(clone, tmp_path, monkeypatch):
