@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import SymmetricalLogLocator
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.lines import GREY, NOTHING, accuracy_axis, by_place, densities, label_ends, ticks
+from lottery_lib.figures.lines import GREY, NOTHING, accuracy_axis, by_place, densities, heading, label_ends, ticks
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, new_figure, panels
 from lottery_lib.findings import comparisons, relaxed_masks, tables
 from lottery_lib.findings.cells import JUDGED
@@ -31,9 +31,9 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
     """Paired differences in accuracy against density, with the intervals they are judged by, a panel a place.
 
     ``cells`` of ``findings.cells``; what is not judged, as of fewer than three seeds, is not drawn. A panel has
-    ``MOST`` contrasts, named at their ends: first those that decide a claim, blue, then others, grey. Within the grey
-    band, M to either side, methods count as equal. The axis ends at three times the largest difference at most: what
-    sticks out is an interval that tells nothing.
+    ``MOST`` contrasts, named at their ends: first those that decide a claim, blue, then others, grey. The grey band is
+    the margin, M to either side. The axis ends at three times the largest difference at most: what sticks out is an
+    interval that tells nothing.
     """
     cells = cells[cells.judgement.isin(JUDGED)]
     groups = by_place(cells)
@@ -64,7 +64,7 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
         shown = pd.concat([lines[contrast] for contrast in told])
         sizes, least = shown["mean"].abs(), shown.margin.max()
         limit = min(3 * max(least, *sizes), 1.2 * max(least, *(sizes + shown.half_width)))
-        ax.set(title=label, ylim=(-limit, limit))
+        ax.set(title=heading(label), ylim=(-limit, limit))
         densities(ax, group.density_asked)
         ax.set_ylabel(f"{first} − {second},\npoints of test accuracy")
         last = {contrast: lines[contrast].iloc[0] for contrast in told}

@@ -23,7 +23,7 @@ LOOKS = {  # line -> its colour and style: methods that search without training 
     "mask, log": (BLUE, "-"),
     "mask, ℓ1": (SKY, "-"),
     "mask, log: multiplicative feedback": (ORANGE, "--"),
-    "mask, log: PI feedback": (VERMILION, "-."),
+    "mask, log: PI feedback": (GREEN, "-."),
     "mask, log: dual feedback": (PURPLE, ":"),
     "IMP": (VERMILION, "-"),
     "IMP, LR rewinding": (VERMILION, "--"),

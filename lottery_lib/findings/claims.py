@@ -152,8 +152,10 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     dataset = tables.dataset(cells.dataset.iloc[0])
     place = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
-    least, most = (f"{of(found.each):+.2f}".replace("-", "−") for of in (min, max))
-    each = f" (from {least} to {most})" if found.cells > 1 else ""  # a mean may hide that they differ
+    each = ""
+    if found.cells > 1:  # a mean may hide that they differ
+        (low, at), *_, (high, there) = cells[["mean", "density_asked"]].sort_values("mean").to_numpy()
+        each = f" (from {low:+.2f} at a density of {at:g} to {high:+.2f} at {there:g})".replace("-", "−")
     over = f"on average over {share} settings{each}, on {found.n} seed{'' if found.n == '1' else 's'}"
     cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
     if math.isnan(found.half_width):

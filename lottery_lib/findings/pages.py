@@ -118,6 +118,11 @@ def folded(title: str, *texts: str) -> str:
 
 
 def opened(claims: list[Claim]) -> str:
-    """The claims and questions that the records do not answer on any data set, as a list."""
-    left = [claim for claim in claims if claim.verdict is None or claim.verdict.status == rules.UNDECIDED]
-    return "\n".join(f"- **{claim.id}**, {claim.status}: {claim.text}" for claim in left)
+    """The claims and questions that the records do not answer, with the data sets on which they do not, as a list."""
+    left = []
+    for claim in claims:
+        answers = claim.verdict.answers if claim.verdict else ()
+        where = ", ".join(answer.dataset for answer in answers if answer.status == rules.UNDECIDED)
+        if where or not claim.verdict:
+            left.append(f"- **{claim.id}**, {f'on {where}' if where else claim.status}: {claim.text}")
+    return "\n".join(left)

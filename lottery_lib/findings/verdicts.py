@@ -100,10 +100,11 @@ def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Ver
 
 def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFrame) -> Answer:
     """``better in 3 of 5 cells, 2 undecided``; the effect is over the cells that are judged where they decide, else
-    over all on record. Of cells that are *not worse by M* it is told how many are worse all the same."""
+    over all on record. Of cells that are worse it is told where that is by less than M, or may be."""
     decided, status = (cells.good | cells.bad).sum(), rules.status(cells, rule.conditions)
     undecided = rules.status(cells) == UNDECIDED
-    counted = f"{decided} of {len(cells)} cells decided"
+    maybe = ((cells.judgement == WORSE) & ~cells.good & ~cells.bad).sum()
+    counted = f"{decided} of {len(cells)} cells decided{f' ({maybe} worse, perhaps by less than M)' if maybe else ''}"
     if not undecided:
         left = f", {len(cells) - decided} undecided" if decided < len(cells) else ""
         below = (cells.good & (cells.judgement == WORSE)).sum()
@@ -111,7 +112,8 @@ def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFr
         counted = f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by_less}{left}"
     used = effects.on_record(cells, rule.epochs) if undecided else cells[cells.judgement.isin(JUDGED)]
     found = effects.effect(runs, rule.contrasts, used, len(cells))
-    return Answer(dataset, status, counted, found, span(cells.n), bool(cells.reduced.any()))
+    n = span((cells if undecided else used).n)  # of what the numbers are of
+    return Answer(dataset, status, counted, found, n, bool(cells.reduced.any()))
 
 
 def bimodal(table: pd.DataFrame) -> Verdict | None:

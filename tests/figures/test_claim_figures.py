@@ -38,7 +38,7 @@ def test_differences_draw_each_contrast_in_its_place():
     contrasts = {"one": ("mask, log", "IMP"), "two": ("mask, log", "random")}
     found = cells.cells(tables.chosen(table), contrasts)
     resnet, lenet = claim_figures.differences(found, "mask", "IMP").axes
-    assert resnet.get_title().startswith("ResNet-20") and lenet.get_title() == "LeNet-300-100 on MNIST (lenet)"
+    assert resnet.get_title().startswith("ResNet-20") and lenet.get_title() == "LeNet-300-100 on MNIST\n(lenet)"
     (one,) = (container.lines[0] for container in lenet.containers)
     assert points(one) == [[0.05, 1.4]]  # what a single seed says is not drawn
     assert points(resnet.containers[0].lines[0]) == [[0.05, 10.0]]

@@ -5,7 +5,7 @@ from runs import line, runs
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.findings import claims
+from lottery_lib.findings import claims, pages
 from lottery_lib.findings.claims import MARKERS, NOT_RUN, Claim
 from lottery_lib.findings.effects import Effect
 from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED
@@ -47,7 +47,7 @@ def test_a_status_is_never_typed():
 def test_no_status_rests_on_fewer_than_three_seeds():
     for claim in claims.load():
         for answer in claim.verdict.answers if claim.verdict else ():
-            assert answer.status == UNDECIDED or answer.n.rpartition(" ")[2] not in ("0", "1", "2")
+            assert answer.status == UNDECIDED or answer.n.partition(" ")[0] not in ("0", "1", "2")
 
 
 def test_what_a_page_says_is_the_verdict(monkeypatch):
@@ -69,6 +69,11 @@ def test_table():
         "| [C1](C1.md) |  | CIFAR-10, reduced | – | 1 | **not enough evidence** |",
         "| [C2](C2.md) | And this | | | | not yet run |",
     ]
+
+
+def test_what_is_open_is_told_with_where():
+    rows = [Claim("C1", "It holds", "a", VERDICT), Claim("C2", "And this", "notebooks/02", None)]
+    assert pages.opened(rows) == "- **C1**, on CIFAR-10: It holds\n- **C2**, not yet run: And this"
 
 
 def test_only_what_stands_between_the_markers_is_renewed():
@@ -114,7 +119,8 @@ def test_the_headline_is_what_the_records_say(ours, said, monkeypatch):
     told = claims.headline()
     assert said.removeprefix("they ") in told and told.startswith("On MNIST, ") and "CIFAR" not in told
     mean = f"{ours - 97:+.2f}".replace("-", "−")
-    assert f"on average over all 7 settings (from {mean} to {mean}), on 3 seeds" in told and f": {mean} ±" in told
+    assert f": {mean} ±" in told and f"on average over all 7 settings (from {mean} at a density of 0." in told
+    assert "), on 3 seeds, for" in told
 
 
 def test_the_headline_does_not_hide_that_settings_differ(monkeypatch):
@@ -122,7 +128,7 @@ def test_the_headline_does_not_hide_that_settings_differ(monkeypatch):
     rows = [row for d, ours in at for row in line("mask, log, calibrated", around(ours), d)]
     rows += [row for d, _ in at for row in line("IMP", around(97.0), d) + line("random", around(60.0), d)]
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *line("dense", around(98.0), 1.0)))
-    assert "as good as" in claims.headline() and "(from −1.00 to +1.00)" in claims.headline()
+    assert "as good as" in claims.headline() and "(from −1.00 at a density of 0." in claims.headline()
 
 
 def test_the_headline_tells_of_one_search_and_of_searches_in_rounds_as_far_as_they_are_judged(monkeypatch):
@@ -138,9 +144,9 @@ def test_the_headline_tells_of_one_search_and_of_searches_in_rounds_as_far_as_th
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *few))
     one, rounds = claims.headline().split(" Searched in several rounds instead, ")
     assert one.startswith("On CIFAR-10, in shortened trainings, tickets of a learned concave mask are worse than")
-    assert ": −2.00 ±" in one and "over 3 of 5 settings (from −2.00 to −2.00), on 3 seeds" in one
+    assert ": −2.00 ±" in one and "over 3 of 5 settings (from −2.00 at a density of 0." in one
     assert rounds.startswith("the mask’s tickets are better than IMP’s: +3.00 ±")
-    assert "over 3 of 5 settings (from +3.00 to +3.00), on 3 seeds" in rounds
+    assert "over 3 of 5 settings (from +3.00 at a density of 0." in rounds
     assert {of: list(rows) for of, rows in claims.overall().items()} == {
         "one search": ["CIFAR-10"], "in rounds": ["CIFAR-10"],
     }  # fmt: skip

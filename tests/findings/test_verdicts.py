@@ -89,6 +89,13 @@ def test_what_is_worse_by_less_than_matters_is_told():
     assert (told.status, told.counted) == (HOLDS, "not worse by M in 5 of 5 cells (worse by less in 5)")
 
 
+def test_what_is_worse_by_nobody_knows_how_much_is_told():
+    rows = [row for d in (0.4, 0.2) for row in (*line(SET, [89.4, 89.9, 90.4], d), *line("IMP", [91.0] * 3, d))]
+    rows += [row for d in (0.4, 0.2) for row in line("random", [81.0], d)] + line("dense", [91.0], 1.0)
+    told = verdicts.ruled("C4", runs(*rows)).answers[0]
+    assert (told.status, told.counted) == (UNDECIDED, "0 of 2 cells decided (2 worse, perhaps by less than M)")
+
+
 # C7 and C8.
 
 
