@@ -45,8 +45,8 @@ LEVELS = {
 }
 PICTURE = (
     "Mask against IMP, then a row a claim and data set: a dot at the difference in points of test accuracy, with its "
-    "95 % interval and the number of seeds, and grey strokes for its single settings; hollow where one rests on fewer "
-    "than three seeds."
+    "95 % interval and the number of seeds, and grey strokes for its single settings; hollow where too few of "
+    "them have three seeds."
 )
 PAGE = """# The claims, cell by cell
 
@@ -54,7 +54,7 @@ What became of each claim of the paper, and of the questions it leaves open. Thi
 `lottery claims --write` from the committed records; [how claims are judged](judging.md) says what the words mean."""
 NOTE = (
     "*Not worse by M* is told of an interval that lies above −M. M is a tenth of the distance from the dense network "
-    "to a random mask, at least 0.2 points and at most 1."
+    f"to a random mask, at least {measured.LEAST:g} points and at most {measured.MOST:g}."
 )
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 
@@ -154,7 +154,7 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
     each = ""
     if found.cells > 1:  # a mean may hide that they differ
-        (low, at), *_, (high, there) = cells[["mean", "density_asked"]].sort_values("mean").to_numpy()
+        (low, at), *_, (high, there) = cells[["mean", "density_asked"]].sort_values("mean", kind="stable").to_numpy()
         each = f" (from {low:+.2f} at a density of {at:g} to {high:+.2f} at {there:g})".replace("-", "−")
     over = f"on average over {share} settings{each}, on {found.n} seed{'' if found.n == '1' else 's'}"
     cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"

@@ -123,7 +123,7 @@ def test_what_another_process_brings_in_the_meantime_stays(clone, monkeypatch):
             (final / "theirs").touch()
 
     monkeypatch.setattr(records, "appearing", overtaken)
-    clones.collect(clone)
+    assert clones.collect(clone).brought == [records.name(CONFIG)]
     assert [path.name for path in paths.RESULTS.iterdir()] == [records.name(CONFIG)]
     assert (paths.RESULTS / records.name(CONFIG) / "theirs").exists()
 
