@@ -74,9 +74,14 @@ def _row(record: dict) -> dict:
     made, config = record["provenance"], dict(record["config"])
     facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
     facts["asked_rounds"] = config["rounds"]
-    facts["precision"] = record["recipe"]["precision"]
-    facts |= {"vectors": vectors(made), "threads": made["threads"], **_cut(record)}
+    facts |= computed(record) | _cut(record)
     return config | record | facts | {"device": made["device"], "commit": made["commit"]}
+
+
+def computed(record: dict) -> dict:
+    """The arithmetic that a record was made with, by ``COMPUTED``."""
+    made = record["provenance"]
+    return {"precision": record["recipe"]["precision"], "vectors": vectors(made), "threads": made["threads"]}
 
 
 def _cut(record: dict) -> dict[str, float]:
