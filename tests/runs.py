@@ -42,6 +42,7 @@ LINES = {  # fields that give a run its line
     "gradual magnitude": {"method": "gradual", "regularizer": None},
     "one-shot magnitude": {"method": "one-shot", "regularizer": None, "score": "magnitude"},
     "dense": {"method": "dense", "regularizer": None, "total_epochs": 10, "lam": None, "mask_lr": None},
+    "SNIP": {"method": "snip", "regularizer": None, "total_epochs": 10},
     "random": {"method": "random", "regularizer": None, "total_epochs": 10},
 }
 

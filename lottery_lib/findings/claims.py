@@ -111,23 +111,30 @@ def _sentence(claim: Claim, answer: Answer) -> str:
 
 
 def headline() -> str:
-    """What the title of the landing page asks, answered for each data set: ``against_imp``, in words.
+    """What the title of the landing page asks, an item of a list for each data set: ``against_imp``, in words.
 
     Level means within the margin of the finest of its cells.
     """
-    return " ".join(_said(*found, contrast) for (_, contrast), found in against_imp().items())
+    items: dict[str, list[str]] = {}
+    for (dataset, contrast), found in against_imp().items():
+        said = _said(*found, contrast, "IMP’s" if items else IMP)
+        items.setdefault(dataset, []).append(said)
+    return "\n".join(f"- {' '.join(said)}" for said in items.values())
 
 
 def against_imp() -> dict[tuple[str, str], tuple[effects.Effect, pd.DataFrame]]:
     """(data set, contrast) -> how the mask does against IMP: the effect, and the ``cells`` that it is the mean of.
 
-    Of all cells of C4, C5 and C9 in which the two meet: those that are judged, if that is half of them and two at
-    least. Else, of one search, what is on record; and nothing of searches in rounds.
+    Of all cells of C4, C5, C9 and C10 in which the two meet: those that are judged, if that is half of them and two at
+    least. Else, of one search, what is on record; and nothing of searches in rounds. ``control`` is what IMP has above
+    SNIP there, in points, as far as that is on record.
     """
-    runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9")]
+    runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9", "C10")]
     contrasts = {name: asked[0].contrasts[name] for name in (SEARCH, ROUNDS)}
     only = pd.concat([rule.cells() for rule in asked]).drop_duplicates()
-    cells = measured.cells(runs, contrasts, only=only)
+    control = measured.summed(measured.pairs(runs, {"control": ("IMP", "SNIP")}))
+    control = control[[*tables.PLACE, "density_asked", "mean"]].rename(columns={"mean": "control"})
+    cells = measured.cells(runs, contrasts, only=only).merge(control, how="left")
     answers = {}
     for dataset in only.dataset.unique():  # in the order of the claims
         for contrast in contrasts:
@@ -148,33 +155,60 @@ def overall() -> dict[str, dict[str, effects.Effect]]:
     return rows
 
 
-def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
+def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str, imp: str) -> str:
+    """``imp`` is what IMP's tickets are called."""
     dataset = tables.dataset(cells.dataset.iloc[0])
     place = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
-    share = f"all {found.of}" if found.cells == found.of else f"{found.cells} of {found.of}"
-    each = ""
-    if found.cells > 1:  # a mean may hide that they differ
-        (low, at), *_, (high, there) = cells[["mean", "density_asked"]].sort_values("mean", kind="stable").to_numpy()
-        each = f" (from {low:+.2f} at a density of {at:g} to {high:+.2f} at {there:g})".replace("-", "−")
-    over = f"on average over {share} settings{each}, on {found.n} seed{'' if found.n == '1' else 's'}"
+    over = f"on average over {_share(found.cells, found.of)}{_extremes(cells)}"
+    over += f", on {found.n} seed{'' if found.n == '1' else 's'}"
     cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
     if math.isnan(found.half_width):
         way = "better" if found.mean > 0 else "worse"
         mean = f"the mask’s tickets are {abs(found.mean):.2f} points {way} than IMP’s {over}, {cost}"
-        return f"{place}, too few seeds are on record to decide: {mean}."
-    low, high = found.mean - found.half_width, found.mean + found.half_width
-    how = LEVELS[measured.judge(low, high, cells.margin.min())]
+        return f"**{place}, too few seeds are on record to decide**: {mean}."
     told = f"{found} points of accuracy {over}, {cost}."
     if contrast == ROUNDS:  # beside what was told of one search
-        return f"Searched in several rounds instead, the mask’s tickets are {how} IMP’s: {told}"
-    return f"{place}, tickets of a learned concave mask are {how} {IMP}: {told}"
+        return f"**Searched in several rounds instead, they are {_level(found, cells, 'IMP’s')}**: {told}"
+    said = f"**{place}, tickets of a learned concave mask are {_level(found, cells, imp)}**: {told}"
+    if failed := (cells.control < cells.margin).sum():
+        beside = "hardly better (by less than M) than SNIP, which prunes before any training"
+        said += f" In {_share(failed, found.cells)} IMP is {beside}, and may have failed rather than been beaten."
+    return said
+
+
+def _level(found: effects.Effect, cells: pd.DataFrame, imp: str) -> str:
+    """What the effect comes to, as in ``better than IMP’s``; that no mean hides if settings are judged both ways."""
+    better, worse = (cells.judgement == BETTER).sum(), (cells.judgement == WORSE).sum()
+    if better and worse:
+        return f"better than {imp} in {better} setting{'s' if better > 1 else ''} and worse in {worse}"
+    low, high = found.mean - found.half_width, found.mean + found.half_width
+    return f"{LEVELS[measured.judge(low, high, cells.margin.min())]} {imp}"
+
+
+def _share(part: int, of: int) -> str:
+    if part < of:
+        return f"{part} of {of} settings"
+    return {1: "the only setting", 2: "both settings"}.get(of, f"all {of} settings")
+
+
+def _extremes(cells: pd.DataFrame) -> str:
+    """The least and the greatest of the differences, and where they are."""
+    if len(cells) < 2:
+        return ""
+    ordered, networks = cells.sort_values("mean", kind="stable"), cells.model.nunique()
+    told = []
+    for cell in (ordered.iloc[0], ordered.iloc[-1]):
+        where = f"{tables.network(cell.model, cell.protocol)}, " if networks > 1 else ""
+        mean = f"{cell['mean']:+.2f}".replace("-", "−")
+        told.append(f"{mean} ({where}density {cell.density_asked:g})")
+    return f", from {told[0]} to {told[1]}"
 
 
 def summary(claims: list[Claim]) -> str:
     """What stands in the README: the answer in a sentence, the figure, the table and what M is, as Markdown."""
     picture = f"![{PICTURE}](figures/claims.svg)"
     rows = table(claims, lambda claim: f"book/claims.md#{claim.id.lower()}")
-    return f"**{headline()}**\n\n{picture}\n\n{rows}\n\n{NOTE}"
+    return f"{headline()}\n\n{picture}\n\n{rows}\n\n{NOTE}"
 
 
 def table(claims: list[Claim], link: Callable[[Claim], str]) -> str:

@@ -109,7 +109,7 @@ def around(mean: float) -> list[float]:
 
 
 @pytest.mark.parametrize(("ours", "said"), [
-    (97.0, "they are as good as"), (98.0, "they are better than"), (95.0, "they are worse than"),
+    (97.0, "as good as"), (98.0, "better than"), (95.0, "worse than"),
 ])  # fmt: skip
 def test_the_headline_is_what_the_records_say(ours, said, monkeypatch):
     at = (0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
@@ -117,10 +117,12 @@ def test_the_headline_is_what_the_records_say(ours, said, monkeypatch):
     rows += [row for d in at for row in line("random", around(60.0), d)] + line("dense", around(98.0), 1.0)
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
     told = claims.headline()
-    assert said.removeprefix("they ") in told and told.startswith("On MNIST, ") and "CIFAR" not in told
+    imp = "those of iterative magnitude pruning (IMP)"
+    assert told.startswith(f"- **On MNIST, tickets of a learned concave mask are {said} {imp}**: ")
+    assert "CIFAR" not in told
     mean = f"{ours - 97:+.2f}".replace("-", "−")
-    each = f"(from {mean} at a density of 0.4 to {mean} at 0.005)"
-    assert f": {mean} ±" in told and f"on average over all 7 settings {each}, on 3 seeds, for" in told
+    each = f"from {mean} (density 0.4) to {mean} (density 0.005)"
+    assert f": {mean} ±" in told and f"on average over all 7 settings, {each}, on 3 seeds, for" in told
 
 
 def test_the_headline_does_not_hide_that_settings_differ(monkeypatch):
@@ -128,30 +130,29 @@ def test_the_headline_does_not_hide_that_settings_differ(monkeypatch):
     rows = [row for d, ours in at for row in line("mask, log, calibrated", around(ours), d)]
     rows += [row for d, _ in at for row in line("IMP", around(97.0), d) + line("random", around(60.0), d)]
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *line("dense", around(98.0), 1.0)))
-    assert (
-        "as good as" in claims.headline() and "(from −1.00 at a density of 0.4 to +1.00 at 0.005)" in claims.headline()
-    )
+    told = claims.headline()
+    assert "better than those of iterative magnitude pruning (IMP) in 2 settings and worse in 2**: +0.00 ±" in told
+    assert "from −1.00 (density 0.4) to +1.00 (density 0.005)" in told
 
 
 def test_the_headline_tells_of_one_search_and_of_searches_in_rounds_as_far_as_they_are_judged(monkeypatch):
-    cnn = {"protocol": "cifar-short", "dataset": "cifar10", "model": "conv-small", "reduced": True}
-    at = (0.2, 0.1, 0.05)
-    rows = [row for d in at for row in line("IMP", around(80.0), d, **cnn) + line("random", around(60.0), d, **cnn)]
-    rows += line("dense", around(82.0), 1.0, **cnn)
-    for d in at:
-        rows += line("mask, log, calibrated", around(78.0), d, **cnn)
-        rows += line("mask, log, calibrated, in rounds", around(83.0), d, **cnn)
-    few = line("mask, log, calibrated", [10.0], 0.05, **cnn | {"model": "resnet20"})
-    few += line("IMP", [80.0], 0.05, **cnn | {"model": "resnet20"})
+    place = {"protocol": "cifar-short", "dataset": "cifar10", "reduced": True}
+    rows = []
+    for model, densities in (("conv-small", (0.2, 0.1, 0.05)), ("resnet20", (0.2, 0.05))):
+        here = place | {"model": model}
+        rows += line("dense", around(82.0), 1.0, **here)
+        for d in densities:
+            rows += line("IMP", around(80.0), d, **here) + line("random", around(60.0), d, **here)
+            rows += line("mask, log, calibrated", around(78.0), d, **here)
+            rows += line("mask, log, calibrated, in rounds", around(83.0), d, **here)
+    vgg = place | {"protocol": "vgg16-cifar10-short", "model": "vgg16"}
+    few = line("mask, log, calibrated", [10.0], 0.05, **vgg) + line("IMP", [80.0], 0.05, **vgg)
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *few))
-    one, rounds = claims.headline().split(" Searched in several rounds instead, ")
-    assert one.startswith("On CIFAR-10, in shortened trainings, tickets of a learned concave mask are worse than")
-    assert (
-        ": −2.00 ±" in one
-        and "over 3 of 5 settings (from −2.00 at a density of 0.2 to −2.00 at 0.05), on 3 seeds" in one
-    )
-    assert rounds.startswith("the mask’s tickets are better than IMP’s: +3.00 ±")
-    assert "over 3 of 5 settings (from +3.00 at a density of 0.2 to +3.00 at 0.05), on 3 seeds" in rounds
+    one, rounds = claims.headline().split(" **Searched in several rounds instead, ")
+    assert one.startswith("- **On CIFAR-10, in shortened trainings, tickets of a learned concave mask are worse than")
+    where = "over 5 of 9 settings, from {0} (small CNN, density 0.2) to {0} (ResNet-20, density 0.05), on 3 seeds"
+    assert ": −2.00 ±" in one and where.format("−2.00") in one
+    assert rounds.startswith("they are better than IMP’s**: +3.00 ±") and where.format("+3.00") in rounds
     assert {of: list(rows) for of, rows in claims.overall().items()} == {
         "one search": ["CIFAR-10"], "in rounds": ["CIFAR-10"],
     }  # fmt: skip
@@ -163,6 +164,24 @@ def test_the_headline_tells_of_one_search_and_of_searches_in_rounds_as_far_as_th
 def test_the_headline_says_where_seeds_are_too_few(monkeypatch):
     rows = [*line("mask, log, calibrated", [95.0], 0.1), *line("IMP", [96.0], 0.1)]
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
-    few = "On MNIST, too few seeds are on record to decide: the mask’s tickets are 1.00 points worse than"
+    few = "- **On MNIST, too few seeds are on record to decide**: the mask’s tickets are 1.00 points worse than"
     assert claims.headline().startswith(few)
     assert "IMP’s on average over 1 of 7 settings, on 1 seed, for" in claims.headline()
+
+
+def test_the_headline_names_networks_that_differ_and_says_where_imp_may_have_failed(monkeypatch):
+    rows, snip = [], []
+    for model, ours, imp in (("resnet18", 66.0, 60.3), ("vgg19", 60.0, 63.0)):
+        place = {"protocol": f"{model}-cifar100-short", "dataset": "cifar100", "model": model, "reduced": True}
+        rows += line("dense", around(70.0), 1.0, **place)
+        for d in (0.2, 0.05):
+            rows += line("mask, log, calibrated", around(ours), d, **place)
+            rows += line("IMP", around(imp), d, **place) + line("random", around(50.0), d, **place)
+            snip += line("SNIP", around(60.0), d, **place)
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *snip))
+    told = claims.headline()
+    assert "in 2 settings and worse in 2**: +1.35 ±" in told and "on average over all 4 settings, from " in told
+    assert "from −3.00 (VGG-19 at ¼ width, density 0.2) to +5.70 (ResNet-18 at ¼ width, density 0.05)" in told
+    assert "In 2 of 4 settings IMP is hardly better (by less than M) than SNIP" in told
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
+    assert claims.headline() and "SNIP" not in claims.headline()  # not on record
