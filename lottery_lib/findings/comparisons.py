@@ -66,8 +66,8 @@ def compact(cells: pd.DataFrame) -> pd.DataFrame:
 def readable(cells: pd.DataFrame) -> pd.DataFrame:
     """Cells in full, a row each: differences in points with the intervals they are judged by, and what they rest on.
 
-    A difference that is not judged is not shown. α is the largest of the tickets of the first line, and so is what ties
-    decided of them.
+    A difference that is not judged is not shown, nor the two test accuracies that it is one of, in percent: means over
+    the seeds that both have. α is the largest of the tickets of the first line, and so is what ties decided of them.
     """
     judged = cells.judgement.isin(JUDGED)
     columns = {
@@ -76,6 +76,10 @@ def readable(cells: pd.DataFrame) -> pd.DataFrame:
         "density": cells.density_asked.map("{:g}".format),
         "difference": [
             number(*cell, "+") if told else "–" for *cell, told in zip(cells["mean"], cells.half_width, judged)
+        ],
+        "test accuracy, %": [
+            f"{difference + other:.2f} against {other:.2f}" if told else "–"
+            for difference, other, told in zip(cells["mean"], cells.other, judged)
         ],
         "M": cells.margin.map("{:.2f}".format).where(judged, "–"),
         "n": cells.n.astype(int),

@@ -7,7 +7,7 @@ from lottery_lib.findings import cells, comparisons, tables
 
 def test_what_is_said_are_the_numbers():
     table = runs(
-        *line("mask, log", [98.0, 98.5, 99.0]),
+        *line("mask, log", [98.0, 98.5, 99.0, 50.0]),  # a seed that the other side lacks
         *line("IMP", [97.0, 97.5, 98.0]),
         *line("mask, log", [90.0], 0.1),
         *line("IMP", [90.1], 0.1),
@@ -23,4 +23,5 @@ def test_what_is_said_are_the_numbers():
     assert glance.to_dict("records") == [{"0.1": "n < 3", "0.05": "+1.00 ±\xa00.05, better ●"}]
     shown = comparisons.readable(found)
     assert shown.difference.tolist() == ["–", "+1.00 ±\xa00.05"] and shown.epochs.tolist() == ["20 against 50"] * 2
+    assert shown["test accuracy, %"].tolist() == ["–", "98.50 against 97.50"]
     assert shown.judgement.tolist() == ["not enough seeds", "better"] and shown["M"].tolist() == ["–", "1.00"]
