@@ -35,14 +35,11 @@ VERDICTS: dict[str, Callable[[], Verdict | None]] = {
 }
 NOT_RUN = "not yet run"
 SEARCH, ROUNDS = "one search", "in rounds"  # contrasts
-IMP = "those of iterative magnitude pruning (IMP)"  # what the title asks about
-LEVELS = {
-    BETTER: "better than",
-    WORSE: "worse than",
-    EQUAL: "as good as",
-    NOT_WORSE: "not worse than",
-    OPEN: "hard to tell from",
-}
+LEAD = (
+    "Tickets of a learned concave mask, found in one search, against those of iterative magnitude pruning (IMP): mean "
+    "difference in points of test accuracy, over settings (a network at a density each)."
+)
+LEVELS = {BETTER: "better", WORSE: "worse", EQUAL: "as good", NOT_WORSE: "not worse", OPEN: "hard to tell apart"}
 PICTURE = (
     "Mask against IMP, then a row a claim and data set: a dot at the difference in points of test accuracy, with its "
     "95 % interval and the number of seeds, and grey strokes for its single settings; hollow where too few of "
@@ -111,15 +108,14 @@ def _sentence(claim: Claim, answer: Answer) -> str:
 
 
 def headline() -> str:
-    """What the title of the landing page asks, an item of a list for each data set: ``against_imp``, in words.
+    """What the title of the landing page asks: ``against_imp`` in words, an item of a Markdown list for each data set.
 
     Level means within the margin of the finest of its cells.
     """
     items: dict[str, list[str]] = {}
     for (dataset, contrast), found in against_imp().items():
-        said = _said(*found, contrast, "IMP’s" if items else IMP)
-        items.setdefault(dataset, []).append(said)
-    return "\n".join(f"- {' '.join(said)}" for said in items.values())
+        items.setdefault(dataset, []).append(_said(*found, contrast))
+    return "\n".join([LEAD, "", *(f"- {' '.join(said)}" for said in items.values())])
 
 
 def against_imp() -> dict[tuple[str, str], tuple[effects.Effect, pd.DataFrame]]:
@@ -155,34 +151,27 @@ def overall() -> dict[str, dict[str, effects.Effect]]:
     return rows
 
 
-def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str, imp: str) -> str:
-    """``imp`` is what IMP's tickets are called."""
-    dataset = tables.dataset(cells.dataset.iloc[0])
-    place = f"On {dataset}{', in shortened trainings' if cells.reduced.any() else ''}"
-    over = f"on average over {_share(found.cells, found.of)}{_extremes(cells)}"
-    over += f", on {found.n} seed{'' if found.n == '1' else 's'}"
-    cost = f"for {100 * found.epochs:.0f} % of IMP’s training epochs"
-    if math.isnan(found.half_width):
-        way = "better" if found.mean > 0 else "worse"
-        mean = f"the mask’s tickets are {abs(found.mean):.2f} points {way} than IMP’s {over}, {cost}"
-        return f"**{place}, too few seeds are on record to decide**: {mean}."
-    told = f"{found} points of accuracy {over}, {cost}."
+def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
+    over = f"{found} over {_share(found.cells, found.of)}{_extremes(cells)}"
+    rests = f"{found.n} seed{'' if found.n == '1' else 's'}, {100 * found.epochs:.0f} % of IMP’s training epochs"
+    level = "too few seeds to decide" if math.isnan(found.half_width) else _level(found, cells)
     if contrast == ROUNDS:  # beside what was told of one search
-        return f"**Searched in several rounds instead, they are {_level(found, cells, 'IMP’s')}**: {told}"
-    said = f"**{place}, tickets of a learned concave mask are {_level(found, cells, imp)}**: {told}"
+        return f"**Searched in several rounds instead, {level}**: {over}; {rests}."
+    dataset, reduced = tables.dataset(cells.dataset.iloc[0]), cells.reduced.any()
+    said = f"**On {dataset}, {'in shortened trainings, ' if reduced else ''}{level}**: {over}; {rests}."
     if failed := (cells.control < cells.margin).sum():
-        beside = "hardly better (by less than M) than SNIP, which prunes before any training"
-        said += f" In {_share(failed, found.cells)} IMP is {beside}, and may have failed rather than been beaten."
+        beside = "hardly above SNIP, which prunes before any training"
+        said += f" In {_share(failed, found.cells)} IMP is {beside}: it may have failed rather than been beaten."
     return said
 
 
-def _level(found: effects.Effect, cells: pd.DataFrame, imp: str) -> str:
-    """What the effect comes to, as in ``better than IMP’s``; that no mean hides if settings are judged both ways."""
+def _level(found: effects.Effect, cells: pd.DataFrame) -> str:
+    """What the effect comes to, as in ``better``; no mean hides that settings are judged both ways."""
     better, worse = (cells.judgement == BETTER).sum(), (cells.judgement == WORSE).sum()
     if better and worse:
-        return f"better than {imp} in {better} setting{'s' if better > 1 else ''} and worse in {worse}"
+        return f"better in {better} setting{'s' if better > 1 else ''} and worse in {worse}"
     low, high = found.mean - found.half_width, found.mean + found.half_width
-    return f"{LEVELS[measured.judge(low, high, cells.margin.min())]} {imp}"
+    return LEVELS[measured.judge(low, high, cells.margin.min())]
 
 
 def _share(part: int, of: int) -> str:
