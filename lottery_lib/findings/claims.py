@@ -15,6 +15,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.findings import calibrated, effects, planted, planted_networks, relaxed_masks, rules, tables, verdicts
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings.cells import BETTER, EQUAL, NOT_WORSE, OPEN, WORSE
+from lottery_lib.findings.comparisons import number
 from lottery_lib.findings.rules import MIXED, UNDECIDED
 from lottery_lib.findings.verdicts import Answer, Verdict
 
@@ -37,7 +38,8 @@ NOT_RUN = "not yet run"
 SEARCH, ROUNDS = "one search", "in rounds"  # contrasts
 LEAD = (
     "Tickets of a learned concave mask, found in one search, against those of iterative magnitude pruning (IMP): mean "
-    "difference in points of test accuracy, over settings (a network at a density each)."
+    "difference in points of test accuracy, over settings (a network at a density each), with its 95 % interval over "
+    "seeds. Epochs are those of searching and retraining together."
 )
 LEVELS = {BETTER: "better", WORSE: "worse", EQUAL: "as good", NOT_WORSE: "not worse", OPEN: "hard to tell apart"}
 PICTURE = (
@@ -121,18 +123,18 @@ def headline() -> str:
 def against_imp() -> dict[tuple[str, str], tuple[effects.Effect, pd.DataFrame]]:
     """(data set, contrast) -> how the mask does against IMP: the effect, and the ``cells`` that it is the mean of.
 
-    Of all cells of C4, C5, C9 and C10 in which the two meet: those that are judged, if that is half of them and two at
-    least. Else, of one search, what is on record; and nothing of searches in rounds. ``control`` is what IMP has above
-    SNIP there, in points, as far as that is on record.
+    Of all cells of C4, C5, C9 and C10 in which the two meet, as the first of these that has a cell judges it: those
+    that are judged, if that is half of them and two at least. Else, of one search, what is on record; and nothing of
+    searches in rounds. ``control`` is what IMP has above SNIP there, in points, as far as that is on record.
     """
     runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9", "C10")]
     contrasts = {name: asked[0].contrasts[name] for name in (SEARCH, ROUNDS)}
-    only = pd.concat([rule.cells() for rule in asked]).drop_duplicates()
     control = measured.summed(measured.pairs(runs, {"control": ("IMP", "SNIP")}))
     control = control[[*tables.PLACE, "density_asked", "mean"]].rename(columns={"mean": "control"})
-    cells = measured.cells(runs, contrasts, only=only).merge(control, how="left")
+    cells = pd.concat([rules.judged(rule, runs) for rule in asked]).drop_duplicates(effects.KEY)
+    cells = cells.merge(control, how="left")
     answers = {}
-    for dataset in only.dataset.unique():  # in the order of the claims
+    for dataset in pd.concat([rule.cells() for rule in asked]).dataset.unique():  # in the order of the claims
         for contrast in contrasts:
             rows = cells[(cells.dataset == dataset) & (cells.contrast == contrast)]
             used = rows[rows.judgement.isin(measured.JUDGED)]
@@ -152,26 +154,26 @@ def overall() -> dict[str, dict[str, effects.Effect]]:
 
 
 def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
-    over = f"{found} over {_share(found.cells, found.of)}{_extremes(cells)}"
+    mean, over = str(found), f"over {_share(found.cells, found.of)}{_extremes(cells)}"
     rests = f"{found.n} seed{'' if found.n == '1' else 's'}, {100 * found.epochs:.0f} % of IMP’s training epochs"
-    level = "too few seeds to decide" if math.isnan(found.half_width) else _level(found, cells)
+    better, worse = (cells.judgement == BETTER).sum(), (cells.judgement == WORSE).sum()
+    if math.isnan(found.half_width):
+        level = "too few seeds to decide"
+    elif better and worse:  # whose mean is one of a mixture, so that its interval would tell nothing
+        level = f"better in {better} setting{'s' if better > 1 else ''} and worse in {worse}"
+        mean = f"{number(found.mean, math.nan, '+')} on average"
+    else:
+        low, high = found.mean - found.half_width, found.mean + found.half_width
+        level = LEVELS[measured.judge(low, high, cells.margin.min())]
+    told = f"**: {mean} {over}; {rests}."
     if contrast == ROUNDS:  # beside what was told of one search
-        return f"**Searched in several rounds instead, {level}**: {over}; {rests}."
+        return f"**Searched in several rounds instead, {level}{told}"
     dataset, reduced = tables.dataset(cells.dataset.iloc[0]), cells.reduced.any()
-    said = f"**On {dataset}, {'in shortened trainings, ' if reduced else ''}{level}**: {over}; {rests}."
+    said = f"**On {dataset}, {'in shortened trainings, ' if reduced else ''}{level}{told}"
     if failed := (cells.control < cells.margin).sum():
         beside = "hardly above SNIP, which prunes before any training"
         said += f" In {_share(failed, found.cells)} IMP is {beside}: it may have failed rather than been beaten."
     return said
-
-
-def _level(found: effects.Effect, cells: pd.DataFrame) -> str:
-    """What the effect comes to, as in ``better``; no mean hides that settings are judged both ways."""
-    better, worse = (cells.judgement == BETTER).sum(), (cells.judgement == WORSE).sum()
-    if better and worse:
-        return f"better in {better} setting{'s' if better > 1 else ''} and worse in {worse}"
-    low, high = found.mean - found.half_width, found.mean + found.half_width
-    return LEVELS[measured.judge(low, high, cells.margin.min())]
 
 
 def _share(part: int, of: int) -> str:
@@ -188,8 +190,7 @@ def _extremes(cells: pd.DataFrame) -> str:
     told = []
     for cell in (ordered.iloc[0], ordered.iloc[-1]):
         where = f"{tables.network(cell.model, cell.protocol)}, " if networks > 1 else ""
-        mean = f"{cell['mean']:+.2f}".replace("-", "−")
-        told.append(f"{mean} ({where}density {cell.density_asked:g})")
+        told.append(f"{number(cell['mean'], math.nan, '+')} ({where}density {cell.density_asked:g})")
     return f", from {told[0]} to {told[1]}"
 
 
