@@ -12,10 +12,11 @@ from functools import partial
 import pandas as pd
 
 from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import protocols
 from lottery_lib.findings import calibrated, effects, planted, planted_networks, relaxed_masks, rules, tables, verdicts
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings.cells import BETTER, EQUAL, NOT_WORSE, OPEN, WORSE
-from lottery_lib.findings.comparisons import number
+from lottery_lib.findings.comparisons import number, span
 from lottery_lib.findings.rules import MIXED, UNDECIDED
 from lottery_lib.findings.verdicts import Answer, Verdict
 
@@ -168,8 +169,9 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     told = f"**: {mean} {over}; {rests}."
     if contrast == ROUNDS:  # beside what was told of one search
         return f"**Searched in several rounds instead, {level}{told}"
-    dataset, reduced = tables.dataset(cells.dataset.iloc[0]), cells.reduced.any()
-    said = f"**On {dataset}, {'in shortened trainings, ' if reduced else ''}{level}{told}"
+    reduced = [protocols.config_class(name).recipe.epochs for name in cells.protocol[cells.reduced.astype(bool)]]
+    cut = f", in trainings cut to {span(pd.Series(reduced))} epochs" if reduced else ""
+    said = f"**On {tables.dataset(cells.dataset.iloc[0])}{cut}, {level}{told}"
     if failed := (cells.control < cells.margin).sum():
         beside = "hardly above SNIP, which prunes before any training"
         said += f" In {_share(failed, found.cells)} IMP is {beside}: it may have failed rather than been beaten."

@@ -148,7 +148,7 @@ def test_the_headline_tells_of_one_search_and_of_searches_in_rounds_as_far_as_th
     few = line("mask, log, calibrated", [10.0], 0.05, **vgg) + line("IMP", [80.0], 0.05, **vgg)
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *few))
     one, rounds = claims.headline().split(" **Searched in several rounds instead, ")
-    assert "\n- **On CIFAR-10, in shortened trainings, worse**: −2.00 ±" in one
+    assert "\n- **On CIFAR-10, in trainings cut to 10 epochs, worse**: −2.00 ±" in one
     where = "over 5 of 9 settings, from {0} (small CNN, density 0.2) to {0} (ResNet-20, density 0.05); 3 seeds"
     assert where.format("−2.00") in one
     assert rounds.startswith("better**: +3.00 ±") and where.format("+3.00") in rounds
@@ -178,10 +178,8 @@ def test_the_headline_names_networks_that_differ_and_says_where_imp_may_have_fai
             snip += line("SNIP", around(60.0), d, **place)
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *snip))
     told = claims.headline()
-    assert (
-        "**On CIFAR-100, in shortened trainings, better in 2 settings and worse in 2**: +1.35 on average over all"
-        in told
-    )
+    where = "**On CIFAR-100, in trainings cut to 10 epochs, "
+    assert f"{where}better in 2 settings and worse in 2**: +1.35 on average over all 4 settings, from" in told
     assert "from −3.00 (VGG-19 at ¼ width, density 0.2) to +5.70 (ResNet-18 at ¼ width, density 0.05)" in told
     assert "In 2 of 4 settings IMP is hardly above SNIP" in told
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
