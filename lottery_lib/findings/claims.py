@@ -197,7 +197,7 @@ def _extremes(cells: pd.DataFrame) -> str:
 
 
 def summary(claims: list[Claim]) -> str:
-    """What stands in the README: the answer in a sentence, the figure, the table and what M is, as Markdown."""
+    """What stands in the README: the answers, the figure, the table and what M is, as Markdown."""
     picture = f"![{PICTURE}](figures/claims.svg)"
     rows = table(claims, lambda claim: f"book/claims.md#{claim.id.lower()}")
     return f"{headline()}\n\n{picture}\n\n{rows}\n\n{NOTE}"
