@@ -78,13 +78,15 @@ def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     return (dict(zip(row, combination)) for combination in itertools.product(*values))
 
 
-def groups_of(part: str) -> slice:
-    """Of a grid's groups those from I to N, ``I-N``, counted from 1; LotteryError unless 1 ≤ I ≤ N."""
+def groups_of(part: str, groups: list) -> list:
+    """Of a grid's groups those from I to N, ``I-N``, counted from 1; LotteryError unless 1 ≤ I ≤ N and some are there."""
     found = re.fullmatch(r"(\d{1,9})-(\d{1,9})", part)
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= first <= last:
         raise LotteryError(f"part {part!r}: must be the groups I-N, as in 3-5, with 1 ≤ I ≤ N")
-    return slice(first - 1, last)
+    if first > len(groups):
+        raise LotteryError(f"part {part!r}: the last group of this grid is {len(groups)}")
+    return groups[first - 1 : last]
 
 
 def command(protocols: Iterable[str]) -> str:

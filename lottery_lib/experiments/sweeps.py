@@ -110,7 +110,7 @@ def run(name: str, part: str | None = None, budget: str | None = None, dry_run: 
     OMP_NUM_THREADS says how many threads there shall be. LotteryError as ``grid``, ``groups_of`` and ``seconds`` raise
     it, before anything runs, and if runs of other processes failed.
     """
-    groups = grid(name)[groups_of(part) if part else slice(None)]
+    groups = groups_of(part, grid(name)) if part else grid(name)
     configs = [config for group in groups for config in group]
     limit = seconds(budget) if budget is not None else math.inf
     left = [config for config in configs if not records.exists(config)]

@@ -126,20 +126,18 @@ def against_imp() -> dict[tuple[str, str], tuple[effects.Effect, pd.DataFrame]]:
 
     Of all cells of C4, C5, C9 and C10 in which the two meet, as the first of these that has a cell judges it: those
     that are judged, if that is half of them and two at least. Else, of one search, what is on record; and nothing of
-    searches in rounds. ``control`` is what IMP has above SNIP there, in points, as far as that is on record.
+    searches in rounds.
     """
     runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9", "C10")]
     contrasts = {name: asked[0].contrasts[name] for name in (SEARCH, ROUNDS)}
-    control = measured.summed(measured.pairs(runs, {"control": ("IMP", "SNIP")}))
-    control = control[[*tables.PLACE, "density_asked", "mean"]].rename(columns={"mean": "control"})
     cells = pd.concat([rules.judged(rule, runs) for rule in asked]).drop_duplicates(effects.KEY)
-    cells = cells.merge(control, how="left")
     answers = {}
     for dataset in pd.concat([rule.cells() for rule in asked]).dataset.unique():  # in the order of the claims
         for contrast in contrasts:
             rows = cells[(cells.dataset == dataset) & (cells.contrast == contrast)]
-            used = rows[rows.judgement.isin(measured.JUDGED)]
-            if len(used) < max(rules.FEWEST, len(rows) / 2):
+            judged = rows.judgement.isin(measured.JUDGED)
+            used = rows[judged]
+            if not rules.enough(judged):
                 used = effects.on_record(rows) if contrast == SEARCH else rows.iloc[:0]
             if found := effects.effect(runs, contrasts, used, len(rows)):
                 answers[dataset, contrast] = found, used
@@ -172,7 +170,7 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     reduced = [protocols.config_class(name).recipe.epochs for name in cells.protocol[cells.reduced.astype(bool)]]
     cut = f", in trainings cut to {span(pd.Series(reduced))} epochs" if reduced else ""
     said = f"**On {tables.dataset(cells.dataset.iloc[0])}{cut}, {level}{told}"
-    if failed := (cells.control < cells.margin).sum():
+    if failed := cells.doubtful.sum():
         beside = "hardly above SNIP, which prunes before any training"
         said += f" In {_share(failed, found.cells)} IMP is {beside}: it may have failed rather than been beaten."
     return said

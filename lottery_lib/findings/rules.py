@@ -130,6 +130,11 @@ def shown(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([primary.assign(decides=True), others.assign(decides=False)], ignore_index=True)
 
 
+def enough(marked: pd.Series) -> bool:
+    """Whether so many cells are marked that these may speak for all: half, and ``FEWEST`` at least."""
+    return marked.sum() >= max(FEWEST, len(marked) / 2)
+
+
 def status(cells: pd.DataFrame, conditions: Mapping[str, list[str]] | None = None) -> str:
     """What the primary cells of a data set come to, by those that are ``good`` and ``bad``.
 
@@ -138,7 +143,7 @@ def status(cells: pd.DataFrame, conditions: Mapping[str, list[str]] | None = Non
     a condition that was written down it holds at two places at least, it *holds* under that.
     """
     decided = cells.good | cells.bad
-    if decided.sum() >= max(FEWEST, len(cells) / 2):
+    if enough(decided):
         if cells.good[decided].all():
             return HOLDS
         for text, contrasts in (conditions or {}).items():

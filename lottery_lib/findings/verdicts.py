@@ -100,16 +100,20 @@ def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Ver
 
 def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFrame) -> Answer:
     """``better in 3 of 5 cells, 2 undecided``; the effect is over the cells that are judged where they decide, else
-    over all on record. Of cells that are worse it is told where that is by less than M, or may be."""
+    over all on record. Of cells that are worse it is told where that is by less than M, or may be; of good ones, in how
+    many IMP may have failed."""
     decided, status = (cells.good | cells.bad).sum(), rules.status(cells, rule.conditions)
     undecided = rules.status(cells) == UNDECIDED
     maybe = ((cells.judgement == WORSE) & ~cells.good & ~cells.bad).sum()
-    counted = f"{decided} of {len(cells)} cells decided{f' ({maybe} worse, perhaps by less than M)' if maybe else ''}"
+    unsure = f"; of the rest, {maybe} worse, perhaps by less than M" if maybe else ""
+    counted = f"{decided} of {len(cells)} cells decided{unsure}"
     if not undecided:
         left = f", {len(cells) - decided} undecided" if decided < len(cells) else ""
         below = (cells.good & (cells.judgement == WORSE)).sum()
         by_less = f" (worse by less in {below})" if below else ""
         counted = f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by_less}{left}"
+    if failed := (cells.good & cells.doubtful).sum():
+        counted += f"; IMP hardly above SNIP in {failed}"
     used = effects.on_record(cells, rule.epochs) if undecided else cells[cells.judgement.isin(JUDGED)]
     found = effects.effect(runs, rule.contrasts, used, len(cells))
     n = span((cells if undecided else used).n)  # of what the numbers are of

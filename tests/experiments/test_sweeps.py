@@ -119,12 +119,15 @@ def test_the_committed_grids_name_no_run_twice():
 
 def test_part():
     groups = list("abcdefg")
-    taken = {"3-5": "cde", "7-7": "g", "1-9": "abcdefg", "8-9": ""}
-    assert {part: "".join(groups[groups_of(part)]) for part in taken} == taken
+    taken = {"3-5": "cde", "7-7": "g", "1-9": "abcdefg"}
+    assert {part: "".join(groups_of(part, groups)) for part in taken} == taken
     for part in ("1/2", "1", "1-", "-2", "a-b", "1-2-3", "", "0-2", "3-2"):
         with pytest.raises(LotteryError) as error:
-            groups_of(part)
+            groups_of(part, groups)
         assert str(error.value) == f"part {part!r}: must be the groups I-N, as in 3-5, with 1 ≤ I ≤ N"
+    with pytest.raises(LotteryError) as error:
+        groups_of("8-9", groups)
+    assert str(error.value) == "part '8-9': the last group of this grid is 7"
 
 
 def test_seconds():
