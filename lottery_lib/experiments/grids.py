@@ -79,7 +79,7 @@ def _expanded(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def groups_of(part: str, groups: list) -> list:
-    """Of a grid's groups those from I to N, ``I-N``, counted from 1; LotteryError unless 1 ≤ I ≤ N and some are there."""
+    """Of a grid's groups those from I to N, ``I-N``, counted from 1; LotteryError unless 1 ≤ I ≤ N, some there."""
     found = re.fullmatch(r"(\d{1,9})-(\d{1,9})", part)
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= first <= last:
