@@ -212,6 +212,7 @@ def table():
     found, target = tables.runs(), paths.RESULTS / "table.csv"
     if found.empty:
         raise LotteryError(f"no ticket run is on record in {paths.RESULTS}; make one with: lottery train lenet")
+    files.require_writable(paths.RESULTS)
     with files.whole(target) as unfinished:
         found.to_csv(unfinished, index=False)
     typer.echo(f"wrote {notebooks.shown(target)}: {len(found)} runs")

@@ -29,8 +29,8 @@ class LotteryError(ValueError):
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, or else all of them."""
-    known = list(known)
+    """The end of a sentence about an unknown name: the nearest known one, or else all of them, a set's in order."""
+    known = sorted(known) if isinstance(known, (set, frozenset)) else list(known)
     near = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
 
@@ -39,8 +39,8 @@ def settle(config: Any) -> None:
     """Make the numbers in a dataclass Python's own, which can be written to any file, and refuse those beyond range.
 
     Raises:
-        LotteryError: what must be a number is no number, not whole where it must be, not finite, or too large or too
-            small for float32; or a field ``"seed"`` is no valid one.
+        LotteryError: what must be True or False is neither; what must be a number is none, not whole where it must be,
+            not finite, or too large or too small for float32; or a field ``"seed"`` is no valid one.
     """
     for item in fields(config):
         value = plain(getattr(config, item.name))
@@ -78,11 +78,14 @@ def seed(value: Any) -> int:
 
 
 def _misfit(kind: Any, value: Any) -> str | None:
-    """What a field must be whose value is none of its kind, if that is a number; None if all is well."""
+    """What a field must be whose value is none of its kind, if that is a number or a flag; None if all is well."""
     kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     kinds = {*get_args(kind)} if isinstance(kind, UnionType) else {kind}
-    if not kinds & {int, float} or (value is None and NoneType in kinds):
+    if not kinds & {int, float, bool} or (value is None and NoneType in kinds):
         return None
+    if bool in kinds or isinstance(value, bool):  # which Python counts among the whole numbers
+        right = None if bool in kinds and isinstance(value, bool) else "True or False"
+        return right if bool in kinds else "a number"
     if float in kinds:
         return None if isinstance(value, (int, float)) else "a number"
     return None if isinstance(value, int) else "a whole number"

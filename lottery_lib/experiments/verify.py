@@ -49,11 +49,13 @@ def sample(count: int, protocol: str | None = None, seed: int = 0) -> list[str]:
 
 
 def verify(run: str) -> Outcome:
-    """Make a record's run again and compare; nothing is written.
+    """Make a record's run again and compare; nothing is written. The run may be given by its folder, too.
 
     Raises:
         LotteryError: there is no such record, or this machine cannot compute as it was computed.
     """
+    if (paths.RESULTS / Path(run).name).resolve() == Path(run).resolve():
+        run = Path(run).name
     record, arrays = _stored(run)
     made = record["provenance"]
     asked, here = vectors(made), arithmetic.here()

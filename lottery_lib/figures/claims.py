@@ -76,13 +76,15 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """Of a forest: a difference or ratio, half its interval (NaN: none is drawn), its seeds, what it is a mean of."""
+    """Of a forest: a difference or ratio, half its interval (NaN: none is drawn), its seeds, what it is a mean of, and
+    whether that is ``mixed``; without an interval the dot is hollow, unless it is mixed."""
 
     label: str
     mean: float
     half_width: float
     n: str
     each: tuple[float, ...] = ()
+    mixed: bool = False
 
 
 def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | None = None) -> Figure:
@@ -90,8 +92,9 @@ def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | No
 
     Above them, for each data set, that of the mask to IMP ``overall`` (``findings.claims.overall``).
     A dot with its 95 % interval over seeds, and the number of them; a grey stroke for each cell it is the mean of.
-    Where a cell rests on fewer than three seeds the dot is hollow and has no interval. Claims that are not about
-    accuracy, or with nothing on record, have no row.
+    Where a cell rests on fewer than three seeds the dot is hollow and has no interval; nor has one where some cells are
+    better and others worse. What holds under a condition stands apart from the rest of its claim. Claims that are not
+    about accuracy, or with nothing on record, have no row.
     """
     groups: dict[str, list[Row]] = {}
     for contrast, effects in (overall or {}).items():
@@ -99,12 +102,13 @@ def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | No
     for claim in claims:
         for answer in claim.verdict.answers if claim.verdict else ():
             if answer.effect:
-                groups.setdefault(f"{claim.id}  {claim.short}", []).append(_row(answer.dataset, answer.effect))
+                called = ", ".join(filter(None, [f"{claim.id}  {claim.short}", answer.under]))
+                groups.setdefault(called, []).append(_row(answer.dataset, answer.effect))
     return on_one_axis(groups, linear_to=1)
 
 
 def _row(called: str, effect: Effect) -> Row:
-    return Row(called, effect.mean, effect.half_width, effect.n, effect.each)
+    return Row(called, effect.mean, effect.half_width, effect.n, effect.each, effect.mixed)
 
 
 def by_density(cells: pd.DataFrame) -> Figure:
@@ -150,7 +154,8 @@ def on_one_axis(
         for row, line in zip(rows, at):
             known = not math.isnan(row.half_width)
             ax.plot(row.each, [line] * len(row.each), "|", color=GREY, ms=6, mew=0.8, alpha=0.7)
-            style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": BLUE if known else "white", "capsize": 2}
+            fill = BLUE if known or row.mixed else "white"
+            style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": fill, "capsize": 2}
             ax.errorbar(row.mean, line, xerr=row.half_width if known else None, **style)
             write(row.label, line, -0.03, ha="right")
             write(number(row.mean, row.half_width, told[1]), line, 1.03)
@@ -172,7 +177,7 @@ def alpha_sensitivity(swept: pd.DataFrame) -> Figure:
     """One search cut at several α's (``relaxed_masks.sweeps``): density, changed weights and accuracy, against α."""
     groups = by_place(swept)
     figure, axes = new_figure(len(groups), 3, (COLUMN, 0.3 + 2.3 * len(groups)))
-    shown = {"density": "density", "changed": "share of kept weights changed", "test_accuracy": "test accuracy, %"}
+    shown = {"density": "density", "changed": "share of them dropped", "test_accuracy": "test accuracy, %"}
     for across, (label, rows) in zip(axes, groups.items()):
         for ax, (column, called) in zip(across, shown.items()):
             found = comparisons.interval(rows.groupby("alpha")[column]).dropna(subset="mean")

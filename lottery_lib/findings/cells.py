@@ -20,7 +20,7 @@ DEVIATION = 0.02  # the least, in points: two images of ten thousand
 MARGIN, LEAST, MOST = 0.1, 0.2, 1.0  # M: a share of the distance from dense to random, and its bounds in points
 
 BETTER, WORSE, EQUAL, NOT_WORSE, OPEN = "better", "worse", "equal", "not worse", "open"
-TOO_FEW, DEARER, NO_SCALE = "not enough seeds", "costs more epochs", "no random mask on record"  # not judged
+TOO_FEW, DEARER, NO_SCALE = "not enough seeds", "costs too many epochs", "no random mask on record"  # not judged
 JUDGED = (BETTER, WORSE, EQUAL, NOT_WORSE, OPEN)
 
 

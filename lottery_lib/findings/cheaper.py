@@ -5,8 +5,8 @@ import pandas as pd
 
 from lottery_lib import masks
 from lottery_lib.experiments import records
-from lottery_lib.findings import comparisons, rules, tables
-from lottery_lib.findings.cells import JUDGED, OPEN, WORSE, cells
+from lottery_lib.findings import comparisons, tables
+from lottery_lib.findings.cells import JUDGED, OPEN, WORSE
 from lottery_lib.findings.relaxed_masks import ticket_mask
 
 WHOLE = "mask, log, calibrated"
@@ -22,12 +22,6 @@ def lines(runs: pd.DataFrame) -> pd.DataFrame:
     beside = runs.name.isin([WHOLE, *BESIDE]) | runs.method.isin(tables.UNTRAINED)
     there = form.groupby([runs[column] for column in (*tables.PLACE, "density_asked")]).transform("any")
     return runs[form | (beside & there) | (runs.name == "dense")]
-
-
-def against_whole(runs: pd.DataFrame) -> pd.DataFrame:
-    """The cells (``findings.cells``) of every cheaper form on record against the whole search."""
-    rule = rules.rule("O2")
-    return cells(runs, {**rule.contrasts, **rule.beside})
 
 
 def overlaps(runs: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +81,7 @@ def untrained(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def recommendation(judged: pd.DataFrame) -> str:
-    """A sentence for each place of ``against_whole``: the cheapest search of which no cell is worse, nor open."""
+    """A sentence for each place: the cheapest search of which no cell of O2 (``rules.shown``) is worse, nor open."""
     told = []
     for place, rows in tables.places(judged[judged.judgement.isin(JUDGED)]).items():
         fine = [

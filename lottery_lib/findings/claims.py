@@ -45,8 +45,8 @@ LEAD = (
 LEVELS = {BETTER: "better", WORSE: "worse", EQUAL: "as good", NOT_WORSE: "not worse", OPEN: "hard to tell apart"}
 PICTURE = (
     "Mask against IMP, then a row a claim and data set: a dot at the difference in points of test accuracy, with its "
-    "95 % interval and the number of seeds, and grey strokes for its single settings; hollow where too few of "
-    "them have three seeds."
+    "95 % interval and the number of seeds, and grey strokes for its single settings; without an interval where some "
+    "settings are better and others worse; hollow where one has fewer than three seeds."
 )
 PAGE = """# The claims, cell by cell
 
@@ -156,11 +156,11 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     mean, over = str(found), f"over {_share(found.cells, found.of)}{_extremes(cells)}"
     rests = f"{found.n} seed{'' if found.n == '1' else 's'}, {100 * found.epochs:.0f} % of IMP’s training epochs"
     better, worse = (cells.judgement == BETTER).sum(), (cells.judgement == WORSE).sum()
-    if math.isnan(found.half_width):
-        level = "too few seeds to decide"
-    elif better and worse:  # whose mean is one of a mixture, so that its interval would tell nothing
+    if found.mixed:
         level = f"better in {better} setting{'s' if better > 1 else ''} and worse in {worse}"
-        mean = f"{number(found.mean, math.nan, '+')} on average"
+        mean = f"{found} on average"
+    elif math.isnan(found.half_width):
+        level = "too few seeds to decide"
     else:
         low, high = found.mean - found.half_width, found.mean + found.half_width
         level = LEVELS[measured.judge(low, high, cells.margin.min())]

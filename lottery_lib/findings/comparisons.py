@@ -27,6 +27,17 @@ def tally(cells: pd.DataFrame) -> str:
     return ", ".join([parts[0] + total, *parts[1:]]) if parts else "no cell is judged yet"
 
 
+def tallies(cells: pd.DataFrame) -> str:
+    """A sentence each place with the ``tally`` of each contrast that is judged there, and one on where none is."""
+    told, left = [], []
+    for place, rows in tables.places(cells).items():
+        judged = rows[rows.judgement.isin(JUDGED)]
+        counts = [f"{how}, {tally(one)}" for how, one in judged.groupby("contrast", sort=False)]
+        (told if counts else left).append(f"{place}: {'; '.join(counts)}" if counts else place)
+    unjudged = [f"On record but not judged: {listed(left)}."] if left else []
+    return " ".join([*(f"{line}." for line in told), *unjudged])
+
+
 def seeds(n: pd.Series) -> str:
     return f"n = {span(n)}"
 

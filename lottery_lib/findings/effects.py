@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from lottery_lib.findings.cells import SEEDS, Contrasts, pairs
+from lottery_lib.findings.cells import BETTER, SEEDS, WORSE, Contrasts, pairs
 from lottery_lib.findings.comparisons import number, span
 from lottery_lib.findings.tables import PLACE
 
@@ -17,9 +17,10 @@ KEY = [*PLACE, "density_asked", "contrast"]
 class Effect:
     """The mean difference of ``cells`` of the ``of`` that a claim names on a data set, first line minus second.
 
-    ``half_width`` is that of its 95 % interval over seeds, NaN where a cell rests on fewer than three; ``n`` is the
-    number of seeds, as text, since cells may differ in it; ``epochs`` those of the first line over those of the second;
-    ``each`` are the differences of the cells.
+    ``half_width`` is that of its 95 % interval over seeds, NaN where a cell rests on fewer than three, or where the
+    cells are ``mixed``: some better and some worse, so that it would be one of a mixture. ``n`` is the number of seeds,
+    as text, since cells may differ in it; ``epochs`` those of the first line over those of the second; ``each`` are the
+    differences of the cells.
     """
 
     mean: float
@@ -29,6 +30,7 @@ class Effect:
     of: int
     epochs: float
     each: tuple[float, ...] = ()
+    mixed: bool = False
 
     def __str__(self) -> str:
         return number(self.mean, self.half_width, "+")
@@ -44,14 +46,16 @@ def effect(runs: pd.DataFrame, contrasts: Contrasts, cells: pd.DataFrame, of: in
     if cells.empty:
         return None
     both = pairs(runs, contrasts).merge(cells[KEY], on=KEY)
+    mixed = {BETTER, WORSE} <= {*cells.judgement}
     return Effect(
         mean=cells["mean"].mean(),
-        half_width=_half_width(both) if cells.n.min() >= SEEDS else math.nan,
+        half_width=_half_width(both) if cells.n.min() >= SEEDS and not mixed else math.nan,
         n=span(cells.n),
         cells=len(cells),
         of=of,
         epochs=cells.epochs.sum() / cells.epochs_other.sum(),
         each=tuple(cells["mean"]),
+        mixed=mixed,
     )
 
 

@@ -154,11 +154,13 @@ def better_mask(of: Found) -> Verdict:
     same = same.assign(protocol="planted", model=same.kind, dataset="", reduced=False)
     same["contrast"] = same.noise + ", " + same.band
     best = at_best_lambda(of)
-    where = {f"without noise, where λ√k/γ ≤ {of.near:g},": [band]}
-    answers = tuple(
-        Answer(name, rules.status(rows, conditions), _numbers(rows), n=span(rows.n))
-        for name, rows, conditions in ((SAME_LAMBDA, same, where), (BEST_LAMBDA, best, {}))
-    )
+    where = {f"without noise, where λ is small (λ√k/γ ≤ {of.near:g}),": [band]}
+    answers = []
+    for name, rows, conditions in ((SAME_LAMBDA, same, where), (BEST_LAMBDA, best, {})):
+        status = rules.status(rows, conditions)
+        within = rules.told_of(rows, status, conditions)
+        others = f"; without the condition {_numbers(rows)}" if len(within) < len(rows) else ""
+        answers.append(Answer(name, status, _numbers(within) + others, n=span(rows.n)))
     said = [f"{row.kind}, {row.contrast}: {_ratio(row)}" for row in same.itertuples()]
     said += [
         f"regression, {row.samples} samples, noise {row.noise:g}, correlation {row.correlation:g}: {_ratio(row)}, "
@@ -166,7 +168,7 @@ def better_mask(of: Found) -> Verdict:
         for row in best.itertuples()
     ]
     devices = ", ".join(sorted({run["provenance"]["device"] for run in of.runs}))
-    return Verdict(answers, tuple(said), "planted", devices, command(["planted"]))
+    return Verdict(tuple(answers), tuple(said), "planted", devices, command(["planted"]))
 
 
 def verdict(eps: float = 0.1) -> Verdict | None:

@@ -24,7 +24,7 @@ DENSITY, BEST, NEAR = WAYS
 TOLD = {DENSITY: "at equal density", BEST: "each at its best λ", NEAR: "each at its best λ, from the target"}
 NAMES = {
     way: f"planted networks {where}"
-    for way, where in zip(WAYS, ("at equal density", "at the best λ", "from the target"))
+    for way, where in zip(WAYS, ("at equal density", "at the best λ", "from the target, which nobody knows"))
 }
 BOUND = "planted networks by the bound"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from the target to m = 1
@@ -152,7 +152,10 @@ def without_convexity(of: Found) -> Verdict:
         conditions = {f"at depth {depth}": [f"depth {depth}"] for depth in depths}
         told = _bounded if name == BOUND else _closer
         answers.append(Answer(name, rules.status(primary, conditions), told(primary), n=span(primary.n)))
-        said += [f"{name}, {_where(row)}: {_said(row)}" for row in rows.itertuples()]
+        said += [
+            f"{name}, {_where(row)}{'' if row.depth in depths else ' (the control)'}: {_said(row)}"
+            for row in rows.itertuples()
+        ]
     devices = ", ".join(sorted({run["provenance"]["device"] for run in of.runs}))
     return Verdict(tuple(answers), tuple(said), "planted-networks", devices, command(["planted-networks"]))
 
@@ -178,10 +181,8 @@ def _closer(rows: pd.DataFrame) -> str:
 
 
 def _bounded(rows: pd.DataFrame) -> str:
-    share = f"a bound in {_percent(rows.share)} of the masks"
-    return ", ".join(
-        filter(None, [f"in most masks in {rows.good.sum()} of {len(rows)} cells", _undecided(rows), share])
-    )
+    most = f"a bound for most masks in {rows.good.sum()} of {len(rows)} cells"
+    return ", ".join(filter(None, [most, _undecided(rows), f"for {_percent(rows.share)} of all masks"]))
 
 
 def _percent(shares: pd.Series) -> str:
@@ -201,8 +202,8 @@ def _said(row) -> str:
     decided = "better" if row.good else "not better" if row.bad else "undecided"
     if hasattr(row, "ratio"):
         return f"{decided}, error {planted.told_ratio(row)} of ℓ1's, F1 {row.f1:.2f} against {row.f1_l1:.2f}"
-    decided = "in most" if row.good else "in fewer than half" if row.bad else "undecided"
-    return f"{decided}, a bound in {100 * row.share:.0f} % of the masks"
+    decided = "for most" if row.good else "for fewer than half" if row.bad else "undecided"
+    return f"{decided}, a bound for {100 * row.share:.0f} % of the masks"
 
 
 def curvature_table(of: Found) -> pd.DataFrame:
@@ -290,5 +291,6 @@ def control(of: Found) -> str:
     broken = (checked.error > bound(checked, "along") + SLACK).sum()
     return (
         f"Depth 1, where the loss is convex, is the control: there the least curvature on the search was positive in "
-        f"{len(checked)} of {len(points)} masks, and the bound with it was exceeded by **{broken}**."
+        f"{len(checked)} of {len(points)} masks, found from m = 1 at equal density and at the best λ, and the bound "
+        f"with it was exceeded by **{broken}**."
     )

@@ -154,6 +154,12 @@ def status(cells: pd.DataFrame, conditions: Mapping[str, list[str]] | None = Non
     return UNDECIDED
 
 
+def told_of(cells: pd.DataFrame, status: str, conditions: Mapping[str, list[str]]) -> pd.DataFrame:
+    """The cells that a status is about: those under the condition under which the claim holds, or all."""
+    contrasts = conditions.get(status.removeprefix(f"{HOLDS} "))
+    return cells if contrasts is None else cells[cells.contrast.isin(contrasts)]
+
+
 def worst(statuses: list[str]) -> str:
     """Of several data sets the worst that is decided."""
     order = [FAILS, MIXED, f"{HOLDS} ", HOLDS]

@@ -9,10 +9,11 @@ AXES = {"pressure": "λ·ηₘ", "mask_lr": "ηₘ", "start": "s₀"}  # pressur
 
 
 def candidates(table: pd.DataFrame) -> pd.DataFrame:
-    """A row each line, place and density that was tuned: how many ``candidates``, and at which of its ``edges``.
+    """A row each line, place and density with λ by hand: how many ``candidates``, and at which of its ``edges``.
 
-    An edge is an axis of ``AXES`` along which the best candidate is the least or the largest of several values. Lines
-    are those that are judged: candidates whose tickets need a larger α are of the line *top-k*.
+    Where there is one candidate, nothing was tuned. An edge is an axis of ``AXES`` along which the best candidate is
+    the least or the largest of several values. Lines are those that are judged: candidates whose tickets need a larger
+    α are of the line *top-k*.
     """
     runs = tables.named(table)
     runs = runs[runs.lam.notna()]
@@ -21,10 +22,8 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for setting, tried in runs.groupby(SETTING, sort=False):
         tried = tried.drop_duplicates(tables.HYPERPARAMETERS)
-        if len(tried) > 1:
-            rows.append(
-                (*setting, len(tried), [axis for axis in AXES if _at_an_edge(tried[axis], best.loc[setting, axis])])
-            )
+        edges = [axis for axis in AXES if _at_an_edge(tried[axis], best.loc[setting, axis])]
+        rows.append((*setting, len(tried), edges))
     return pd.DataFrame(rows, columns=[*SETTING, "candidates", "edges"])
 
 

@@ -39,6 +39,11 @@ class Answer:
     n: str = ""
     reduced: bool = False
 
+    @property
+    def under(self) -> str:
+        """The condition under which alone the claim holds, if there is one."""
+        return self.status.removeprefix(f"{HOLDS} ") if self.status.startswith(f"{HOLDS} ") else ""
+
     def told(self, short: str = "") -> str:
         """Its numbers in a few words, ``short`` being what the effect is of; one that decides nothing is left out."""
         points = f"{short} {self.effect} points".lstrip() if self.effect and self.status != UNDECIDED else ""
@@ -99,25 +104,36 @@ def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Ver
 
 
 def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFrame) -> Answer:
-    """``better in 3 of 5 cells, 2 undecided``; the effect is over the cells that are judged where they decide, else
-    over all on record. Of cells that are worse it is told where that is by less than M, or may be; of good ones, in how
-    many IMP may have failed."""
-    decided, status = (cells.good | cells.bad).sum(), rules.status(cells, rule.conditions)
-    undecided = rules.status(cells) == UNDECIDED
-    maybe = ((cells.judgement == WORSE) & ~cells.good & ~cells.bad).sum()
-    unsure = f"; of the rest, {maybe} worse, perhaps by less than M" if maybe else ""
-    counted = f"{decided} of {len(cells)} cells decided{unsure}"
-    if not undecided:
-        left = f", {len(cells) - decided} undecided" if decided < len(cells) else ""
-        below = (cells.good & (cells.judgement == WORSE)).sum()
-        by_less = f" (worse by less in {below})" if below else ""
-        counted = f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by_less}{left}"
-    if failed := (cells.good & cells.doubtful).sum():
+    """What the cells of a data set come to; where they hold under a condition, the numbers are of those that meet it.
+
+    The effect is over the cells that are judged, or where none is, over all on record.
+    """
+    status = rules.status(cells, rule.conditions)
+    within = rules.told_of(cells, status, rule.conditions)
+    counted = _counted(rule, within, status)
+    if len(within) < len(cells):
+        counted += f"; without the condition {_counted(rule, cells, status)}"
+    if failed := (within.good & within.doubtful).sum():
         counted += f"; IMP hardly above SNIP in {failed}"
-    used = effects.on_record(cells, rule.epochs) if undecided else cells[cells.judgement.isin(JUDGED)]
-    found = effects.effect(runs, rule.contrasts, used, len(cells))
-    n = span((cells if undecided else used).n)  # of what the numbers are of
+    judged = within[within.judgement.isin(JUDGED)]
+    used = judged if len(judged) else effects.on_record(within, rule.epochs)
+    n = span((cells if status == UNDECIDED else used).n)  # of what the numbers are of
+    found = effects.effect(runs, rule.contrasts, used, len(within))
     return Answer(dataset, status, counted, found, n, bool(cells.reduced.any()))
+
+
+def _counted(rule: rules.Rule, cells: pd.DataFrame, status: str) -> str:
+    """``better in 3 of 5 cells, 2 undecided``; of cells that are worse, where that is by less than M, or may be."""
+    told, worse = cells.good | cells.bad, cells.judgement == WORSE
+    if status == UNDECIDED:
+        maybe = (worse & ~told).sum()
+        unsure = f"; of the rest, {maybe} worse, perhaps by less than M" if maybe else ""
+        return f"{told.sum()} of {len(cells)} cells decided{unsure}"
+    less = cells[cells.good & worse]
+    by_less, margin = span(less["mean"].abs().round(2)), span(less.margin.round(2))
+    by = f" (worse by less in {len(less)}: by {by_less}, where M is {margin})" if len(less) else ""
+    left = f", {(~told).sum()} undecided" if not told.all() else ""
+    return f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by}{left}"
 
 
 def bimodal(table: pd.DataFrame) -> Verdict | None:

@@ -21,7 +21,7 @@ from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import warn_of
 
 OVER = 1.5  # of the steps that a search was told of; an estimate will do, another unit will not
-LOOKED = 100  # steps before which the weights are looked at; from then on where a write to them was noted
+LOOKED = 100  # steps in which the weights are looked at; then in every hundredth, and where a write to them was noted
 
 
 class Attached:
@@ -32,8 +32,8 @@ class Attached:
 
     Raises:
         LotteryError: the optimiser does not step a weight under the mask, has another search or mask attached to it, or
-            cannot be used (``methods.optimizers``). Later, in a step: the loss is evaluated several times, or somebody
-            else wrote to the weights.
+            cannot be used (``methods.optimizers``). Later, in a step: the loss is evaluated several times, a weight is
+            no longer finite, or somebody else wrote to the weights.
     """
 
     _of: "WeakKeyDictionary[Optimizer, list[Attached]]" = WeakKeyDictionary()
@@ -123,9 +123,15 @@ class Attached:
     def _look(self, optimizer: Optimizer) -> None:
         """The weights may lie elsewhere by now, as on a GPU, but must be those that the last step left."""
         rule = self.rule
-        if self.step >= LOOKED and self._writes() == self._seen:
+        if self.step >= LOOKED and self.step % LOOKED and self._writes() == self._seen:
             return
         rule.follow()
+        for name, weight in zip(rule.names, rule.weights):
+            if not weight.isfinite().all():
+                raise LotteryError(
+                    f"{name!r} is not finite after {self.step} steps; lower the learning rate, and see whether a "
+                    "number in the data is not finite"
+                )
         if rule.leaves is not rule.weights:
             found = [weight.clone() for weight in rule.weights]
             rule.push_forward()
@@ -232,7 +238,33 @@ class AttachedSearch(Attached):
             tensor.copy_(state[name])
 
 
-def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> Attached:
+class TicketMask(FixedMask):
+    """A ticket's mask under any optimiser: what was pruned is zero after each step, whatever momentum or decay did."""
+
+    def push_forward(self) -> None:
+        torch._foreach_mul_(self.weights, self.mask)
+
+
+class AttachedTicket(Attached):
+    """``Attached`` for a ticket's mask; ``detach`` warns where the mask was not kept."""
+
+    rule: TicketMask
+
+    @torch.no_grad()
+    def detach(self) -> None:
+        if self._hooks:
+            for name, weight, kept in zip(self.rule.names, self.rule.weights, self.rule.mask):
+                if weight[kept.to(weight.device) == 0].any():
+                    warnings.warn(
+                        f"{name!r} has weights again that the ticket prunes: load_state_dict, or another optimiser "
+                        "than the ticket is attached to, wrote to them; attach it to every optimiser that steps",
+                        stacklevel=2,
+                    )
+                    break
+        super().detach()
+
+
+def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> AttachedTicket:
     """Rewind a model to a ticket, and keep it under the ticket's mask in a loop of one's own, until it is detached.
 
     Raises:
@@ -256,11 +288,4 @@ def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> Attached:
     ticket.apply(model)
     device = next(model.parameters()).device
     mask: dict[str, Tensor] = {name: kept.to(device) for name, kept in ticket.mask.items()}
-    return Attached(model, optimizer, TicketMask(model, mask))
-
-
-class TicketMask(FixedMask):
-    """A ticket's mask under any optimiser: what was pruned is zero after each step, whatever momentum or decay did."""
-
-    def push_forward(self) -> None:
-        torch._foreach_mul_(self.weights, self.mask)
+    return AttachedTicket(model, optimizer, TicketMask(model, mask))

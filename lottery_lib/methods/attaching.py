@@ -15,6 +15,7 @@ from lottery_lib.methods.signal import FirstCall
 from lottery_lib.weights import nearest, prunable, require_whole
 
 NO_DATA: Any = None  # of a search whose data somebody else feeds
+OURS = {"epochs", "batch_size", "lr", "loss", "objective", "metric", "work", "progress"}  # in the library's own loop
 OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
 
 
@@ -31,7 +32,7 @@ def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: 
     if unknown := given.keys() - known:
         name = min(unknown)
         why = "a loop of your own decides that; known here: " + ", ".join(sorted(known))
-        raise LotteryError(f"{name}: {why if name in shared else 'no option here' + hint(name, known)}")
+        raise LotteryError(f"{name}: {why if name in shared | OURS else 'no option here' + hint(name, known)}")
     config = kind(**given)
     require_whole(model)
     first = FirstCall(model)

@@ -47,7 +47,7 @@ class SearchConfig:
                 raise LotteryError(f"names = {self.names!r}: must be several names, or one as ({self.names!r},)")
             object.__setattr__(self, "names", tuple(self.names))
         if not isinstance(self.rounds, (tuple, list)):
-            raise LotteryError(f"rounds = {self.rounds!r}: must be the density after each, as geometric(density, 3)")
+            raise LotteryError(f"rounds = {self.rounds!r}: must be the densities after each, as (0.4, 0.2)")
         object.__setattr__(self, "rounds", tuple(self.rounds))
         errors.require("recipe", self.recipe, Recipe, "as Recipe(epochs=10)")
         errors.settle(self)
@@ -70,6 +70,14 @@ def geometric(density: float, rounds: int) -> tuple[float, ...]:
     return (*(density ** (k / rounds) for k in range(1, rounds)), density)
 
 
+def require_config(config: Any, kind: type[SearchConfig]) -> None:
+    """LotteryError if a search is told by the config of another one."""
+    own, other = (each.__module__.rpartition(".")[2] for each in (kind, type(config)))
+    if not isinstance(config, kind):
+        given = f"{other}.Config" if isinstance(config, SearchConfig) else type(config).__name__
+        raise LotteryError(f"config is of type {given}; must be the method's, as {own}.Config(density=0.05)")
+
+
 @dataclass
 class Trainer:
     """A model, its data and how to train it: what a method's search passes around. Keeps what its epochs came to."""
@@ -84,7 +92,6 @@ class Trainer:
 
     def __post_init__(self) -> None:
         errors.require("model", self.model, nn.Module, "a torch.nn.Module")
-        errors.require("config", self.config, SearchConfig, "the method's, as concave.Config(density=0.05)")
         if self.run is None:
             require_splits(self.data)
         require_whole(self.model)

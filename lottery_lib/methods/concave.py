@@ -22,7 +22,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap, require_steep
 from lottery_lib.relaxation import RelaxedMask
 from lottery_lib.states import snapshot
@@ -114,6 +114,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
         LotteryError: no signal passes, as a layer keeps no weight; its ``ticket`` is what was found. Or as ``train``
             raises it.
     """
+    require_config(config, Config)
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)
@@ -207,7 +208,7 @@ def _say_if_undecided(rule: RelaxedMask, mask: Mask, asked: int, steps: int) -> 
     else:
         return
     setting = f"with λ = {rule.lam:g} and η_m = {rule.mask_lr:g}"
-    warnings.warn(f"after {steps} steps {setting} {what}, so it does not tell what to keep; {change}", stacklevel=4)
+    warnings.warn(f"after {steps} steps {setting}, {what}, so it does not tell what to keep; {change}", stacklevel=4)
 
 
 def _say_if_missed(

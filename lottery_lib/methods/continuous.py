@@ -21,7 +21,7 @@ from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.relaxation import Parameterization, like, require_real
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
@@ -93,6 +93,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> continuous.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=10)
     """
+    require_config(config, Config)
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)

@@ -8,7 +8,7 @@ from torch import nn
 from lottery_lib import errors, masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
 from lottery_lib.weights import redraw
@@ -36,6 +36,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> controls.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=0)
     """
+    require_config(config, Config)
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     seed = config.seed + SHIFT

@@ -16,7 +16,7 @@ from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.relaxation import FixedMask
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
@@ -103,6 +103,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> gradual.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=4)
     """
+    require_config(config, Config)
     recipe = replace(config.recipe, epochs=config.recipe.epochs * config.length)
     trainer = Trainer(model, data, replace(config, recipe=recipe, length=1), options)
     rule = GradualMask(model, trainer.names, config)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lottery_lib import masks, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.relaxation import FixedMask
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
@@ -49,6 +49,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> magnitude.search(model, data, config)
     Ticket(density=0.2, layers=3, search_epochs=4)
     """
+    require_config(config, Config)
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     mask = masks.ones(model, trainer.names)

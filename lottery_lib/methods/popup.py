@@ -16,7 +16,7 @@ from lottery_lib import masks
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.tickets import Ticket
@@ -82,6 +82,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> popup.search(model, data, popup.Config(density=0.1))
     Ticket(density=0.1, layers=3, search_epochs=10)
     """
+    require_config(config, Config)
     trainer = Trainer(model, data, config, options)
     rewind = trainer.rewind_state()
     rule = PopupMask(model, trainer.names, config.density, config.seed)

@@ -14,7 +14,7 @@ from lottery_lib import masks, states
 from lottery_lib.data import structure
 from lottery_lib.data.splits import Batch, TrainingData
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods.base import SearchConfig, Trainer
+from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.randomness import seeded
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.modes import as_trained
@@ -51,6 +51,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> saliency.search(model, data, config)
     Ticket(density=0.1, layers=3, search_epochs=0)
     """
+    require_config(config, Config)
     trainer = Trainer(model, data, config, options)
     rehearse(model, data, config.recipe, trainer.task)
     rewind = trainer.rewind_state()

@@ -40,7 +40,10 @@ def evaluate(
     """
     in_order = getattr(split, "in_order", None)
     if not callable(in_order):
-        raise LotteryError(f"a {type(split).__name__} is no split to evaluate on; give own(data).train, or data.val")
+        raise LotteryError(
+            f"a {type(split).__name__} is no split to evaluate on; give data.train or data.val, "
+            "of data = own(train, val)"
+        )
     task = Task(loss, objective, metric)
     ignored = _ignored(loss)
     losses: Tensor | float = 0.0

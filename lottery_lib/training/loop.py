@@ -27,7 +27,7 @@ from lottery_lib.training.checkpoints import Checkpoint, identity
 from lottery_lib.training.evaluation import evaluate
 from lottery_lib.training.modes import as_trained
 from lottery_lib.training.recipes import Recipe
-from lottery_lib.training.rehearsal import rehearse
+from lottery_lib.training.rehearsal import rehearse, told
 from lottery_lib.training.tasks import Loss, Metric, Objective, Task
 
 
@@ -90,7 +90,7 @@ def train(
         progress: Whether a bar shows how far it is.
 
     Raises:
-        LotteryError: the first batch does not go through network, loss and metric; the loss is no longer finite;
+        LotteryError: a batch does not go through network, loss and metric; the loss is no longer finite;
             ``start`` and ``stop`` lie outside the recipe; there is no batch, or an epoch gives more than were declared;
             a weight under the mask is frozen.
 
@@ -150,7 +150,8 @@ def train(
                 rule.advance(fraction)
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.lr_at(fraction)
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+                with told(f"batch {step} of epoch {epoch} fails, both counted from 0"), autocast:
                     value = task.value(forward, batch)
                 model.zero_grad(set_to_none=True)
                 value.backward()
@@ -170,7 +171,8 @@ def train(
         metrics = {"epoch": epoch, "loss": distributed.mean(total).item() / taken}
         if not math.isfinite(metrics["loss"]):
             raise LotteryError(
-                f"the loss is not finite in epoch {epoch}; lower lr = {recipe.lr:g} or the mask's step size"
+                f"the loss is not finite in epoch {epoch}; lower lr = {recipe.lr:g}, or the mask's step size where you "
+                "gave one, and see whether a number in the data is not finite"
             )
         if data.val is not None:
             validated = evaluate(model, data.val, loss, objective, metric)

@@ -29,7 +29,7 @@ class Recipe:
     epochs: int = 10  # of a whole training
     batch_size: int = 128  # where the data are whole tensors; a loader has its own
     optimizer: str = "sgd"  # "sgd" or "adamw"
-    lr: float = 0.1  # peak learning rate
+    lr: float = 0.1  # peak learning rate; of AdamW mostly some 0.001
     momentum: float = 0.9  # of SGD alone
     nesterov: bool = False  # of SGD alone
     weight_decay: float = 0.0  # on the weights and all other parameters, never on a mask
@@ -43,9 +43,9 @@ class Recipe:
         for name in ("epochs", "batch_size", "lr"):
             if not getattr(self, name) > 0:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be > 0")
-        for name in ("momentum", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise LotteryError(f"{name} = {getattr(self, name)!r}: must be ≥ 0")
+        errors.hold(self, {
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"), "weight_decay": (self.weight_decay >= 0, "≥ 0")
+        })  # fmt: skip
         if self.optimizer != "sgd" and (self.nesterov or self.momentum != Recipe.momentum):
             raise LotteryError(f"{self.optimizer} reads neither momentum nor nesterov; leave them out")
         if self.nesterov and not self.momentum:

@@ -24,7 +24,7 @@ def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -
     """
     with aside(model, data):
         batch = first_batch(data, recipe)
-        with _told("training"):
+        with _first("training"):
             value = first_value(model, batch, recipe, task)
             if getattr(data.train, "ends_in_one", False) and len(structure.lengths(batch)) == 1:
                 first_value(model, structure.rows(batch, slice(1)), recipe, task)
@@ -41,13 +41,13 @@ def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -
             )
         del value
         if data.val is not None:
-            with _told("validation"):
+            with _first("validation"):
                 evaluate(model, _Beginning(data.val), task.loss, task.objective, task.metric)
 
 
 def first_batch(data: TrainingData, recipe: Recipe) -> Batch:
     """A batch of training, the first in the data's order."""
-    with _told("training"):
+    with _first("training"):
         batch = next(data.train.in_order())
     whole = len(structure.lengths(batch)) != 1 or structure.size(batch) <= recipe.batch_size
     return batch if whole else structure.rows(batch, slice(recipe.batch_size))
@@ -57,7 +57,7 @@ def first_value(model: nn.Module, batch: Batch, recipe: Recipe, task: Task) -> T
     """What is lowered, of a batch as it is trained on, with its graph."""
     as_trained(model)
     device = next(model.parameters()).device
-    with _told("training"), torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+    with _first("training"), torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         return task.value(model, batch)
 
 
@@ -72,15 +72,25 @@ class _Beginning:
 
 
 @contextmanager
-def _told(split: str) -> Iterator[None]:
+def _first(split: str) -> Iterator[None]:
+    with told(f"the first batch of {split} fails, before any step was taken"):
+        try:
+            yield
+        except StopIteration:
+            raise LotteryError(f"the {split} data give no batch; they must give at least one") from None
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """A block that runs the reader's data, network, loss or metric: whatever it raises is said in a sentence.
+
+    Raises:
+        LotteryError: ``what`` fails, and why.
+    """
     try:
         yield
     except LotteryError:
         raise
-    except StopIteration:
-        raise LotteryError(f"the {split} data give no batch; they must give at least one") from None
-    except Exception as reason:  # of the reader's data, network, loss or metric, so of any type
+    except Exception as reason:
         line = str(reason).strip().partition("\n")[0]
-        raise LotteryError(
-            f"the first batch of {split} fails, before any step was taken: {type(reason).__name__}: {line}"
-        ) from reason
+        raise LotteryError(f"{what}: {type(reason).__name__}: {line}") from reason

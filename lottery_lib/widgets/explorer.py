@@ -124,14 +124,14 @@ class TicketExplorer(InteractiveFigure):
         zeros, now = search.counts[:, 0].sum() / search.counts.sum(), view["accuracy"]
         more = search.at(min(1.0, 10 * view["alpha"]))
         by_whom = f"which the search set for a density of {search.asked:g}, " if search.asked else ""
-        decided = "has" if more["density"] > view["density"] / 2 else "has not"
+        parted = "have" if more["density"] > view["density"] / 2 else "have not"
         worth = f"{now['accuracy']:.2f} % ({now['kind']})" if "accuracy" in now else "not measured"
         dense = f"; the dense network's is {task.dense.accuracy:.2f} %" if task.dense else ""
         return (
-            f"**As this page opens, the mask {decided} made up its mind.** At λ = {search.pressure[0]:.2g}, {by_whom}"
-            f"{100 * zeros:.1f} % of its entries ended at exactly 0. The threshold α = {view['alpha']:g} gives "
-            f"a density of {view['density']:.3g}, α = {more['alpha']:g} still {more['density']:.3g}. "
-            f"The ticket's test accuracy: {worth}{dense}."
+            f"**As this page opens, the entries of the mask {parted} parted into two groups.** "
+            f"At λ = {search.pressure[0]:.2g}, {by_whom}{100 * zeros:.1f} % of them ended at exactly 0. "
+            f"The threshold α = {view['alpha']:g} gives a density of {view['density']:.3g}, α = {more['alpha']:g} "
+            f"still {more['density']:.3g}. The ticket's test accuracy: {worth}{dense}."
         )
 
     @t.validate("dataset")

@@ -129,6 +129,10 @@ def test_a_record_is_made_with_its_own_vectors_and_threads(changed, monkeypatch)
     assert seen["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_a_record_may_be_named_by_its_folder(made):
+    assert verify.verify(str(records.folder(TICKET))).same
+
+
 def test_unknown_names():
     with pytest.raises(LotteryError, match="^no record 'lenet-x'; it must be the name of a folder in "):
         verify.verify("lenet-x")

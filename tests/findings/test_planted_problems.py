@@ -48,7 +48,7 @@ def test_c2_by_its_rule():
 
 
 def test_c2_where_the_theory_promises_it():
-    promised = f"{HOLDS} without noise, where λ√k/γ ≤ 0.275,"
+    promised = f"{HOLDS} without noise, where λ is small (λ√k/γ ≤ 0.275),"
     assert statuses(made(lambda noise, scale: 1.2 if noise or scale > 0.275 else 0.5))[0] == promised
     assert statuses(made(lambda noise, scale: 1.2 if noise else 0.5))[0] == promised
     assert statuses(made(lambda noise, scale: 0.5 if noise else 1.2))[0] == "mixed, 6 of 12"

@@ -145,7 +145,7 @@ def test_other_arithmetic_is_not_compared(table, column, other):
 def test_a_dearer_mask_is_not_judged(table):
     better = raised(table, 1.0)
     dear = better.assign(total_epochs=better.total_epochs.where(better.name != MASK, 51))
-    assert set(rules.judged(ELEVEN, dear).judgement) == {"costs more epochs"} and said(dear) == UNDECIDED
+    assert set(rules.judged(ELEVEN, dear).judgement) == {"costs too many epochs"} and said(dear) == UNDECIDED
     at_half = replace(ELEVEN, epochs=0.5)
     assert said(better, at_half) == HOLDS
     not_half = better.assign(total_epochs=better.total_epochs.where(better.name != MASK, 26))

@@ -473,6 +473,36 @@ def test_steps_play_no_part_where_lambda_is_given(recwarn):
     assert search.step > 3 and not [one for one in recwarn if "steps" in str(one.message)]
 
 
+def test_a_step_that_breaks_the_weights_is_named_long_before_the_end():
+    model = network()
+    optimizer = sgd(model)
+    concave.attach(model, optimizer, steps=STEPS)
+    loop(model, optimizer, last=3)
+    with pytest.raises(LotteryError, match="^'fc1.weight' is not finite after 4 steps; lower the learning rate"):
+        loop(model, optimizer, first=3, step=lambda: (model.fc1.weight.grad.fill_(float("nan")), optimizer.step()))
+
+
+def test_a_tickets_mask_that_another_optimiser_undid_is_told():
+    model = network()
+    ticket = controls.search(model, DATA, controls.Config(density=0.2))
+    masked = attached.attach(model, sgd(model), ticket)
+    loop(model, sgd(model), last=2)
+    with pytest.warns(UserWarning, match="'fc1.weight' has weights again that the ticket prunes"):
+        masked.detach()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        masked.detach()  # told once
+        attached.attach(model, optimizer := sgd(model), ticket)
+        loop(model, optimizer, last=2)
+
+
+def test_what_a_loop_decides_itself_is_no_option():
+    model = network()
+    for given in ({"epochs": 3}, {"loss": cross_entropy}):
+        with pytest.raises(LotteryError, match="^(epochs|loss): a loop of your own decides that; known here: allow_e"):
+            concave.attach(model, sgd(model), steps=5, **given)
+
+
 def test_an_option_that_there_is_not_is_no_matter_of_the_loop():
     model = network()
     with pytest.raises(LotteryError, match="^densty: no option here; did you mean 'density'"):

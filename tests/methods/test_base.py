@@ -43,7 +43,7 @@ from lottery_lib.training.loop import train
         (base.SearchConfig, {"rewind_epoch": -1}, "rewind_epoch = -1: must be 0 to 2"),
         (base.SearchConfig, {"rewind_epoch": 0.5}, "rewind_epoch = 0.5: must be a whole number"),
         (base.SearchConfig, {"rounds": (0.5, 0.3)}, "rounds = (0.5, 0.3): must fall from below 1 to the density, 0.2"),
-        (base.SearchConfig, {"rounds": 3}, "rounds = 3: must be the density after each, as geometric(density, 3)"),
+        (base.SearchConfig, {"rounds": 3}, "rounds = 3: must be the densities after each, as (0.4, 0.2)"),
         (
             base.SearchConfig, {"recipe": {"epochs": 3}},
             "recipe is of type dict; must be as Recipe(epochs=10)",

@@ -122,7 +122,7 @@ def test_a_mask_that_never_moved_or_died_says_what_to_change(fields, what, chang
     with pytest.warns(UserWarning) as warned:
         find("concave", **fields)
     setting = f"after 27 steps with λ = {fields['lam']:g} and η_m = {fields['mask_lr']:g}"
-    assert said(warned) == [f"{setting} {what}, so it does not tell what to keep; {change}"]
+    assert said(warned) == [f"{setting}, {what}, so it does not tell what to keep; {change}"]
 
 
 def test_a_mask_that_decides_says_nothing(recwarn):

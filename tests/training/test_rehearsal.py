@@ -128,6 +128,12 @@ def test_one_sample_in_a_batch_that_nobody_could_foresee_is_one_sentence():
     train(nn.Sequential(nn.Linear(6, 3)), batches.own([(X[:1], Y[:1])]), Recipe(epochs=1))  # nothing to normalise
 
 
+def test_a_later_batch_that_fails_is_named():
+    late = [(X[:4], Y[:4]), (X[4:6], torch.tensor([0, 10]))]
+    with pytest.raises(LotteryError, match="^batch 1 of epoch 0 fails, .*: IndexError: Target 10 is out of bounds"):
+        train(nn.Sequential(nn.Linear(6, 3)), batches.own(late), Recipe(epochs=1))
+
+
 def test_searches_without_training_say_so_too():
     for method in (saliency, controls):
         with pytest.raises(
