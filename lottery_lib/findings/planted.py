@@ -180,7 +180,7 @@ def _numbers(rows: pd.DataFrame) -> str:
     decided = rows.good | rows.bad
     undecided = f"{(~decided).sum()} undecided" if not decided.all() else ""
     asked = f"better in {rows.good.sum()} of {len(rows)} cells"
-    ratio = f"error {rows.ratio.min():.2f} to {rows.ratio.max():.2f} of ℓ1's"
+    ratio = f"error {span(rows.ratio.round(2))} of ℓ1's"
     return ", ".join(filter(None, [asked, undecided, ratio]))
 
 
