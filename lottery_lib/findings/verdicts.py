@@ -112,9 +112,9 @@ def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFr
     within = rules.told_of(cells, status, rule.conditions)
     counted = _counted(rule, within, status)
     if len(within) < len(cells):
-        counted += f"; without the condition {_counted(rule, cells, status)}"
+        counted += f" (without the condition {_counted(rule, cells, status)})"
     if failed := (within.good & within.doubtful).sum():
-        counted += f"; IMP hardly above SNIP in {failed}"
+        counted += f", IMP hardly above SNIP in {failed}"
     judged = within[within.judgement.isin(JUDGED)]
     used = judged if len(judged) else effects.on_record(within, rule.epochs)
     n = span((cells if status == UNDECIDED else used).n)  # of what the numbers are of
@@ -127,7 +127,7 @@ def _counted(rule: rules.Rule, cells: pd.DataFrame, status: str) -> str:
     told, worse = cells.good | cells.bad, cells.judgement == WORSE
     if status == UNDECIDED:
         maybe = (worse & ~told).sum()
-        unsure = f"; of the rest, {maybe} worse, perhaps by less than M" if maybe else ""
+        unsure = f" (of the rest {maybe} worse, perhaps by less than M)" if maybe else ""
         return f"{told.sum()} of {len(cells)} cells decided{unsure}"
     less = cells[cells.good & worse]
     by_less, margin = span(less["mean"].abs().round(2)), span(less.margin.round(2))

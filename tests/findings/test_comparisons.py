@@ -1,5 +1,6 @@
 """comparisons.py: what cells come to, said in sentences and tables."""
 
+import pandas as pd
 from runs import line, runs
 
 from lottery_lib.findings import cells, comparisons, tables
@@ -19,6 +20,11 @@ def test_what_is_said_are_the_numbers():
         "of LeNet-300-100 on MNIST (lenet), n = 1 to 3: how, not enough seeds at 0.1, better at 0.05 (+1.00 ±\xa00.05)"
     ]
     assert comparisons.tally(found) == "better in 1 of 1 cells"
+    unjudged = found.assign(model="resnet20", judgement="not enough seeds")
+    assert comparisons.tallies(pd.concat([found, unjudged])) == (
+        "LeNet-300-100 on MNIST (lenet): how, better in 1 of 1 cells. "
+        "On record but not judged: ResNet-20 on MNIST (lenet)."
+    )
     glance = comparisons.compact(found.assign(decides=found.density_asked < 0.1))
     assert glance.to_dict("records") == [{"0.1": "n < 3", "0.05": "+1.00 ±\xa00.05, better ●"}]
     shown = comparisons.readable(found)

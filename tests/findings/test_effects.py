@@ -42,6 +42,12 @@ def test_too_few_seeds_in_one_cell_leave_no_interval():
     assert np.isnan(effect(few=[0.1, 0.2], many=[0.1, 0.0, -0.1]).half_width)
 
 
+def test_a_mean_over_better_and_worse_has_no_interval():
+    found = effect(worse=[-1.0, -1.1, -0.9], better=[2.0, 2.1, 1.9])
+    assert found.mixed and np.isnan(found.half_width) and str(found) == "+0.50"
+    assert not effect(better=[1.0, 1.1, 0.9], best=[2.0, 2.1, 1.9]).mixed
+
+
 def test_the_interval_covers_the_truth_where_cells_rest_on_other_numbers_of_seeds():
     """Half of what a cell's seed is away is common to both cells."""
     rng, missed = np.random.default_rng(0), 0

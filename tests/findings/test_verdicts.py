@@ -97,11 +97,27 @@ def test_what_is_worse_by_nobody_knows_how_much_is_told():
     rows += [row for d in (0.4, 0.2) for row in line("random", [81.0], d)] + line("dense", [91.0], 1.0)
     told = verdicts.ruled("C4", runs(*rows)).answers[0]
     assert told.status == UNDECIDED
-    assert told.counted == "0 of 2 cells decided; of the rest, 2 worse, perhaps by less than M"
+    assert told.counted == "0 of 2 cells decided (of the rest 2 worse, perhaps by less than M)"
+
+
+def test_what_holds_under_a_condition_has_the_numbers_of_that():
+    rows = []
+    for model, at in (("conv-small", (0.1, 0.05)), ("resnet20", (0.05,))):
+        place = CNN | {"model": model}
+        rows += line("dense", [91.5], 1.0, **place)
+        for d in at:
+            lines = ((SET, LOW), (f"{SET}, in rounds", HIGH), ("IMP", LOW), ("random", [85.0]))
+            rows += [row for name, seen in lines for row in line(name, seen, d, **place)]
+    told = verdicts.ruled("C5", runs(*rows)).answers[1]
+    assert (told.status, told.under) == ("holds in rounds", "in rounds") and told.effect.cells == 3
+    assert (
+        told.numbers.startswith("better in 3 of 3 cells (without the condition better in 3 of 6 cells), +1.03 ±")
+        and told.n == "3"
+    )
 
 
 def test_where_imp_itself_may_have_failed_is_told():
-    for snip, told in ((89.9, "better in 2 of 2 cells; IMP hardly above SNIP in 2"), (89.0, "better in 2 of 2 cells")):
+    for snip, told in ((89.9, "better in 2 of 2 cells, IMP hardly above SNIP in 2"), (89.0, "better in 2 of 2 cells")):
         table = runs(*better(), *(row for d in (0.1, 0.05) for row in line("SNIP", [snip] * 3, d)))
         assert verdicts.ruled("C5", table).answers[0].counted == told
         assert "SNIP" not in verdicts.ruled("C3", table).answers[0].counted  # whose opponent is another
