@@ -520,7 +520,7 @@ def locked(tmp_path_factory):
     [
         ("train digits -p method=random -p density=0.3", "results"),
         ("sweep lenet-calibrated", "results"),
-        ("table", "results/table.csv"),
+        ("table", "results"),
         ("figure", "figures"),
         ("notebook experiment -p density=0.3", "_build"),
     ],
