@@ -336,3 +336,16 @@ def test_the_share_that_is_told_is_that_of_what_is_named():
     share = 100 * first.weight.numel() / sum(parameter.numel() for parameter in model.parameters())
     with pytest.warns(UserWarning, match=f"^{share:.2g} % of all parameters stay dense, as no mask covers "):
         find("random", model=model)
+
+
+def test_the_config_of_another_method_is_refused():
+    model, data = (
+        nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)),
+        batches.own((torch.eye(4), torch.tensor([0, 1, 0, 1]))),
+    )
+    for method, given in ((concave, magnitude.Config()), (gradual, saliency.Config()), (magnitude, concave.Config())):
+        name, other = (each.__module__.rpartition(".")[2] for each in (method.Config, type(given)))
+        with pytest.raises(LotteryError) as error:
+            method.search(model, data, given)
+        right = f"must be the method's, as {name}.Config(density=0.05)"
+        assert str(error.value) == f"config is of type {other}.Config; {right}"
