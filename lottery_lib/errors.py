@@ -83,9 +83,10 @@ def _misfit(kind: Any, value: Any) -> str | None:
     kinds = {*get_args(kind)} if isinstance(kind, UnionType) else {kind}
     if not kinds & {int, float, bool} or (value is None and NoneType in kinds):
         return None
-    if bool in kinds or isinstance(value, bool):  # which Python counts among the whole numbers
-        right = None if bool in kinds and isinstance(value, bool) else "True or False"
-        return right if bool in kinds else "a number"
+    if bool in kinds:
+        return None if isinstance(value, bool) else "True or False"
+    if isinstance(value, bool):  # which Python counts among the whole numbers
+        return "a number"
     if float in kinds:
         return None if isinstance(value, (int, float)) else "a number"
     return None if isinstance(value, int) else "a whole number"

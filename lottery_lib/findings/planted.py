@@ -158,9 +158,7 @@ def better_mask(of: Found) -> Verdict:
     answers = []
     for name, rows, conditions in ((SAME_LAMBDA, same, where), (BEST_LAMBDA, best, {})):
         status = rules.status(rows, conditions)
-        within = rules.told_of(rows, status, conditions)
-        others = f" (without the condition {_numbers(rows)})" if len(within) < len(rows) else ""
-        answers.append(Answer(name, status, _numbers(within) + others, n=span(rows.n)))
+        answers.append(Answer(name, status, rules.counted(rows, status, conditions, _numbers), n=span(rows.n)))
     said = [f"{row.kind}, {row.contrast}: {_ratio(row)}" for row in same.itertuples()]
     said += [
         f"regression, {row.samples} samples, noise {row.noise:g}, correlation {row.correlation:g}: {_ratio(row)}, "

@@ -3,7 +3,7 @@
 A claim names its *primary cells*: contrasts at places and densities. They alone decide it, for each data set apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -154,10 +154,23 @@ def status(cells: pd.DataFrame, conditions: Mapping[str, list[str]] | None = Non
     return UNDECIDED
 
 
+def under(status: str) -> str:
+    """The condition under which alone a claim of that status holds, if there is one."""
+    return status.removeprefix(f"{HOLDS} ") if status.startswith(f"{HOLDS} ") else ""
+
+
 def told_of(cells: pd.DataFrame, status: str, conditions: Mapping[str, list[str]]) -> pd.DataFrame:
     """The cells that a status is about: those under the condition under which the claim holds, or all."""
-    contrasts = conditions.get(status.removeprefix(f"{HOLDS} "))
+    contrasts = conditions.get(under(status))
     return cells if contrasts is None else cells[cells.contrast.isin(contrasts)]
+
+
+def counted(
+    cells: pd.DataFrame, status: str, conditions: Mapping[str, list[str]], count: Callable[[pd.DataFrame], str]
+) -> str:
+    """What ``count`` says of the cells that a status is about, and if these are not all, in brackets what of all."""
+    within = told_of(cells, status, conditions)
+    return count(within) + (f" (without the condition {count(cells)})" if len(within) < len(cells) else "")
 
 
 def worst(statuses: list[str]) -> str:

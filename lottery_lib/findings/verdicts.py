@@ -41,8 +41,8 @@ class Answer:
 
     @property
     def under(self) -> str:
-        """The condition under which alone the claim holds, if there is one."""
-        return self.status.removeprefix(f"{HOLDS} ") if self.status.startswith(f"{HOLDS} ") else ""
+        """As ``rules.under`` has it."""
+        return rules.under(self.status)
 
     def told(self, short: str = "") -> str:
         """Its numbers in a few words, ``short`` being what the effect is of; one that decides nothing is left out."""
@@ -110,9 +110,7 @@ def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFr
     """
     status = rules.status(cells, rule.conditions)
     within = rules.told_of(cells, status, rule.conditions)
-    counted = _counted(rule, within, status)
-    if len(within) < len(cells):
-        counted += f" (without the condition {_counted(rule, cells, status)})"
+    counted = rules.counted(cells, status, rule.conditions, lambda rows: _counted(rule, rows, status))
     if failed := (within.good & within.doubtful).sum():
         counted += f", IMP hardly above SNIP in {failed}"
     judged = within[within.judgement.isin(JUDGED)]
@@ -130,8 +128,10 @@ def _counted(rule: rules.Rule, cells: pd.DataFrame, status: str) -> str:
         unsure = f" (of the rest {maybe} worse, perhaps by less than M)" if maybe else ""
         return f"{told.sum()} of {len(cells)} cells decided{unsure}"
     less = cells[cells.good & worse]
-    by_less, margin = span(less["mean"].abs().round(2)), span(less.margin.round(2))
-    by = f" (worse by less in {len(less)}: by {by_less}, where M is {margin})" if len(less) else ""
+    by = ""
+    if len(less):
+        by_less, margin = span(less["mean"].abs().round(2)), span(less.margin.round(2))
+        by = f" (worse by less in {len(less)}: by {by_less}, where M is {margin})"
     left = f", {(~told).sum()} undecided" if not told.all() else ""
     return f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by}{left}"
 
