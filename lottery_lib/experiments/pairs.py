@@ -3,7 +3,7 @@
 A short protocol takes all training images that are at hand (a record counts them) at full resolution, a sixteenth of
 the epochs (a tenth on Tiny ImageNet), and all networks but those of ``cifar-short`` at a part of their width. Its peak
 rate is chosen on validation by the dense network in three epochs (``workflow/grids/*-rate.yaml``). ``cifar-30`` is
-``cifar-short`` with 30 epochs.
+``cifar-short`` with 30 epochs; ``linear-…`` a classifier without hidden layers, for every data set.
 """
 
 from dataclasses import dataclass, replace
@@ -81,5 +81,24 @@ def _protocols(network: str, dataset: str, weight_decay: float, width: float, ra
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Linear(Adjustable):
+    """A linear classifier on the pixels: the least that a network on the same images must be worth."""
+
+    version = 1
+    reduced = True
+    model = "logistic"
+    ladder = CifarShort.ladder
+
+    method: Annotated[Literal["dense"], "its one layer is the classifier, which no mask covers"] = "dense"
+    density: Annotated[float, "1: nothing is pruned"] = 1.0
+
+
+def _linear(dataset: str, rate: float) -> type:
+    name, recipe = f"linear-{dataset}", replace(CifarShort.recipe, lr=rate)
+    return type(name, (Linear,), {"protocol": name, "dataset": dataset, "recipe": recipe})
+
+
 OF_PAIRS = tuple(protocol for pair in PAIRS for protocol in _protocols(*pair))
-ALL = (Cifar, CifarShort, CifarThirty, *OF_PAIRS)
+LINEAR = tuple(_linear(*found) for found in (("cifar10", 0.003), ("cifar100", 0.01), ("tiny-imagenet", 0.003)))
+ALL = (Cifar, CifarShort, CifarThirty, *OF_PAIRS, *LINEAR)
