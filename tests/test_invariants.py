@@ -49,7 +49,8 @@ SHARED = {
     "weight_decay": st.just(0.0) | st.floats(1e-6, 0.1), "schedule": st.sampled_from(list(recipes.SCHEDULES)),
 }  # fmt: skip
 MOMENTUM = {"momentum": st.floats(0.1, 0.95), "nesterov": st.booleans()}
-RECIPES = st.builds(Recipe, **SHARED, **MOMENTUM) | st.builds(Recipe, optimizer=st.just("adamw"), **SHARED)
+ADAMW = SHARED | {"optimizer": st.just("adamw"), "lr": st.floats(1e-3, 0.05)}
+RECIPES = st.builds(Recipe, **SHARED, **MOMENTUM) | st.builds(Recipe, **ADAMW)
 sparing = settings(max_examples=40)
 
 

@@ -38,7 +38,8 @@ TOP_K = ", top-k"
 WIDTHS = {0.25: "¼", 0.5: "½"}
 LABELS = {
     "lenet-300-100": "LeNet-300-100", "resnet20": "ResNet-20", "conv-small": "small CNN", "resnet18": "ResNet-18",
-    "vgg16": "VGG-16", "vgg19": "VGG-19", "wrn-28-2": "WRN-28-2", "mnist": "MNIST", "cifar10": "CIFAR-10",
+    "vgg16": "VGG-16", "vgg19": "VGG-19", "wrn-28-2": "WRN-28-2", "logistic": "linear classifier",
+    "mnist": "MNIST", "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100", "tiny-imagenet": "Tiny ImageNet",
 }  # fmt: skip
 

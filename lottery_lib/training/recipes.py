@@ -29,7 +29,7 @@ class Recipe:
     epochs: int = 10  # of a whole training
     batch_size: int = 128  # where the data are whole tensors; a loader has its own
     optimizer: str = "sgd"  # "sgd" or "adamw"
-    lr: float = 0.1  # peak learning rate; of AdamW mostly some 0.001
+    lr: float = 0.1  # peak learning rate; AdamW needs one of its own, mostly some 0.001
     momentum: float = 0.9  # of SGD alone
     nesterov: bool = False  # of SGD alone
     weight_decay: float = 0.0  # on the weights and all other parameters, never on a mask
@@ -48,6 +48,8 @@ class Recipe:
         })  # fmt: skip
         if self.optimizer != "sgd" and (self.nesterov or self.momentum != Recipe.momentum):
             raise LotteryError(f"{self.optimizer} reads neither momentum nor nesterov; leave them out")
+        if self.optimizer == "adamw" and self.lr == Recipe.lr:
+            raise LotteryError(f"lr = {self.lr:g} is for sgd, and far too much for adamw; give one, mostly some 0.001")
         if self.nesterov and not self.momentum:
             raise LotteryError("nesterov = True: needs a momentum > 0")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):

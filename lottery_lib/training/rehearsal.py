@@ -40,6 +40,8 @@ def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -
                 "not finite, or every label one that the loss ignores?"
             )
         del value
+        if data.val is None and task.metric is not None:
+            raise LotteryError("a metric is measured on validation data, and none are given; give them, or no metric")
         if data.val is not None:
             with _first("validation"):
                 evaluate(model, _Beginning(data.val), task.loss, task.objective, task.metric)

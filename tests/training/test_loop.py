@@ -54,6 +54,7 @@ def test_schedules_at_their_corners(schedule, shares):
         ({"weight_decay": math.nan}, "weight_decay = nan: must be a finite number"),
         ({"nesterov": True, "momentum": 0}, "nesterov = True: needs a momentum > 0"),
         ({"optimizer": "adam"}, "unknown optimizer 'adam'; did you mean 'adamw'?"),
+        ({"optimizer": "adamw"}, "lr = 0.1 is for sgd, and far too much for adamw; give one, mostly some 0.001"),
         ({"schedule": "cosine"}, "unknown schedule 'cosine'; known: constant, linear, step, one-cycle"),
         ({"precision": "fp16"}, "unknown precision 'fp16'; did you mean 'bf16'?"),
     ],

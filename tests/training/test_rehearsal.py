@@ -94,6 +94,10 @@ CASES = {
         {"data": batches.own((X, Y), (X, Y)), "metric": lambda model, batches: "high"},
         "the first batch of validation fails, before any step was taken: ValueError: could not convert string",
     ),
+    "a metric of no data": (
+        {"metric": lambda model, batches: 1.0},
+        "^a metric is measured on validation data, and none are given; give them, or no metric",
+    ),
     "two things to lower": (
         {"loss": mse_loss, "objective": lambda model, batch: 0},
         "both a loss and an objective are given",
