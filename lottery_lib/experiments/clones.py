@@ -36,7 +36,7 @@ def sweep(clone: Path, words: list[str]) -> Collected:
     clone = clone.resolve()
     _prepare(clone)
     command = [*arithmetic.command_line(clone), "sweep", *words]
-    given = {"PYTHONPATH": str(clone), "LOTTERY_DATA": str(paths.data_dir().resolve())}
+    given = {"LOTTERY_DATA": str(paths.data_dir().resolve())}
     with files.locked(clone / paths.WORK.name / "clone.lock") as free:
         if not free:
             raise LotteryError(f"a sweep is at work in {clone} already; wait until it ends, or name another folder")
