@@ -41,9 +41,11 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
     """Test accuracy of tickets at each density, with 95 % intervals, on an axis of log errors: a large panel a place.
 
     It has ``lines.first_lines``; each other line has a small panel, with the first of those in grey. No interval is
-    drawn from fewer than three seeds. ``found`` is of ``comparisons.summary``.
+    drawn from fewer than three seeds. A place without tickets, as that of a linear classifier, is left out. ``found``
+    is of ``comparisons.summary``.
     """
-    groups = {label: _split(rows) for label, rows in by_place(found).items()}
+    pruned = found.groupby(tables.PLACE).name.transform(lambda names: names.ne("dense").any()).astype(bool)
+    groups = {label: _split(rows) for label, rows in by_place(found[pruned]).items()}
     rows_below = [math.ceil(len(others) / ACROSS) for _, _, others in groups.values()]
     heights = [2.7 + 1.2 * count for count in rows_below]
     figure = Figure((COLUMN, sum(heights)), layout="constrained")

@@ -53,6 +53,12 @@ def test_no_panel_has_more_than_four_lines_and_none_is_left_out():
     assert all(ax.lines[0].get_ydata().tolist() == [10] for ax in small)  # the first, in grey
 
 
+def test_a_place_without_tickets_has_no_panel():
+    linear = FOUND[FOUND.name == "dense"].assign(protocol="linear-cifar10", model="logistic", dataset="cifar10")
+    with_it = ticket_figures.accuracy_against_density(pd.concat([FOUND, linear]))
+    assert len(with_it.axes) == len(ticket_figures.accuracy_against_density(FOUND).axes)
+
+
 def test_nothing_is_cut_off():
     far = FOUND[2:3].assign(name="random", mean=20.0)
     for ax in ticket_figures.accuracy_against_density(pd.concat([FOUND, far, TWO[len(FOUND) :]])).axes:
