@@ -274,7 +274,8 @@ def test_a_training_broken_off_in_any_epoch_ends_in_the_same_bits(rule, make, op
         assert same_bits(resumed[0], whole[0]) and same_bits(resumed[1], whole[1]) and resumed[2] == whole[2]
 
 
-def test_a_search_and_its_retraining_survive_ten_kills(tmp_path):
+@pytest.mark.parametrize("lam", [1e-4, None], ids=["by hand", "calibrated"])
+def test_a_search_and_its_retraining_survive_ten_kills(lam, tmp_path):
     """SIGKILL at random moments; each start is a new process, forked from one that holds nothing but imports."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pytest", "lottery_lib.experiments.ticket_run", "torch.optim"])
@@ -282,7 +283,7 @@ def test_a_search_and_its_retraining_survive_ten_kills(tmp_path):
 
     def start(folder):
         folder.mkdir(exist_ok=True)
-        process = context.Process(target=search_and_retrain, args=(folder,))
+        process = context.Process(target=search_and_retrain, args=(folder, lam))
         process.start()
         return process
 

@@ -125,11 +125,11 @@ def watched(rule, check):
     return rule
 
 
-def search_and_retrain(folder):
+def search_and_retrain(folder, lam):
     """What a test kills and starts again; it draws dropout, and finds torch's generator in some state or other."""
     torch.manual_seed(time.time_ns() % 2**32)
     model, recipe = Dropping(), Recipe(epochs=12)
-    config = concave.Config(recipe=recipe, density=0.2, rounds=(0.5, 0.2), rewind_epoch=2, lam=1e-4)
+    config = concave.Config(recipe=recipe, density=0.2, rounds=(0.5, 0.2), rewind_epoch=2, lam=lam)
     ticket = concave.search(model, digits(), config, work=folder / "work")
     history = methods.retrain(model, digits(), ticket, recipe, start=2, work=folder / "work")
     parts = {"state": model.state_dict(), "rewind": ticket.rewind, "mask": ticket.mask, "m": ticket.relaxed}

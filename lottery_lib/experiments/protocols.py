@@ -21,6 +21,7 @@ from lottery_lib.experiments import (
     planted,
     planted_networks,
     records,
+    strangers,
     ticket_run,
 )
 from lottery_lib.experiments.catalogue import load_plugins
@@ -87,5 +88,6 @@ register(planted.Planted, planted.run)
 register(planted_networks.PlantedNetworks, planted_networks.run)
 register(ablation.Ablation, ablation.run)
 register(early_bird.EarlyBird, early_bird.run)
+register(strangers.Stranger, strangers.run)
 for each in (LeNet, LeNetHalf, *pairs.ALL, DigitsLeNet):
     register(each)

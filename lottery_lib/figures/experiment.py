@@ -30,14 +30,14 @@ def curves(record: dict) -> Figure:
         _by_epoch(ax, called)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     if moving:
-        _mask(axes[-1], watched, moving)
+        _mask(axes[-1], watched, moving, "from α up" if "calibration" in record else "above 0")
     return figure
 
 
-def _mask(ax: Axes, watched: list[dict], moving: list[str]) -> None:
+def _mask(ax: Axes, watched: list[dict], moving: list[str], counted: str) -> None:
     numbers = range(1, len(watched) + 1)
     ax.plot(numbers, [epoch["density"] for epoch in watched], color=BLUE, marker=".")
-    _by_epoch(ax, "share of entries from α up")
+    _by_epoch(ax, f"share of entries {counted}")
     ax.set(ylim=(0, 1.02))
     ax.yaxis.label.set_color(BLUE)
     if "lam" in moving:

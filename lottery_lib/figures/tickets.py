@@ -41,8 +41,7 @@ def accuracy_against_density(found: pd.DataFrame) -> Figure:
     """Test accuracy of tickets at each density, with 95 % intervals, on an axis of log errors: a large panel a place.
 
     It has ``lines.first_lines``; each other line has a small panel, with the first of those in grey. No interval is
-    drawn from fewer than three seeds. A place without tickets, as that of a linear classifier, is left out. ``found``
-    is of ``comparisons.summary``.
+    drawn from fewer than three seeds. A place without tickets has no panel. ``found`` is of ``comparisons.summary``.
     """
     pruned = found.groupby(tables.PLACE).name.transform(lambda names: names.ne("dense").any()).astype(bool)
     groups = {label: _split(rows) for label, rows in by_place(found[pruned]).items()}

@@ -19,6 +19,7 @@ from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.cheaper import WHOLE
+from lottery_lib.findings.comparisons import number
 from lottery_lib.findings.rules import FAILS
 from lottery_lib.findings.tables import COMPUTED, PLACE
 from lottery_lib.findings.verdicts import Answer, Verdict, ruled
@@ -28,6 +29,7 @@ from lottery_lib.methods.concave import TOLERANCE
 from lottery_lib.training.loop import train
 from lottery_lib.weights import prunable
 
+LITTLE = 0.1  # points of test accuracy
 NEAR = 0.1  # of the density asked: where accuracies may still be set side by side
 MOST = 0.95  # of the runs must come within the tolerance
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -102,6 +104,19 @@ def _with_density(answer: Answer, runs: pd.DataFrame) -> Answer:
     told = f"{answer.counted}; {near.sum()} of {len(runs)} densities within 2 %"
     missed = runs.seed.nunique() >= SEEDS and near.mean() < MOST
     return replace(answer, status=FAILS if missed else answer.status, counted=told)
+
+
+def behind(cells: pd.DataFrame) -> str:
+    """A sentence on the ``cells`` whose first line is on the mean more than ``LITTLE`` points below the second."""
+    below = cells[cells["mean"] < -LITTLE].sort_values("mean")
+    told = [
+        f"{tables.task(cell.model, cell.dataset)} at {cell.density_asked:g}, {cell.contrast} "
+        f"({number(cell.mean, cell.half_width)}, n = {cell.n:g})"
+        for cell in below[["model", "dataset", "density_asked", "contrast", "mean", "half_width", "n"]].itertuples()
+    ]
+    if not told:
+        return f"Nowhere does it lie more than {LITTLE:g} points below, on the mean."
+    return f"It lies more than {LITTLE:g} points below, on the mean, in {len(told)} of {len(cells)}: {'; '.join(told)}."
 
 
 def rules() -> str:

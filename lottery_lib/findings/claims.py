@@ -183,15 +183,16 @@ def _share(part: int, of: int) -> str:
 
 
 def _extremes(cells: pd.DataFrame) -> str:
-    """The least and the greatest of the differences, and where they are."""
+    """Of which network they are, if it is one; the least and the greatest of the differences, and where these are."""
     if len(cells) < 2:
         return ""
-    ordered, networks = cells.sort_values("mean", kind="stable"), cells.model.nunique()
+    ordered, networks = cells.sort_values("mean", kind="stable"), {*map(tables.network, cells.model, cells.protocol)}
     told = []
     for cell in (ordered.iloc[0], ordered.iloc[-1]):
-        where = f"{tables.network(cell.model, cell.protocol)}, " if networks > 1 else ""
+        where = f"{tables.network(cell.model, cell.protocol)}, " if len(networks) > 1 else ""
         told.append(f"{number(cell['mean'], math.nan, '+')} ({where}density {cell.density_asked:g})")
-    return f", from {told[0]} to {told[1]}"
+    of = f" of {networks.pop()}" if len(networks) == 1 else ""
+    return f"{of}, from {told[0]} to {told[1]}"
 
 
 def summary(claims: list[Claim]) -> str:

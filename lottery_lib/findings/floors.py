@@ -62,4 +62,5 @@ def _network(row: Any) -> str:
 
 def _ticket(row: Any) -> str:
     where = tables.task(row.model, row.dataset, row.protocol)
-    return f"{row.name} at {row.density_asked:g} with {where} ({number(row.above, math.nan, '+')}, n = {row.n})"
+    few = "" if row.n >= cells.SEEDS else ", not enough seeds"
+    return f"{row.name} at {row.density_asked:g} with {where} ({number(row.above, math.nan, '+')}, n = {row.n}{few})"

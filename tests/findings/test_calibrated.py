@@ -7,7 +7,7 @@ from runs import line, runs
 from lottery_lib import masks
 from lottery_lib.errors import LotteryError
 from lottery_lib.figures import calibrated as figures
-from lottery_lib.findings import calibrated
+from lottery_lib.findings import calibrated, cells, tables
 from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED
 
 GOOD, LESS, WORST = [90.0, 90.1, 90.2], [89.0, 89.2, 89.1], [85.0, 85.1, 85.2]
@@ -131,3 +131,14 @@ def test_figures_draw_what_was_seen(watched):
     assert [drawn.get_xdata().tolist() for drawn in ax.lines] == [
         pytest.approx([25.0] * 18)
     ] * 2 * steered.protocol.nunique()
+
+
+def test_where_it_is_behind_is_told():
+    table = runs(*everywhere((SET, LESS), ("mask, log", GOOD)))
+    found = cells.cells(tables.chosen(table), {"one search": (SET, "mask, log")})
+    told = calibrated.behind(found)
+    assert told.startswith(
+        "It lies more than 0.1 points below, on the mean, in 6 of 6: LeNet-300-100 on MNIST at 0.2, "
+    )
+    assert "at 0.005, one search (−1.00 ±" in told and told.endswith(", n = 3).")
+    assert calibrated.behind(found.assign(mean=-0.05)) == "Nowhere does it lie more than 0.1 points below, on the mean."

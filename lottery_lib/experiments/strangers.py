@@ -1,0 +1,109 @@
+"""Networks that this library did not build: torchvision's, pruned as a reader would prune a network of their own.
+
+Each is as small as its parts allow and keeps the initial weights that its authors draw. The embedded 8×8 digits are
+enlarged to the 32×32 pixels, in three channels, that such networks expect. A search is told the density alone, or λ.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+from torchvision import models
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.regnet import BlockParams
+
+from lottery_lib import errors, methods, paths
+from lottery_lib.data import datasets
+from lottery_lib.data.images import Data
+from lottery_lib.methods import calibration, concave
+from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.recipes import Recipe
+
+SGD = Recipe(epochs=30, batch_size=64, lr=0.05, schedule="one-cycle")
+ADAMW = Recipe(epochs=60, batch_size=64, lr=0.002, optimizer="adamw", schedule="one-cycle")
+STAGES = BlockParams([1, 1, 2], [24, 48, 96], [24, 48, 96], [1.0, 1.0, 1.0], [2, 2, 2], 0.25)
+MASK_LR = 10.0  # η_m beside a λ by hand
+
+NETWORKS: dict[str, tuple[Callable[..., nn.Module], Recipe]] = {  # each takes num_classes
+    "ShuffleNet": (partial(models.ShuffleNetV2, [2, 4, 2], [24, 48, 96, 192, 256]), SGD),
+    "RegNet": (partial(models.RegNet, STAGES), SGD),
+    "DenseNet": (partial(models.DenseNet, 12, (3, 3, 3), 24), SGD),
+    "ConvNeXt": (partial(models.ConvNeXt, [CNBlockConfig(32, 64, 2), CNBlockConfig(64, None, 2)]), ADAMW),
+    "ViT": (partial(models.VisionTransformer, 32, 4, 3, 4, 64, 128), ADAMW),
+}
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """One run; LotteryError if a value is out of its range."""
+
+    protocol: ClassVar[str] = "strangers"
+    version: ClassVar[int] = 1  # raised when the same fields would give other numbers
+    threads: ClassVar[int] = 1  # on so few images they would only wait for each other
+
+    network: Annotated[Literal["ShuffleNet", "RegNet", "DenseNet", "ConvNeXt", "ViT"], "torchvision's"] = "ShuffleNet"
+    density: Annotated[float, "share of the weights to keep, in (0, 1]; 1 for dense"] = 0.05
+    lam: Annotated[float | None, "λ of the mask; none: set by the search"] = None
+    seed: Annotated[int, "of initial weights and batches"] = 0
+
+    def __post_init__(self):
+        errors.settle(self)
+        known = (self.network in NETWORKS, f"one of {', '.join(NETWORKS)}")
+        errors.hold(self, {"network": known, "density": (0 < self.density <= 1, "in (0, 1]")})
+        self.search_config()  # checks the rest
+
+    @property
+    def edition(self) -> list[int]:
+        """Versions that a run's name holds."""
+        return [self.version, calibration.VERSION]
+
+    @property
+    def recipe(self) -> Recipe:
+        return NETWORKS[self.network][1]
+
+    def search_config(self) -> concave.Config:
+        by_hand = {} if self.lam is None else {"lam": self.lam, "mask_lr": MASK_LR}
+        return concave.Config(density=self.density, recipe=self.recipe, seed=self.seed, **by_hand)
+
+
+def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
+    """Search, retrain, measure; the test split is read once, after the last epoch.
+
+    Returns a JSON-able record, with the density reached and accuracies in percent, and no arrays.
+    """
+    data, options = enlarged(datasets.load("digits")), {"work": paths.WORK, "progress": progress}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = NETWORKS[config.network][0](num_classes=data.classes)
+    found = {"density": 1.0, "seconds": 0.0}
+    if config.density < 1:
+        ticket = concave.search(model, data, config.search_config(), **options)
+        history = methods.retrain(model, data, ticket, config.recipe, seed=config.seed, **options)
+        found = {"density": ticket.density, "seconds": ticket.info.get("seconds", 0.0)}
+    else:
+        history = train(model, data, config.recipe, seed=config.seed, **options)
+    return {
+        "config": asdict(config),
+        "dataset": "digits",
+        "model": config.network,
+        "recipe": asdict(config.recipe),
+        "density": found["density"],
+        "val_accuracy": history.epochs[-1]["val_accuracy"],
+        "test_accuracy": evaluate(model, data.test)["accuracy"],
+        "seconds": history.seconds + found["seconds"],
+    }, {}
+
+
+def enlarged(data: Data) -> Data:
+    """The same images as 32×32 pixels in three channels."""
+    splits = {name: getattr(data, name) for name in ("train", "val", "test")}
+    larger = {
+        name: replace(split, images=interpolate(split.images, size=(32, 32)).repeat(1, 3, 1, 1))
+        for name, split in splits.items()
+    }
+    return replace(data, **larger)

@@ -1,0 +1,51 @@
+"""strangers.py: torchvision's networks are pruned on the digits by the density alone, or by a λ."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lottery_lib.data import datasets
+from lottery_lib.errors import LotteryError
+from lottery_lib.experiments import records, strangers
+from lottery_lib.experiments.strangers import NETWORKS, Stranger
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_takes_the_enlarged_digits(network):
+    digits = datasets.load("digits")
+    data = strangers.enlarged(digits)
+    small, images = (next(iter(each.test.in_order()))[0][:4] for each in (digits, data))
+    assert images.shape == (4, 3, 32, 32) and torch.equal(images[:, 2, ::4, ::4], small[:, 0])
+    assert NETWORKS[network][0](num_classes=data.classes)(images).shape == (4, 10)
+
+
+@pytest.mark.parametrize("lam", [None, 2e-4])
+def test_a_run_reaches_its_density_and_leaves_the_random_state(lam, monkeypatch, tmp_path):
+    build, recipe = NETWORKS["DenseNet"]
+    monkeypatch.setitem(NETWORKS, "DenseNet", (build, replace(recipe, epochs=4)))
+    monkeypatch.setattr(strangers.paths, "WORK", tmp_path)
+    before = torch.get_rng_state()
+    record, arrays = strangers.run(Stranger("DenseNet", 0.2, lam))
+    assert torch.equal(torch.get_rng_state(), before) and not arrays
+    assert record["density"] == pytest.approx(0.2, rel=0.02) and record["recipe"]["epochs"] == 4
+    assert record["test_accuracy"] > 20 and record["config"]["lam"] == lam
+
+
+def test_what_sets_a_run_apart_is_in_its_name():
+    runs = [Stranger(), Stranger("ViT"), Stranger(density=0.2), Stranger(lam=1e-4), Stranger(seed=1)]
+    assert len({records.name(run) for run in runs}) == 5
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"network": "AlexNet"}, "network = 'AlexNet': must be one of ShuffleNet, RegNet, DenseNet, ConvNeXt, ViT"),
+        ({"density": 0.0}, "density = 0.0: must be in (0, 1]"),
+        ({"lam": -1.0}, "lam = -1.0: must be"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(given, message):
+    with pytest.raises(LotteryError) as error:
+        Stranger(**given)
+    assert str(error.value).startswith(message)
