@@ -121,7 +121,19 @@ def test_the_headline_is_what_the_records_say(ours, said, monkeypatch):
     assert "iterative magnitude pruning (IMP)" in lead and "CIFAR" not in told
     mean = f"{ours - 97:+.2f}".replace("-", "−")
     assert told.startswith(f"- **On MNIST, {said}**: {mean} ±")
-    assert f" over all 7 settings, from {mean} (density 0.4) to {mean} (density 0.005); 3 seeds, 40 % of IMP’s" in told
+    extremes = f"from {mean} (density 0.4) to {mean} (density 0.005)"
+    assert f" over all 7 settings of LeNet-300-100, {extremes}; 3 seeds, 40 % of IMP’s" in told
+
+
+def test_the_headline_tells_of_the_control_that_costs_no_more(monkeypatch):
+    rows = line("mask, log, calibrated", around(96.0), 0.05) + line("random", around(60.0), 0.05)
+    rows += line("dense", around(98.0), 1.0)
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
+    assert "gradually" not in claims.headline()
+    monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows, *line("gradual magnitude", around(97.0), 0.05)))
+    told = claims.headline().splitlines()[-1]
+    assert told.startswith("- **Against magnitude pruned gradually inside one training**")
+    assert told.endswith("the mask is on MNIST worse in 1 of 1 cells.")
 
 
 def test_the_headline_does_not_hide_that_settings_differ(monkeypatch):
