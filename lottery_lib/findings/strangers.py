@@ -55,7 +55,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
     differences = [number(*row, "+") for row in found[["points", "half_width"]].to_numpy()]
     columns = {
         "network": found.network,
-        "dense": found.dense.map("{:.1f}".format),
+        "dense": found.dense.map("{:.1f}".format).where(found.dense.notna(), "–"),
         "calibrated": found.calibrated.map("{:.1f}".format),
         "best λ": found.by_hand.map("{:.1f}".format),
         "difference": [told if n >= SEEDS else "not enough seeds" for told, n in zip(differences, found.n)],
