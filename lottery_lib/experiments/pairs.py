@@ -3,7 +3,7 @@
 A short protocol takes all training images that are at hand (a record counts them) at full resolution, a sixteenth of
 the epochs (a tenth on Tiny ImageNet), and all networks but those of ``cifar-short`` at a part of their width. Its peak
 rate is chosen on validation by the dense network in three epochs (``workflow/grids/*-rate.yaml``). ``cifar-30`` is
-``cifar-short`` with 30 epochs; ``linear-…`` a classifier without hidden layers, for every data set.
+``cifar-short`` with 30 epochs; ``linear-…`` a classifier without hidden layers, one a data set.
 """
 
 from dataclasses import dataclass, replace
@@ -88,7 +88,6 @@ class Linear(Adjustable):
     version = 1
     reduced = True
     model = "logistic"
-    ladder = CifarShort.ladder
 
     method: Annotated[Literal["dense"], "its one layer is the classifier, which no mask covers"] = "dense"
     density: Annotated[float, "1: nothing is pruned"] = 1.0
