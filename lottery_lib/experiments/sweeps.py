@@ -68,7 +68,8 @@ def trainings(config: Any) -> dict[Hashable, float]:
 class Costs:
     """What runs will take: the epochs of their trainings × the median seconds an epoch of similar runs on this device.
 
-    Similar runs share protocol and precision. The trainings of runs made before, ``done``, cost nothing again.
+    Similar runs share protocol and precision. The trainings of runs made before, ``done``, cost nothing again. A run
+    that is not measured in epochs takes the median of the runs of its protocol.
     """
 
     def __init__(self, done: Iterable[Any] = ()):
@@ -89,18 +90,22 @@ class Costs:
         if record.get("total_epochs"):
             kind = record["protocol"], record["config"]["precision"]
             self._paces[kind].append(record["seconds"] / record["total_epochs"])
+        elif "total_epochs" not in record and "seconds" in record:
+            self._paces[record["protocol"], None].append(record["seconds"])
 
-    def estimate(self, configs: Iterable[Any]) -> float | None:
-        """Seconds these runs take, one after the other; None if that of one is unknown."""
-        paces, made, total = {kind: median(values) for kind, values in self._paces.items()}, set(self._made), 0.0
+    def estimate(self, configs: Iterable[Any]) -> tuple[float, int]:
+        """Seconds these runs take, one after the other, but for so many of which none like them is on record here."""
+        paces, made = {kind: median(values) for kind, values in self._paces.items()}, set(self._made)
+        total, unknown = 0.0, 0
         for config in configs:
             needed = trainings(config)
-            if not needed or (config.protocol, config.precision) not in paces:
-                return None
-            epochs = sum(epochs for key, epochs in needed.items() if key not in made)
-            total += paces[config.protocol, config.precision] * epochs
+            pace = paces.get((config.protocol, config.precision if needed else None))
+            if pace is None:
+                unknown += 1
+                continue
+            total += pace * (sum(epochs for key, epochs in needed.items() if key not in made) if needed else 1)
             made |= needed.keys()
-        return total
+        return total, unknown
 
 
 def run(name: str, part: str | None = None, budget: str | None = None, dry_run: bool = False) -> dict[Any, str]:
@@ -170,7 +175,7 @@ def loop(
         """False if another process is at work on it."""
         for config in group:
             rest = budget - (clock() - started)
-            if config not in left or config in failed or rest <= 0 or (costs.estimate([config]) or 0) > rest:
+            if config not in left or config in failed or rest <= 0 or costs.estimate([config])[0] > rest:
                 continue
             lock, failure = _beside(config)
             with files.locked(lock) as free:
@@ -214,12 +219,13 @@ def _beside(config: Any) -> tuple[Path, Path]:
 
 
 def progress(configs: list[Any], left: list[Any], costs: Costs, processes: int = 1) -> str:
-    """How much is done and left, and how long that takes, by so many processes, if it is known."""
-    told, estimate = f"{len(configs) - len(left)} of {len(configs)} on record", costs.estimate(left)
-    if not left or estimate is None:
+    """How much is done and left, and how long that takes, by so many processes, as far as it is known."""
+    told, (estimate, unknown) = f"{len(configs) - len(left)} of {len(configs)} on record", costs.estimate(left)
+    if unknown == len(left):
         return told
     by = f" by {processes} processes" if processes > 1 else ""
-    return f"{told}, about {duration(estimate / max(processes, 1))} left{by}"
+    beside = f", beside {unknown} run{'s' if unknown > 1 else ''} of unknown length" if unknown else ""
+    return f"{told}, about {duration(estimate / max(processes, 1))} left{by}{beside}"
 
 
 def duration(seconds: float) -> str:

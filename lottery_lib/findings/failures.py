@@ -7,16 +7,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lottery_lib import masks, models
+from lottery_lib import masks, models, states
 from lottery_lib.data import datasets
 from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.findings.relaxed_masks import HIGH, LOW
 from lottery_lib.methods import concave
 from lottery_lib.methods.base import Trainer
-from lottery_lib.relaxation import RelaxedMask
+from lottery_lib.relaxation import FixedMask, RelaxedMask
+from lottery_lib.training.loop import evaluate, train
 
 ALPHA = 0.1
+SIGNS = ["kept", "undecided", "turnover", "loss", "searched", "cut"]  # of a search, seen after each epoch
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def watch(density: float = 0.05, seed: int = 0) -> pd.DataFrame:
     """All ``SEARCHES`` on LeNet-300-100 and the embedded digits, some seconds: a row each search and epoch.
 
     ``kept`` is the share of entries from α = 0.1 up, ``undecided`` that of those from 0.05 to below 0.95, ``turnover``
-    the share of the kept that were not among those kept an epoch before, ``loss`` that of the epoch, in nats.
+    the share of the kept that were not among those kept an epoch before, ``loss`` that of the epoch, in nats. Of
+    accuracies, all on validation and in percent, ``searched`` is that under the relaxed mask, ``cut`` that of the same
+    weights without those that a ticket of this density leaves out, and ``retrained`` that of the ticket in the end.
     """
     found = [_watched(called, search.options, density, seed) for called, search in SEARCHES.items()]
     return pd.concat(found, ignore_index=True)
@@ -69,19 +73,23 @@ def _watched(called: str, options: Mapping[str, float], density: float, seed: in
     model = models.create(protocol.model, data.classes, data.shape, seed)
     config = concave.Config(density=density, recipe=protocol.recipe, seed=seed, **options)
     trainer = Trainer(model, data, config, {})
+    rewind = states.snapshot(model)
     rule = config.rule(trainer, density, masks.ones(model, trainer.names))
-    rule.metrics = _Signs(rule)
+    rule.metrics = signs = _Signs(rule, trainer, density)
     with arithmetic.held(protocol):
         epochs = pd.DataFrame(trainer.train(rule).epochs)
-    found = epochs[["epoch", "kept", "undecided", "turnover", "loss"]]
-    return found.assign(search=called, epoch=found.epoch + 1)
+        states.load(model, rewind)
+        ticket = FixedMask(model, signs.ticket())
+        retrained = train(model, data, protocol.recipe, parameterization=ticket, seed=seed).epochs[-1]["val_accuracy"]
+    found = epochs.rename(columns={"val_accuracy": "searched"})[["epoch", *SIGNS]]
+    return found.assign(search=called, epoch=found.epoch + 1, retrained=retrained)
 
 
 class _Signs:
     """What is seen of a mask after each epoch, in place of the metrics of its rule."""
 
-    def __init__(self, rule: RelaxedMask):
-        self.rule, self.before = rule, None
+    def __init__(self, rule: RelaxedMask, trainer: Trainer, density: float):
+        self.rule, self.trainer, self.density, self.before = rule, trainer, density, None
 
     def __call__(self) -> dict[str, Tensor]:
         m = torch.cat([values.flatten() for values in self.rule.m])
@@ -90,7 +98,19 @@ class _Signs:
         if self.before is not None:
             new = (kept & ~self.before).sum() / kept.sum().clamp(min=1)
         self.before = kept
-        return {"kept": kept.float().mean(), "undecided": undecided.float().mean(), "turnover": new}
+        found = {"kept": kept.float().mean(), "undecided": undecided.float().mean(), "turnover": new}
+        return found | {"cut": torch.tensor(self._accuracy_of_the_cut())}
+
+    def ticket(self) -> masks.Mask:
+        """The density's share of the largest entries, ties by the size of θ."""
+        entries, thetas = (dict(zip(self.rule.names, tensors)) for tensors in (self.rule.m, self.rule.theta))
+        return masks.top_k(concave.rank(entries, thetas), self.density)
+
+    def _accuracy_of_the_cut(self) -> float:
+        masks.apply_(self.trainer.model, self.ticket())
+        accuracy = evaluate(self.trainer.model, self.trainer.data.val)["accuracy"]
+        self.rule.push_forward()
+        return accuracy
 
 
 def signs(watched: pd.DataFrame) -> pd.DataFrame:
@@ -101,6 +121,9 @@ def signs(watched: pd.DataFrame) -> pd.DataFrame:
         "undecided, %": (100 * last.undecided).map("{:.1f}".format),
         "new among the kept, %": (100 * last.turnover).map("{:.0f}".format),
         "loss": last.loss.map("{:.2g}".format),
+        "accuracy, %": last.searched.map("{:.1f}".format),
+        "once cut, %": last.cut.map("{:.1f}".format),
+        "retrained, %": last.retrained.map("{:.1f}".format),
     }
     return pd.DataFrame(columns, index=last.index).rename_axis(None)
 

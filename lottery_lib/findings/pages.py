@@ -11,7 +11,7 @@ from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import grids, records, ticket_run
 from lottery_lib.findings import rules, tables
 from lottery_lib.findings.claims import Claim
-from lottery_lib.findings.comparisons import listed, number
+from lottery_lib.findings.comparisons import listed, number, span
 from lottery_lib.findings.tables import label
 
 
@@ -53,6 +53,23 @@ class Selection:
         found = found.sort_values("decides", ascending=False, kind="stable")
         found = found.drop_duplicates([*tables.PLACE, "density_asked", "contrast"])
         return found[found.protocol.isin([self.protocol]) | (self.protocol == "all")].reset_index(drop=True)
+
+
+def apart(cells: pd.DataFrame) -> pd.DataFrame:
+    """What the primary cells of each place come to by themselves, to be read; ``cells`` of ``Selection.cells``.
+
+    A claim is answered for each data set, which may have several networks.
+    """
+    rows = []
+    for place, own in cells[cells.decides].groupby(tables.PLACE, sort=False):
+        of = dict(zip(tables.PLACE, place))
+        rows.append({
+            "network": tables.task(of["model"], of["dataset"], of["protocol"]), "finding": rules.status(own),
+            "for": own.good.sum(), "against": own.bad.sum(), "undecided": (~(own.good | own.bad)).sum(),
+            "seeds": span(own.n.astype(int)),
+        })  # fmt: skip
+    columns = ["network", "finding", "for", "against", "undecided", "seeds"]
+    return pd.DataFrame(rows, columns=columns).set_index("network").rename_axis(None)
 
 
 def in_short(found: pd.DataFrame, density: float, lines: Mapping[str, str]) -> str:
@@ -104,8 +121,10 @@ def pending() -> str:
 
 def sentence(record: dict) -> str:
     """What a run came to, for a page that has just made it."""
+    config = record["config"]
+    place = label(record["protocol"], record["model"], record["dataset"], record["reduced"])
     return (
-        f"**{record['config']['method']}** reached a density of {record['density']:.3g} after "
+        f"On {place}, **{config['method']}** reached a density of {record['density']:.3g} after "
         f"{record['search_epochs']:g} epochs of search; retrained, {record['total_epochs']:g} epochs in all and "
         f"{record['seconds']:.0f} s, the ticket classifies {record['val_accuracy']:.1f} % of the validation and "
         f"{record['test_accuracy']:.1f} % of the test images."

@@ -288,14 +288,29 @@ def test_progress(clock):
 def test_estimates_are_of_similar_runs_on_this_device(clock, monkeypatch):
     clock.sweep(DENSE)
     known = sweeps.Costs().estimate
-    assert known(LOG) == 18 == known(LOG * 2)
-    assert known([*LOG, Quick(precision="bf16")]) is known([LogisticConfig()]) is None
+    assert known(LOG) == (18, 0) == known(LOG * 2)
+    assert known([*LOG, Quick(precision="bf16"), LogisticConfig()]) == (18, 2)
     made = sweeps.Costs(done=LOG[:1]).estimate
-    assert made(LOG) == 18  # no work folder here: brought from elsewhere
+    assert made(LOG) == (18, 0)  # no work folder here: brought from elsewhere
     (paths.WORK / "a.safetensors").touch()
-    assert sweeps.Costs(done=LOG[:1]).estimate(LOG[1:]) == 6
+    assert sweeps.Costs(done=LOG[:1]).estimate(LOG[1:]) == (6, 0)
     monkeypatch.setattr(sweeps, "provenance", lambda: {"device": "another"})
-    assert sweeps.Costs().estimate(LOG) is None
+    assert sweeps.Costs().estimate(LOG) == (0, 2)
+
+
+def test_what_is_known_of_a_grid_is_told_beside_what_is_not(clock):
+    clock.sweep(DENSE)
+    left = [*LOG, LogisticConfig()]
+    told = sweeps.progress([*DENSE, *left], left, sweeps.Costs(done=DENSE))
+    assert told == "4 of 7 on record, about 18 s left, beside 1 run of unknown length"
+
+
+def test_a_run_that_has_no_epochs_takes_what_others_of_its_protocol_took(clock, monkeypatch):
+    monkeypatch.setitem(
+        protocols.PROTOCOLS, "mnist-logistic", (LogisticConfig, lambda *_: ({"config": {}, "seconds": 7.0}, {}))
+    )
+    clock.sweep([LogisticConfig(seed=1)])
+    assert sweeps.Costs().estimate([LogisticConfig(seed=2), LogisticConfig(seed=3)]) == (14, 0)
 
 
 def test_within_a_budget(clock):

@@ -26,6 +26,14 @@ def test_each_search_shows_its_sign(watched):
     assert last.loc["follows the noise"].turnover > 0.2
 
 
+def test_cutting_a_mask_that_has_not_decided_costs_accuracy_and_one_that_has_nothing(watched):
+    last = watched.groupby("search").last()
+    assert last.loc["calibrated"].cut == pytest.approx(last.loc["calibrated"].searched)
+    assert last.loc["never moved"].cut < last.loc["never moved"].searched - 50
+    assert last.loc["collapsed to 0"].searched < 20  # nothing is left to cut
+    assert (last.retrained > 90).all()  # which tells nothing of how the search went
+
+
 def test_the_table_and_the_figure_tell_of_all(watched):
     table = failures.signs(watched)
     assert list(table.index) == list(failures.SEARCHES)

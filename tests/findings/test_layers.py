@@ -1,6 +1,7 @@
 """layers.py: densities of layers, from the committed records."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lottery_lib.errors import LotteryError
@@ -22,6 +23,24 @@ def test_the_layers_of_a_ticket_add_up_to_it(found):
         assert (rows.least <= rows.density).all() and (rows.density <= rows.most).all()
     random = lenet[lenet.name == "random"]
     assert (random.density.iloc[:2] / 0.05 - 1).abs().max() < 0.05  # the same in all layers; the last has few weights
+
+
+def test_the_sentence_compares_the_mask_with_others_layer_by_layer(found):
+    place = {"protocol": "p", "model": "vgg16", "dataset": "cifar10", "reduced": True}
+
+    def of(name, *shares):
+        rows = {"name": name, "order": range(len(shares)), "weights": [100, 300], "density": shares}
+        return pd.DataFrame(rows).assign(**place)
+
+    made = pd.concat([of("mask, log, calibrated", 0.4, 0.1), of("IMP", 0.2, 0.2), of("random", 0.1, 0.1)])
+    assert layers.factors(made).loc[tuple(place.values())].tolist()[::2] == pytest.approx([2.0, 2.0])
+    told = layers.told(made)
+    assert "2× from those of IMP and 2× from the same share everywhere" in told and "SNIP" not in told
+    assert "first layer keeps 2.3× the share of the whole network, its last 0.57×" in told
+    assert "No calibrated mask" in layers.told(made[made.name != "mask, log, calibrated"])
+    dead = pd.concat([of("mask, log, calibrated", 0.4, 0.0), of("IMP", 0.4, 0.1)])
+    assert layers.factors(dead).IMP.iloc[0] == pytest.approx((0.1 * 300 / 0.5) ** 0.5)  # an empty layer: half a weight
+    assert "from those of IMP" in layers.told(found)
 
 
 def test_the_figure_draws_the_lines_there_are(found):

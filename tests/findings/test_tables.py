@@ -97,6 +97,31 @@ def test_status_counts_runs_and_seeds():
     assert pages.status(table[:0]) == "No run is on record yet."
 
 
+def test_what_a_run_came_to_says_of_what_network_and_whether_it_was_reduced():
+    record = {
+        "protocol": "vgg16-cifar10-short", "model": "vgg16", "dataset": "cifar10", "reduced": True,
+        "config": {"method": "snip"}, "density": 0.05, "search_epochs": 0, "total_epochs": 10, "seconds": 61.0,
+        "val_accuracy": 70.0, "test_accuracy": 69.0,
+    }  # fmt: skip
+    told = pages.sentence(record)
+    assert told.startswith("On VGG-16 at ¼ width on CIFAR-10 (vgg16-cifar10-short, reduced), **snip** reached")
+    full = pages.sentence(record | {"protocol": "vgg16-cifar10", "reduced": False})
+    assert full.startswith("On VGG-16 on CIFAR-10 (vgg16-cifar10), ")
+
+
+def test_networks_of_a_data_set_are_told_apart():
+    place = {"protocol": "lenet", "dataset": "mnist", "reduced": False, "decides": True, "bad": False}
+    cells = pd.DataFrame({
+        "model": ["vgg16", "vgg16", "wrn-28-2", "wrn-28-2"], "n": [3.0, 3.0, 1.0, 0.0],
+        "good": [True, True, False, False],
+    }).assign(**place)  # fmt: skip
+    found = pages.apart(cells)
+    assert list(found.index) == ["VGG-16 on MNIST", "WRN-28-2 on MNIST"]
+    assert found.finding.tolist() == ["holds", "not enough evidence"]
+    assert found[["for", "against", "undecided"]].to_numpy().tolist() == [[2, 0, 0], [0, 0, 2]]
+    assert found.seeds.tolist() == ["3", "0 to 1"] and pages.apart(cells.assign(decides=False)).empty
+
+
 def test_a_page_answers_in_two_sentences():
     table = runs(*line("IMP", [97.0, 97.2], 0.01), *line("random", [40.0], 0.01), *line("dense", [98.0], 1.0))
     found = comparisons.summary(tables.chosen(table))
