@@ -5,6 +5,7 @@ sums otherwise with other vectors, and a sum that is rounded otherwise makes ano
 """
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -110,7 +111,7 @@ def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
 def _difference(record: dict, arrays: dict, again: dict, remade: dict) -> str:
     if "test_accuracy" not in record:
         return "other numbers"
-    accuracy = f"accuracy {again['test_accuracy']:.2f} %, on record {record['test_accuracy']:.2f} %"
+    accuracy = _accuracies(record, again)
     if record.get("mask_sha256") == again.get("mask_sha256"):
         return f"{'same ticket' if 'mask_sha256' in record else 'no ticket'}, {accuracy}"
     if "mask" not in arrays:
@@ -120,6 +121,15 @@ def _difference(record: dict, arrays: dict, again: dict, remade: dict) -> str:
     kept = sum(int(mask.sum()) for mask in first.values())
     gone = sum(int((first[name] & ~second[name]).sum()) for name in first)
     return f"another ticket, {100 * gone / kept:.2g} % of its weights differ, {accuracy}"
+
+
+def _accuracies(record: dict, again: dict) -> str:
+    """Both, and whether they are as near as two draws of as many test images would be: by two standard errors."""
+    before, now = record["test_accuracy"], again["test_accuracy"]
+    error = 100 * math.sqrt(before / 100 * (1 - before / 100) / record["images"]["test"])
+    apart = abs(now - before)
+    same = "same accuracy within" if apart <= 2 * error else "another accuracy by"
+    return f"{same} {apart:.2f} points ({now:.2f} %, on record {before:.2f} %)"
 
 
 def _why(made: dict) -> str:

@@ -24,7 +24,7 @@ COLUMNS = [
     "density_asked", "density", "seed", "rewind_epoch", "rounds", "search_epochs", "total_epochs", "val_accuracy",
     "test_accuracy", "seconds", "precision", "score", "start", "per_layer", "bimodality", "device", "torch_version",
     "commit", "fast", "epochs", "lr", "batch_size", "vectors", "threads", "implied_alpha", "tied", "length",
-    "asked_rounds", "search_length", "search_images", "coarse",
+    "asked_rounds", "search_length", "search_images", "coarse", "width", "train_images",
 ]  # fmt: skip
 SOMETIMES_READ = ("regularizer", "eps", "lam", "mask_lr", "start", "alpha", "score")  # by methods; empty for others
 HYPERPARAMETERS = ["lam", "mask_lr", "start", "rounds", "rewind_epoch"]  # what a line is tuned in
@@ -74,7 +74,8 @@ def _runs(folder: Path, stamp: tuple) -> pd.DataFrame:
 def _row(record: dict) -> dict:
     made, config = record["provenance"], dict(record["config"])
     facts = {"density_asked": config.pop("density"), "torch_version": made["torch"]}
-    facts["asked_rounds"] = config["rounds"]
+    facts |= {"asked_rounds": config["rounds"], "train_images": record["images"]["train"]}
+    facts["width"] = record.get("width", 1.0)  # older records have none, and are all of whole networks
     facts |= computed(record) | _cut(record)
     return config | record | facts | {"device": made["device"], "commit": made["commit"]}
 

@@ -41,7 +41,7 @@ def _row(row, config) -> list:
     return [
         tables.name(row),
         *numbers,
-        f"{tables.network(row.model)}, {tables.dataset(row.dataset)}",
+        f"{tables.network(row.model, row.protocol)}, {tables.dataset(row.dataset)}",
         row.protocol,
         command,
     ]

@@ -51,18 +51,23 @@ def test_a_sample_of_five_has_the_same_bits(made):
 
 
 def test_a_number_that_did_not_come_out_is_found(said):
-    assert said(TICKET, test_accuracy=12.34).startswith("same ticket, accuracy ")
-    assert "on record 12.34 %; though it was made with the same software" in said(TICKET, test_accuracy=12.34)
+    assert said(TICKET, test_accuracy=12.34).startswith("same ticket, another accuracy by ")
+    assert "on record 12.34 %); though it was made with the same software" in said(TICKET, test_accuracy=12.34)
     history = copy.deepcopy(records.read(TICKET)[0]["history"])
     history[3]["loss"] += 1e-12
-    assert said(TICKET, history=history).startswith("same ticket, accuracy ")
-    assert said(DigitsLeNet("dense", 1.0), val_accuracy=1.0).startswith("no ticket, accuracy ")
+    assert said(TICKET, history=history).startswith("same ticket, same accuracy within 0.00 points ")
+    assert said(DigitsLeNet("dense", 1.0), val_accuracy=1.0).startswith("no ticket, same accuracy within ")
+    made = records.read(TICKET)[0]
+    accuracy, images = made["test_accuracy"], made["images"]["test"]
+    error = math.sqrt(accuracy * (100 - accuracy) / images)
+    assert "same accuracy within" in said(TICKET, test_accuracy=accuracy - 1.5 * error)
+    assert "another accuracy by" in said(TICKET, test_accuracy=accuracy - 3 * error)
     assert said(RUNS[-1], lipschitz=1.0).startswith("other numbers; ")
 
 
 def test_another_ticket_is_found_and_measured(said):
     mask = np.roll(records.read(TICKET)[1]["mask"], 1)
-    assert " % of its weights differ, accuracy " in said(TICKET, {"mask": mask}, mask_sha256="0" * 64)
+    assert " % of its weights differ, same accuracy within " in said(TICKET, {"mask": mask}, mask_sha256="0" * 64)
     assert said(TICKET, {"histogram": np.zeros(3)}).startswith("same ticket, ")
 
 
