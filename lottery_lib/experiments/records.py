@@ -32,7 +32,8 @@ RECORD = {  # what is read of every record; a record may hold more
 }  # fmt: skip
 TICKET = {  # and of a ticket protocol's
     "dataset": str, "model": str, "reduced": bool, "density": NUMBER, "search_epochs": NUMBER, "total_epochs": NUMBER,
-    "val_accuracy": NUMBER, "test_accuracy": NUMBER, "seconds": NUMBER, "history": [dict], "images": {"train": int, "test": int},
+    "val_accuracy": NUMBER, "test_accuracy": NUMBER, "seconds": NUMBER, "history": [dict],
+    "images": {"train": int, "test": int},
     "config": {
         "method": str, "density": NUMBER, "seed": int, "rounds": int, "precision": str, "regularizer": (str, NoneType),
         "score": (str, NoneType), "per_layer": bool, "rewind_epoch": int,

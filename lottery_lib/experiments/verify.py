@@ -124,8 +124,10 @@ def _difference(record: dict, arrays: dict, again: dict, remade: dict) -> str:
 
 
 def _accuracies(record: dict, again: dict) -> str:
-    """Both, and whether they are as near as two draws of as many test images would be: by two standard errors."""
+    """Both, and whether they are as near as draws of so many test images would be: within two standard errors."""
     before, now = record["test_accuracy"], again["test_accuracy"]
+    if "images" not in record:
+        return f"accuracy {now:.2f} %, on record {before:.2f} %"
     error = 100 * math.sqrt(before / 100 * (1 - before / 100) / record["images"]["test"])
     apart = abs(now - before)
     same = "same accuracy within" if apart <= 2 * error else "another accuracy by"
