@@ -58,7 +58,7 @@ def compare(case: Case, device: str, alone: bool = False) -> list[dict]:
     model = network(case, device)
     loops = {("ours", phase): Ours(case, split, device, phase, recipe) for phase in PHASES}
     if alone:
-        del loops["ours", "masked"]
+        del loops["ours", "masked"], loops["ours", "calibrated"]
     else:
         loops["uncompiled", "dense"] = Ours(case, split, device, "dense", replace(recipe, fast=False))
         # First, as it forks workers: with whoever writes next the machine copies the pages that they share.
@@ -83,7 +83,7 @@ def compare(case: Case, device: str, alone: bool = False) -> list[dict]:
         key = loop, phase
         row = shared | {"loop": loop, "phase": phase, "ms": times[key], "limit": least[key]}
         row["warm_up_seconds"] = warm_up[key]
-        if loop == "ours" and device == "cpu" and not alone:
+        if loop == "ours" and phase != "calibrated" and device == "cpu" and not alone:
             now = limits.milliseconds(step, machine.rates())
             row["where"] = {"limit": now} | profiles.where(timed, case.steps)
         rows.append(row)

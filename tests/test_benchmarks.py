@@ -59,11 +59,12 @@ def test_the_reference_loop_trains_under_the_mask(case):
 def test_our_loop_runs_in_the_phase_that_it_says():
     split = cases.pictures(TINY, "cpu")
     names = [type(Ours(TINY, split, "cpu", phase, Recipe()).rule).__name__ for phase in PHASES]
-    assert names == ["Parameterization", "RelaxedMask", "FixedMask"]
-    ours = Ours(TINY, split, "cpu", "relaxed", Recipe())
-    before = [m.clone() for m in ours.rule.m]
-    assert ours.epoch() > 0
-    assert not all(torch.equal(a, b) for a, b in zip(before, ours.rule.m))
+    assert names == ["Parameterization", "RelaxedMask", "Calibrated", "FixedMask"]
+    for phase in ("relaxed", "calibrated"):
+        ours = Ours(TINY, split, "cpu", phase, Recipe())
+        before = [m.clone() for m in ours.rule.m]
+        assert ours.epoch() > 0 < ours.epoch()  # a price is set after the first
+        assert not all(torch.equal(a, b) for a, b in zip(before, ours.rule.m))
 
 
 def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
@@ -75,14 +76,15 @@ def test_loops_take_turns_and_every_row_is_complete(monkeypatch):
     monkeypatch.setitem(limits.COPIED, "cpu", 1024)
     monkeypatch.setitem(limits.SPAN, "cpu", 0.01)
     rows = bench.compare(TINY, "cpu")
-    assert turns == ["Reference", *["Ours"] * 4] * 3 + ["Ours"] * 3  # the warm-up, two rounds, then the profiles
+    assert turns == ["Reference", *["Ours"] * 5] * 3 + ["Ours"] * 3  # the warm-up, two rounds, then the profiles
     assert [(row["loop"], row["phase"]) for row in rows] == [
-        ("reference", "masked"), ("ours", "dense"), ("ours", "relaxed"), ("ours", "masked"), ("uncompiled", "dense")
+        ("reference", "masked"), ("ours", "dense"), ("ours", "relaxed"), ("ours", "calibrated"), ("ours", "masked"),
+        ("uncompiled", "dense"),
     ]  # fmt: skip
     for row in rows:
         assert len(row["ms"]) == len(row["limit"]) == 2 and min(row["ms"] + row["limit"]) > 0
         assert row["precision"] == "fp32" and row["flops"] > 0 and row["warm_up_seconds"] > 0
-        assert ("where" in row) == (row["loop"] == "ours")
+        assert ("where" in row) == (row["loop"] == "ours" and row["phase"] != "calibrated")
     json.dumps(rows)
 
 

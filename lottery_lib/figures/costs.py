@@ -8,11 +8,12 @@ from matplotlib.ticker import LogLocator
 from lottery_lib.figures.lines import GREY, ticks
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, new_figure
 from lottery_lib.findings import tables
-from lottery_lib.findings.costs import LOOPS, at_once, steps
+from lottery_lib.findings.costs import LOOPS, at_once, measured_loops, steps
 
 LOOKS = {  # of the loops: dense and mask in their colours, others grey
     ("ours", "dense"): {"color": BLACK, "marker": "o", "mfc": "none", "ms": 7},
     ("ours", "relaxed"): {"color": BLUE, "marker": "o", "ms": 4},
+    ("ours", "calibrated"): {"color": BLUE, "marker": "D", "mfc": "none", "ms": 5},
     ("ours", "masked"): {"color": GREY, "marker": "s", "ms": 4},
     ("uncompiled", "dense"): {"color": GREY, "marker": "^", "ms": 4},
     ("reference", "masked"): {"color": GREY, "marker": "X", "ms": 6},
@@ -25,9 +26,10 @@ def step_times(found: dict) -> Figure:
     rows = steps(found)
     names = list(rows.model.unique())
     figure, ((ax,),) = new_figure(1, 1, (COLUMN, 3.4))
-    for place, (key, called) in enumerate(LOOPS.items()):
+    loops = measured_loops(rows)
+    for place, (key, called) in enumerate(loops.items()):
         each = rows[(rows.loop == key[0]) & (rows.phase == key[1])].set_index("model").loc[names]
-        x = [column + (place - 2) * 0.14 for column in range(len(names))]
+        x = [column + (place - (len(loops) - 1) / 2) * 0.13 for column in range(len(names))]
         spread = [each.over_limit - each.least, each.most - each.over_limit]
         ax.errorbar(x, each.over_limit, spread, ls="", capsize=2, label=called, **LOOKS[key])
     ax.axhline(1, color="#222222", lw=1, ls=":", label="the machine's limit")

@@ -24,11 +24,17 @@ KINDS = {  # of work, as benchmarks/ name them -> what they are called
 LOOPS = {  # (loop, phase) as benchmarks/ name them -> what they are called
     ("ours", "dense"): "dense",
     ("ours", "relaxed"): "relaxed: weights and mask",
+    ("ours", "calibrated"): "calibrated: λ and ηₘ as well",
     ("ours", "masked"): "under a fixed mask",
     ("uncompiled", "dense"): "dense, not compiled",
     ("reference", "masked"): "the usual loop, under a fixed mask",
 }
-COMPARED = ("mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
+RATIOS = (
+    ("relaxed / dense", ("ours", "relaxed"), ("ours", "dense")),
+    ("calibrated / relaxed", ("ours", "calibrated"), ("ours", "relaxed")),
+    ("usual / ours", ("reference", "masked"), ("ours", "masked")),
+)
+COMPARED = ("mask, log, calibrated", "mask, log", "mask, ℓ1", "IMP", "Continuous Sparsification")
 
 
 @dataclass(frozen=True)
@@ -108,12 +114,19 @@ def summary(found: dict) -> pd.DataFrame:
     shown = (
         rows.groupby("model").agg(**{"precision": ("precision", "first"), "limit, ms": ("limit", "median")}).loc[names]
     )
-    for key, called in LOOPS.items():
+    for key, called in measured_loops(rows).items():
         shown[f"{called}, ms"] = wide[("ms", *key)]
     shown["dense / limit"] = wide["over_limit", "ours", "dense"]
-    shown["relaxed / dense"] = [*map(median, _ratios(each["ours", "relaxed"], each["ours", "dense"]))]
-    shown["usual / ours"] = [*map(median, _ratios(each["reference", "masked"], each["ours", "masked"]))]
+    for called, first, second in RATIOS:
+        if first in each:
+            shown[called] = [*map(median, _ratios(each[first], each[second]))]
     return shown.round(2).rename(index=tables.network).rename_axis(None)
+
+
+def measured_loops(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Those of ``LOOPS`` that are among rows of ``steps``: an older measurement has fewer."""
+    there = {*zip(rows.loop, rows.phase)}
+    return {key: called for key, called in LOOPS.items() if key in there}
 
 
 def machines(measurements: Iterable[dict]) -> pd.DataFrame:
@@ -155,8 +168,10 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
         run = each.iloc[0]
         record = records.read_run(run.run)[0]
         epoch = record["images"]["train"] // record["recipe"]["batch_size"] / 1000  # its steps; and ms are not s
-        masked = times[model, "ours", "masked"]
-        search = times[model, "ours", "relaxed"] if METHODS[run.method].moves_a_mask else masked
+        masked, phase = times[model, "ours", "masked"], "relaxed" if METHODS[run.method].moves_a_mask else "masked"
+        if phase == "relaxed" and pd.isna(run.lam) and (model, "ours", "calibrated") in times.index:
+            phase = "calibrated"
+        search = times[model, "ours", phase]
         seconds = epoch * (run.search_epochs * search + (run.total_epochs - run.search_epochs) * masked)
         rows.append(
             {"method": called, "network": f"{tables.network(model, protocol)}, {protocol}", "epochs": run.total_epochs,

@@ -9,8 +9,8 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.figures import costs as cost_figures
 from lottery_lib.findings import costs, tables
 
-MS = {("ours", "dense"): 2.0, ("ours", "relaxed"): 3.0, ("ours", "masked"): 2.5, ("uncompiled", "dense"): 2.2,
-      ("reference", "masked"): 20.0}  # fmt: skip
+MS = {("ours", "dense"): 2.0, ("ours", "relaxed"): 3.0, ("ours", "calibrated"): 3.3, ("ours", "masked"): 2.5,
+      ("uncompiled", "dense"): 2.2, ("reference", "masked"): 20.0}  # fmt: skip
 
 
 def times(value):
@@ -66,7 +66,14 @@ def test_the_table_gives_each_loop_and_the_ratios(found):
     assert list(shown.index) == ["LeNet-300-100", "ResNet-20"]
     row = shown.loc["ResNet-20"]
     assert tuple(row[["precision", "limit, ms", "dense, ms", "dense / limit"]]) == ("fp32", 1.6, 2.0, 1.25)
-    assert (row["relaxed / dense"], row["usual / ours"]) == (1.5, 8.0)
+    assert (row["relaxed / dense"], row["calibrated / relaxed"], row["usual / ours"]) == (1.5, 1.1, 8.0)
+
+
+def test_a_measurement_from_before_a_loop_was_timed_is_shown_without_it(found):
+    found["steps"] = [row for row in found["steps"] if row["phase"] != "calibrated"]
+    assert not [column for column in costs.summary(found) if "calibrated" in column]
+    names = {bar.get_label() for bar in cost_figures.step_times(found).axes[0].containers}
+    assert "relaxed: weights and mask" in names and not [name for name in names if "calibrated" in name]
 
 
 def test_ratios_are_of_the_same_round(found):
@@ -112,11 +119,13 @@ def test_a_machine_without_a_profile_shows_none(found):
 
 def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, monkeypatch):
     """A search of 10 epochs on a moving mask, then 10 masked; IMP masked all the way. 1,000 steps an epoch."""
-    lines = [("mask, log", "concave", 10, 20), ("IMP", "imp", 40, 50), ("random", "random", 0, 10)]
+    lines = [("mask, log, calibrated", "concave", 10, 20, None), ("mask, log", "concave", 10, 20, 1e-4),
+             ("IMP", "imp", 40, 50, None), ("random", "random", 0, 10, None)]  # fmt: skip
     runs = pd.DataFrame(
         {"run": called, "protocol": "lenet", "model": "lenet-300-100", "name": called, "method": method,
-         "density_asked": 0.05, "search_epochs": search, "total_epochs": total, "test_accuracy": accuracy}
-        for called, method, search, total in lines for accuracy in (90.0, 92.0)
+         "density_asked": 0.05, "search_epochs": search, "total_epochs": total, "test_accuracy": accuracy,
+         "lam": lam}
+        for called, method, search, total, lam in lines for accuracy in (90.0, 92.0)
     )  # fmt: skip
     untimed = runs.assign(model="vgg16")
     monkeypatch.setattr(costs.tables, "chosen", lambda table: table)
@@ -124,9 +133,13 @@ def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, mon
     monkeypatch.setattr(costs.records, "read_run", lambda run: (record, {}))
     other = runs.assign(density_asked=0.2, test_accuracy=0.0)
     priced = costs.to_a_ticket(pd.concat([runs, untimed, other]), found, 0.05)
-    assert set(priced.index) == {"mask, log", "IMP"} and set(priced.network) == {"LeNet-300-100, lenet"}
-    assert priced.seconds.to_dict() == {"mask, log": 10 * (3 + 2.5), "IMP": 50 * 2.5}
-    assert priced["test accuracy, %"].to_dict() == {"mask, log": 91.0, "IMP": 91.0} and set(priced.n) == {2}
+    assert set(priced.index) == {"mask, log, calibrated", "mask, log", "IMP"} and set(priced.network) == {
+        "LeNet-300-100, lenet"
+    }
+    assert priced.seconds.to_dict() == {
+        "mask, log, calibrated": 10 * (3.3 + 2.5), "mask, log": 10 * (3 + 2.5), "IMP": 50 * 2.5
+    }  # fmt: skip
+    assert {*priced["test accuracy, %"]} == {91.0} and set(priced.n) == {2}
 
 
 def test_the_fast_path_is_compared_seed_by_seed_with_the_plain_one():
