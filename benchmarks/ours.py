@@ -23,12 +23,13 @@ STEPS_A_PRICE = 40  # in the searches on record: 200 prices in some 8,000 steps
 
 
 class Calibrated(CalibratedMask):
-    """A search as it is between two prices, and ``price`` to set one."""
+    """A search as it is half way, between two prices, and ``price`` to set one."""
 
     def __init__(self, model: nn.Module):
         names = prunable(model)
         kept = count(DENSITY, sum(model.get_parameter(name).numel() for name in names))
         super().__init__(model, names, regularizers.Log(), kept, LONG)
+        self.step = LONG // 2
 
     def price(self) -> None:
         self._set_price(1)
