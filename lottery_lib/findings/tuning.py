@@ -1,8 +1,13 @@
 """How much each method was tuned: the candidates that were tried, and whether the best lies at the edge of them."""
 
+import math
+from typing import Any
+
 import pandas as pd
 
+from lottery_lib.experiments import protocols
 from lottery_lib.findings import relaxed_masks, tables
+from lottery_lib.findings.comparisons import listed
 from lottery_lib.findings.tables import PLACE, SETTING
 
 AXES = {"pressure": "λ·ηₘ", "mask_lr": "ηₘ", "start": "s₀"}  # pressure: how far the penalty moves an entry in a step
@@ -37,6 +42,40 @@ def by_lambda(table: pd.DataFrame) -> pd.DataFrame:
     found = groups.agg(accuracy=("val_accuracy", "mean"), alpha=("implied_alpha", "max"), n=("seed", "nunique"))
     best = found.groupby("density_asked").accuracy.transform("max")
     return found.assign(behind=best - found.accuracy).reset_index()
+
+
+def rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The peak learning rates tried for the dense network of each place, a row each: ``best`` on validation, whether it
+    is the ``lowest`` or the ``highest``, and how many points ``above`` the one that the protocol has.
+
+    Trials are of equal length, and shorter than the protocol's recipe.
+    """
+    tried = table[(table.method == "dense") & table.lr.notna() & table.epochs.notna()]
+    rows = []
+    for place, own in tried.groupby(PLACE, sort=False):
+        means = own.groupby("lr").val_accuracy.mean()
+        best, asked = means.idxmax(), protocols.config_class(place[0]).recipe.lr
+        ends = {"lowest": best == means.index.min(), "highest": best == means.index.max()}
+        rows.append((*place, best, *ends.values(), means[best] - means.get(asked, math.nan)))
+    return pd.DataFrame(rows, columns=[*PLACE, "best", "lowest", "highest", "above"])
+
+
+def rates_told(found: pd.DataFrame) -> str:
+    """A sentence on where ``rates`` are at the edge of what was tried, and where the protocol has not the best."""
+    said = []
+    for end in ("lowest", "highest"):
+        at = [f"{tables.task(row.model, row.dataset, row.protocol)} ({row.best:g})" for row in _rows(found[found[end]])]
+        said += [f"The best rate is the {end} that was tried for {listed(at)}."] if at else []
+    behind = [
+        f"{tables.task(row.model, row.dataset, row.protocol)}, where {row.best:g} is {row.above:.1f} points better"
+        for row in _rows(found[found.above > 0])
+    ]
+    said += [f"The protocol does not have the best rate of {listed(behind)}."] if behind else []
+    return " ".join(said) or "No best rate lies at the edge of what was tried."
+
+
+def _rows(found: pd.DataFrame) -> list[Any]:
+    return [*found.itertuples()]
 
 
 def _at_an_edge(tried: pd.Series, value: float) -> bool:

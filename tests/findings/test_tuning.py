@@ -27,3 +27,20 @@ def test_how_far_each_lambda_is_behind_the_best_at_its_density():
         [0.05, 2e-4, 1],
     ]
     assert found.behind.tolist() == pytest.approx([0, 0.5, 0]) and found.alpha.tolist() == [0, 0.2, 0]
+
+
+def test_rates_at_the_edge_of_what_was_tried_are_named():
+    def tried(model, protocol, **accuracies):
+        place = {"model": model, "protocol": protocol, "dataset": "cifar100", "method": "dense", "epochs": 3}
+        return [place | {"lr": float(lr), "val_accuracy": value} for lr, value in accuracies.items()]
+
+    least = tried("vgg19", "vgg19-cifar100-short", **{"0.025": 30.0, "0.05": 28.0, "0.1": 20.0})
+    inside = tried("resnet18", "resnet18-cifar100-short", **{"0.1": 30.0, "0.2": 31.0, "0.4": 20.0})
+    found = tuning.rates(runs(*least, *inside, {"method": "dense", "epochs": None, "lr": None}))
+    assert found.set_index("model").best.to_dict() == {"vgg19": 0.025, "resnet18": 0.2}
+    told = tuning.rates_told(found)
+    assert told == (
+        "The best rate is the lowest that was tried for VGG-19 at ¼ width on CIFAR-100 (0.025). The protocol does not "
+        "have the best rate of VGG-19 at ¼ width on CIFAR-100, where 0.025 is 2.0 points better."
+    )
+    assert tuning.rates_told(found[found.model == "resnet18"]).startswith("No best rate lies at the edge")
