@@ -15,7 +15,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.figures.lines import GREY, NOTHING, accuracy_axis, by_place, densities, heading, label_ends, ticks
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, STYLE, new_figure, panels
 from lottery_lib.findings import comparisons, relaxed_masks, tables
-from lottery_lib.findings.cells import JUDGED
+from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, TOO_FEW
 from lottery_lib.findings.claims import Claim
 from lottery_lib.findings.comparisons import number
 from lottery_lib.findings.effects import Effect
@@ -23,6 +23,7 @@ from lottery_lib.findings.effects import Effect
 MARKERS = "os^Dv*Pphd"  # of contrasts, which are all of the mask, and so in its colour
 MOST = 4  # lines in a panel
 PAPER = {"fc": "white", "lw": 0, "pad": 1}  # behind words that cross something
+SHORT = {DEARER: "too many epochs", NO_SCALE: "no random mask"}  # why a cell is not judged, where room is scarce
 SHADES = mpl.colormaps["viridis"]
 
 
@@ -76,8 +77,8 @@ def differences(cells: pd.DataFrame, first: str, second: str) -> Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """Of a forest: a difference or ratio, half its interval (NaN: none is drawn), its seeds, what it is a mean of, and
-    whether that is ``mixed``; without an interval the dot is hollow, unless it is mixed."""
+    """Of a forest: a difference or ratio, half its interval, its seeds, what it is a mean of, and whether that is
+    ``mixed``. One without an interval (NaN) is not drawn, unless it is mixed; in its place stands ``why``."""
 
     label: str
     mean: float
@@ -85,6 +86,7 @@ class Row:
     n: str
     each: tuple[float, ...] = ()
     mixed: bool = False
+    why: str = TOO_FEW
 
 
 def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | None = None) -> Figure:
@@ -92,9 +94,9 @@ def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | No
 
     Above them, for each data set, that of the mask to IMP ``overall`` (``findings.claims.overall``).
     A dot with its 95 % interval over seeds, and the number of them; a grey stroke for each cell it is the mean of.
-    Where a cell rests on fewer than three seeds the dot is hollow and has no interval; nor has one where some cells are
-    better and others worse. What holds under a condition stands apart from the rest of its claim. Claims that are not
-    about accuracy, or with nothing on record, have no row.
+    Nothing is drawn where a cell rests on fewer than three seeds, and no interval where some cells are better and
+    others worse. What holds under a condition stands apart from the rest of its claim. Claims that are not about
+    accuracy, or with nothing on record, have no row.
     """
     groups: dict[str, list[Row]] = {}
     for contrast, effects in (overall or {}).items():
@@ -114,15 +116,18 @@ def _row(called: str, effect: Effect) -> Row:
 def by_density(cells: pd.DataFrame) -> Figure:
     """The same for cells (``findings.rules.shown``) on record, a row a density: with the intervals they are judged by.
 
-    Those that decide a claim are drawn, or where none is on record, or no claim is asked about, all.
+    Those that decide a claim have a row, or where none is on record, or no claim is asked about, all. What is not
+    judged says why, and is not drawn.
     """
     groups: dict[str, list[Row]] = {}
     found = cells[cells.n > 0].sort_values([*tables.PLACE, "contrast"], kind="stable")
     decides = found.get("decides", pd.Series(True, found.index))
     for cell in (found[decides] if decides.any() else found).itertuples():
         width = cell.half_width if cell.judgement in JUDGED else math.nan
-        place = f"{tables.task(cell.model, cell.dataset)}, {cell.contrast}"
-        row = Row(f"{cell.density_asked:g}", cell.mean, width, f"{cell.n:g}")
+        place = f"{tables.task(cell.model, cell.dataset, cell.protocol)}, {cell.contrast}"
+        row = Row(
+            f"{cell.density_asked:g}", cell.mean, width, f"{cell.n:g}", why=SHORT.get(cell.judgement, cell.judgement)
+        )
         groups.setdefault(place, []).append(row)
     return on_one_axis(groups)
 
@@ -153,12 +158,14 @@ def on_one_axis(
         write(label, next(at), -0.45, weight="bold", bbox=PAPER)
         for row, line in zip(rows, at):
             known = not math.isnan(row.half_width)
-            ax.plot(row.each, [line] * len(row.each), "|", color=GREY, ms=6, mew=0.8, alpha=0.7)
-            fill = BLUE if known or row.mixed else "white"
-            style = {"color": BLUE, "marker": "o", "ms": 5, "mfc": fill, "capsize": 2}
-            ax.errorbar(row.mean, line, xerr=row.half_width if known else None, **style)
             write(row.label, line, -0.03, ha="right")
-            write(number(row.mean, row.half_width, told[1]), line, 1.03)
+            if known or row.mixed:
+                ax.plot(row.each, [line] * len(row.each), "|", color=GREY, ms=6, mew=0.8, alpha=0.7)
+                style = {"color": BLUE, "marker": "o", "ms": 5, "capsize": 2}
+                ax.errorbar(row.mean, line, xerr=row.half_width if known else None, **style)
+                write(number(row.mean, row.half_width, told[1]), line, 1.03)
+            else:
+                write(row.why, line, 1.03, color=GREY)
             write(row.n, line, 1.73, ha="right")
     write(told[0], -1, 1.03, color=GREY)
     write("seeds", -1, 1.73, ha="right", color=GREY)

@@ -47,7 +47,7 @@ LEVELS = {BETTER: "better", WORSE: "worse", EQUAL: "as good", NOT_WORSE: "not wo
 PICTURE = (
     "Mask against IMP, then a row a claim and data set: a dot at the difference in points of test accuracy, with its "
     "95 % interval and the number of seeds, and grey strokes for its single settings; without an interval where some "
-    "settings are better and others worse; hollow where one has fewer than three seeds."
+    "settings are better and others worse; without either where one has fewer than three seeds."
 )
 PAGE = """# The claims, cell by cell
 
