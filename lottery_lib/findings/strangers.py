@@ -6,8 +6,11 @@ from lottery_lib.experiments import records
 from lottery_lib.experiments.strangers import NETWORKS, Stranger
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import SEEDS
-from lottery_lib.findings.comparisons import interval, number
+from lottery_lib.findings.comparisons import interval, listed, number
 from lottery_lib.findings.tables import COMPUTED
+
+SWEPT = ["network", "asked", "lam", "candidates"]
+MEANS = ["calibrated", "by_hand"]  # test accuracies
 
 
 def runs() -> pd.DataFrame:
@@ -29,25 +32,52 @@ def against_a_sweep(table: pd.DataFrame) -> pd.DataFrame:
     has on the test split, a mean over the ``n`` seeds that both have with half of its 95 % interval (Student's t);
     ``error`` the largest relative error of the calibrated densities; ``dense`` the accuracy of the whole network.
     """
-    rows = []
-    for (network, asked), own in table[table.asked < 1].groupby(["network", "asked"]):
-        calibrated, by_hand = own[own.lam.isna()], own[own.lam.notna()]
-        if calibrated.empty or by_hand.empty:
-            continue
-        best = by_hand.groupby("lam").val_accuracy.mean().idxmax()
-        both = calibrated.merge(by_hand[by_hand.lam == best], on=["seed", *COMPUTED], suffixes=("", "_by_hand"))
-        both["points"] = both.test_accuracy - both.test_accuracy_by_hand
-        dense = table[(table.network == network) & (table.asked == 1)].test_accuracy.mean()
-        rows.append({
-            "network": network, "asked": asked, "dense": dense, "calibrated": both.test_accuracy.mean(),
-            "by_hand": both.test_accuracy_by_hand.mean(), "lam": best, "candidates": by_hand.lam.nunique(),
-            **interval(both.groupby("network").points).iloc[0],
-            "error": (calibrated.density / asked - 1).abs().max(),
-        })  # fmt: skip
-    columns = ["network", "asked", "dense", "calibrated", "by_hand", "lam", "candidates", "mean", "n", "half_width"]
-    found = pd.DataFrame(rows, columns=[*columns, "error"]).rename(columns={"mean": "points"})
+    both = pairs(table)
+    if both.empty:
+        return both.reindex(columns=[*SWEPT, *MEANS, "points", "n", "half_width", "error", "dense"])
+    groups = both.groupby(SWEPT)
+    found = groups[MEANS].mean().join(interval(groups.points).rename(columns={"mean": "points"})).reset_index()
+    calibrated = table[(table.asked < 1) & table.lam.isna()]
+    errors = (calibrated.density / calibrated.asked - 1).abs().groupby([calibrated.network, calibrated.asked]).max()
+    dense = table[table.asked == 1].groupby("network").test_accuracy.mean()
+    found = found.join(errors.rename("error"), on=["network", "asked"]).join(dense.rename("dense"), on="network")
     order = {network: place for place, network in enumerate(NETWORKS)}
     return found.sort_values("network", key=lambda column: column.map(order), ignore_index=True)
+
+
+def pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """What ``against_a_sweep`` is the mean of: a row each network, density and seed that is on record both ways."""
+    found = []
+    for (network, asked), own in table[table.asked < 1].groupby(["network", "asked"]):
+        calibrated, swept = own[own.lam.isna()], own[own.lam.notna()]
+        if calibrated.empty or swept.empty:
+            continue
+        best = swept.groupby("lam").val_accuracy.mean().idxmax()
+        first, second = (rows[["seed", *COMPUTED, "test_accuracy"]] for rows in (calibrated, swept[swept.lam == best]))
+        both = first.merge(second, on=["seed", *COMPUTED], suffixes=("", "_by_hand"))
+        both = both.rename(columns={"test_accuracy": "calibrated", "test_accuracy_by_hand": "by_hand"})
+        both["points"] = both.calibrated - both.by_hand
+        found.append(both.assign(network=network, asked=asked, lam=best, candidates=swept.lam.nunique()))
+    return pd.concat(found) if found else pd.DataFrame(columns=[*SWEPT, "seed", *MEANS, "points"])
+
+
+def told(table: pd.DataFrame) -> str:
+    """Two sentences on ``against_a_sweep``: over all networks with three seeds, and those that differ beyond their
+    intervals; how large the errors of the densities are."""
+    found = against_a_sweep(table)
+    known = found[found.n >= SEEDS]
+    if known.empty:
+        return "No network is on record with three seeds yet."
+    both = pairs(table).merge(known[SWEPT], on=SWEPT)
+    whole = interval(both.groupby(["seed"]).points.mean().groupby(lambda _: 0)).iloc[0]
+    clear = known[known.points.abs() > known.half_width]
+    differ = [f"{row.network} ({number(row.points, row.half_width, '+')})" for row in clear.itertuples()]
+    which = listed(differ) if differ else "no single one"
+    return (
+        f"Over {len(known)} networks, the calibrated ticket minus the best of the sweep is "
+        f"{number(whole['mean'], whole.half_width, '+')} points, n = {whole.n:g}; by more than its interval: {which}. "
+        f"Densities are off by {100 * found.error.max():.2g} % at most."
+    )
 
 
 def readable(found: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ def run(network: str, lam: float | None, seed: int, val: float, test: float, **g
     )
 
 
-def found(seeds: int) -> pd.DataFrame:
+def made_up(seeds: int) -> pd.DataFrame:
     rows = []
     for seed in range(seeds):
         rows += [
@@ -26,7 +26,11 @@ def found(seeds: int) -> pd.DataFrame:
             run("ShuffleNet", None, seed, 80, 90),
             run("ShuffleNet", 1e-4, seed, 80, 90, vectors="AVX512" if seed == 2 else "AVX2"),
         ]
-    return strangers.against_a_sweep(pd.DataFrame(rows).astype({"lam": float}))
+    return pd.DataFrame(rows).astype({"lam": float})
+
+
+def found(seeds: int) -> pd.DataFrame:
+    return strangers.against_a_sweep(made_up(seeds))
 
 
 def test_the_best_by_hand_is_chosen_on_validation():
@@ -43,3 +47,17 @@ def test_too_few_seeds_tell_no_difference():
     assert list(table.difference) == ["not enough seeds", "+2.00 ±\N{NO-BREAK SPACE}2.48"]
     nothing = strangers.against_a_sweep(strangers.runs()[:0])
     assert nothing.empty and strangers.readable(nothing).empty
+
+
+def test_the_sentence_is_of_all_networks_and_names_those_that_differ():
+    assert strangers.told(made_up(2)) == "No network is on record with three seeds yet."
+    same = made_up(3).assign(vectors="AVX2")
+    told = strangers.told(same)  # ViT +1, +2, +3 and ShuffleNet 0, 0, 0
+    assert (
+        "Over 2 networks, the calibrated ticket minus the best of the sweep is +1.00 ±\N{NO-BREAK SPACE}1.24 points"
+        in told
+    )
+    assert "n = 3; by more than its interval: no single one. Densities are off by 0.2 % at most." in told
+    worse = same.assign(test_accuracy=same.test_accuracy - 10 * (same.lam.isna() & (same.asked < 1)))
+    assert "its interval: ShuffleNet (−10.00 ±\N{NO-BREAK SPACE}0.00) and ViT (−8.00 ±" in strangers.told(worse)
+    assert strangers.told(same[:0]).startswith("No network")
