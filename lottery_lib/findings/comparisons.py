@@ -6,7 +6,7 @@ import pandas as pd
 from scipy import stats
 
 from lottery_lib.findings import tables
-from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, TOO_FEW
+from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, SEEDS, TOO_FEW
 from lottery_lib.findings.tables import SETTING, rank
 
 
@@ -142,9 +142,10 @@ def summary(runs: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
 def pivot(found: pd.DataFrame) -> pd.DataFrame:
     """What ``summary`` found as a table to read: methods down, densities across, mean ± half width of the interval.
 
-    More than one place is told apart by a first column.
+    More than one place is told apart by a first column. Fewer than three seeds are counted.
     """
-    cells = found.assign(text=[number(row.mean, row.half_width) for row in found[["mean", "half_width"]].itertuples()])
+    texts = [number(row.mean, row.half_width) for row in found[["mean", "half_width"]].itertuples()]
+    cells = found.assign(text=[text if n >= SEEDS else f"{text} (n = {n:g})" for text, n in zip(texts, found.n)])
     cells["network"] = tables.where(found)
     index = ["name"] if cells.network.nunique() < 2 else ["network", "name"]
     shown = cells.pivot(index=index, columns="density_asked", values="text")

@@ -52,7 +52,7 @@ def _said(found: pd.DataFrame, what: str, floor: str, called: Callable[[Any], st
         return f"Not above {floor}: {listed(below)}."
     if ordered.empty:
         return f"Nothing is on record to compare with {floor}."
-    return f"Every {what} is above {floor}, the least {called(next(ordered.itertuples()))}."
+    return f"Every {what} is above {floor}; nearest to it is {called(next(ordered.itertuples()))}."
 
 
 def _network(row: Any) -> str:

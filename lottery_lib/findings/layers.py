@@ -59,7 +59,7 @@ def told(found: pd.DataFrame) -> str:
     first, last = places.density.first() / share, places.density.last() / share
     return (
         f"A layer's density under the calibrated mask differs, as a geometric mean over layers, by {listed(unlike)}. "
-        f"Its first layer keeps {_times(first)} the share of the whole network, its last {_times(last)}."
+        f"Of the layers under it the first keeps {_times(first)} the share of all, the last {_times(last)}."
     )
 
 

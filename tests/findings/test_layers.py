@@ -36,7 +36,7 @@ def test_the_sentence_compares_the_mask_with_others_layer_by_layer(found):
     assert layers.factors(made).loc[tuple(place.values())].tolist()[::2] == pytest.approx([2.0, 2.0])
     told = layers.told(made)
     assert "2× from those of IMP and 2× from the same share everywhere" in told and "SNIP" not in told
-    assert "first layer keeps 2.3× the share of the whole network, its last 0.57×" in told
+    assert "the first keeps 2.3× the share of all, the last 0.57×" in told
     assert "No calibrated mask" in layers.told(made[made.name != "mask, log, calibrated"])
     dead = pd.concat([of("mask, log, calibrated", 0.4, 0.0), of("IMP", 0.4, 0.1)])
     assert layers.factors(dead).IMP.iloc[0] == pytest.approx((0.1 * 300 / 0.5) ** 0.5)  # an empty layer: half a weight

@@ -74,7 +74,7 @@ def test_interval_of_the_mean():
 def test_one_seed_has_no_interval():
     found = comparisons.summary(tables.chosen(runs({"val_accuracy": 97.0, "test_accuracy": 96.5})))
     assert math.isnan(found.half_width[0])
-    assert comparisons.pivot(found).to_dict() == {"0.05": {"mask, log": "96.50"}}
+    assert comparisons.pivot(found).to_dict() == {"0.05": {"mask, log": "96.50 (n = 1)"}}
 
 
 def test_every_method_has_a_name():
@@ -248,7 +248,10 @@ def test_summary_and_pivot_keep_networks_apart():
     found = comparisons.summary(tables.chosen(table))
     assert found["mean"].tolist() == [90.0, 98.0]
     shown = comparisons.pivot(found)["0.05"].to_dict()
-    assert shown == {("ResNet-20, cifar-short", "mask, log"): "90.00", ("LeNet-300-100, lenet", "mask, log"): "98.00"}
+    assert shown == {
+        ("ResNet-20, cifar-short", "mask, log"): "90.00 (n = 1)",
+        ("LeNet-300-100, lenet", "mask, log"): "98.00 (n = 1)",
+    }
     assert comparisons.summary(tables.chosen(table[:0])).empty
 
 
