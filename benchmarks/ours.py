@@ -19,17 +19,17 @@ from lottery_lib.weights import prunable
 from .cases import DENSITY, Case, mask, network
 
 LONG = 10**6  # steps of a search that sets no price while it is timed
-STEPS_A_PRICE = 40  # in the searches on record: 200 prices in some 8,000 steps
+STEPS_A_PRICE = 40  # 200 prices in 8,000 steps
 
 
 class Calibrated(CalibratedMask):
-    """A search as it is half way, between two prices, and ``price`` to set one."""
+    """A search as it is half way: its first step sets a price, the next thousands do not; and ``price`` sets one."""
 
     def __init__(self, model: nn.Module):
         names = prunable(model)
         kept = count(DENSITY, sum(model.get_parameter(name).numel() for name in names))
         super().__init__(model, names, regularizers.Log(), kept, LONG)
-        self.step = LONG // 2
+        self.step = LONG // 2 - 1
 
     def price(self) -> None:
         self._set_price(1)

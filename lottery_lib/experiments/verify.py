@@ -124,12 +124,13 @@ def _difference(record: dict, arrays: dict, again: dict, remade: dict) -> str:
 
 
 def _accuracies(record: dict, again: dict) -> str:
-    """Both, and whether they are as near as draws of so many test images would be: within two standard errors."""
+    """Both, and whether they are as near as two draws of so many test images would be: within two standard errors."""
     before, now = record["test_accuracy"], again["test_accuracy"]
-    if "images" not in record:
+    if "test" not in record.get("images", {}):
         return f"accuracy {now:.2f} %, on record {before:.2f} %"
-    error = 100 * math.sqrt(before / 100 * (1 - before / 100) / record["images"]["test"])
-    apart = abs(now - before)
+    images, apart = record["images"]["test"], abs(now - before)
+    right = ((before + now) / 100 * images + 1) / (2 * images + 2)  # of both, never quite 0 or 1
+    error = 100 * math.sqrt(2 * right * (1 - right) / images)
     same = "same accuracy within" if apart <= 2 * error else "another accuracy by"
     return f"{same} {apart:.2f} points ({now:.2f} %, on record {before:.2f} %)"
 

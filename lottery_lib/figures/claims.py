@@ -23,7 +23,11 @@ from lottery_lib.findings.effects import Effect
 MARKERS = "os^Dv*Pphd"  # of contrasts, which are all of the mask, and so in its colour
 MOST = 4  # lines in a panel
 PAPER = {"fc": "white", "lw": 0, "pad": 1}  # behind words that cross something
-SHORT = {DEARER: "too many epochs", NO_SCALE: "no random mask"}  # why a cell is not judged, where room is scarce
+SHORT = {
+    TOO_FEW: "too few seeds",
+    DEARER: "too dear",
+    NO_SCALE: "no random mask",
+}  # why a cell is not judged, where room is scarce
 SHADES = mpl.colormaps["viridis"]
 
 
@@ -86,7 +90,7 @@ class Row:
     n: str
     each: tuple[float, ...] = ()
     mixed: bool = False
-    why: str = TOO_FEW
+    why: str = SHORT[TOO_FEW]
 
 
 def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | None = None) -> Figure:

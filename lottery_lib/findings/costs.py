@@ -155,23 +155,24 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
     """Epochs and seconds to a retrained ticket of that density, and its accuracy, for the methods ``COMPARED``.
 
     Seconds are the epochs' steps at the step times measured on one machine, not those of the records, whose machines
-    differ and were busy. Networks that were not timed are left out.
+    differ and were busy. What was not timed at that width and batch size is left out.
     """
     runs = tables.chosen(table)
     runs = runs[runs.name.isin(COMPARED) & (runs.density_asked == density)]
-    times = steps(found).set_index(["model", "loop", "phase"]).ms
+    times = steps(found).set_index(["model", "width", "batch_size", "loop", "phase"]).ms
     rows = []
     for line, each in runs.groupby(["protocol", "model", "name"], sort=False):
         protocol, model, called = line
-        if (model, "ours", "dense") not in times.index:
-            continue
         run = each.iloc[0]
         record = records.read_run(run.run)[0]
+        timed = model, record.get("width", 1.0), record["recipe"]["batch_size"], "ours"
+        if (*timed, "dense") not in times.index:
+            continue
         epoch = record["images"]["train"] // record["recipe"]["batch_size"] / 1000  # its steps; and ms are not s
-        masked, phase = times[model, "ours", "masked"], "relaxed" if METHODS[run.method].moves_a_mask else "masked"
-        if phase == "relaxed" and pd.isna(run.lam) and (model, "ours", "calibrated") in times.index:
+        masked, phase = times[(*timed, "masked")], "relaxed" if METHODS[run.method].moves_a_mask else "masked"
+        if phase == "relaxed" and pd.isna(run.lam) and (*timed, "calibrated") in times.index:
             phase = "calibrated"
-        search = times[model, "ours", phase]
+        search = times[(*timed, phase)]
         seconds = epoch * (run.search_epochs * search + (run.total_epochs - run.search_epochs) * masked)
         rows.append(
             {"method": called, "network": f"{tables.network(model, protocol)}, {protocol}", "epochs": run.total_epochs,

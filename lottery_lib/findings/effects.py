@@ -46,10 +46,11 @@ def effect(runs: pd.DataFrame, contrasts: Contrasts, cells: pd.DataFrame, of: in
     if cells.empty:
         return None
     both = pairs(runs, contrasts).merge(cells[KEY], on=KEY)
-    mixed = {BETTER, WORSE} <= {*cells.judgement}
+    enough = cells.n.min() >= SEEDS
+    mixed = enough and {BETTER, WORSE} <= {*cells.judgement}
     return Effect(
         mean=cells["mean"].mean(),
-        half_width=_half_width(both) if cells.n.min() >= SEEDS and not mixed else math.nan,
+        half_width=_half_width(both) if enough and not mixed else math.nan,
         n=span(cells.n),
         cells=len(cells),
         of=of,

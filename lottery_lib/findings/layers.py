@@ -50,8 +50,9 @@ def factors(found: pd.DataFrame, others: Mapping[str, str] = UNLIKE) -> pd.DataF
 def told(found: pd.DataFrame) -> str:
     """Two sentences on where the calibrated log mask keeps its weights: beside others, and from input to output."""
     apart = factors(found)
-    mask = found[found.name == WHOLE].sort_values("order")
-    if apart.empty or mask.empty:
+    compared = found.set_index(tables.PLACE).index.isin(apart.index)
+    mask = found[compared & (found.name == WHOLE)].sort_values("order")
+    if mask.empty:
         return "No calibrated mask is on record to compare with others here."
     unlike = [f"{_times(apart[name].dropna())} from {called}" for name, called in UNLIKE.items() if apart[name].any()]
     places = mask.groupby(tables.PLACE, sort=False)
@@ -64,7 +65,7 @@ def told(found: pd.DataFrame) -> str:
 
 
 def _times(values: pd.Series) -> str:
-    least, most = f"{values.min():.2g}", f"{values.max():.2g}"
+    least, most = (f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in (values.min(), values.max()))
     return f"{least}×" if least == most else f"{least} to {most}×"
 
 

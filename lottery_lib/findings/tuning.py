@@ -46,15 +46,19 @@ def by_lambda(table: pd.DataFrame) -> pd.DataFrame:
 
 def rates(table: pd.DataFrame) -> pd.DataFrame:
     """The peak learning rates tried for the dense network of each place, a row each: ``best`` on validation, whether it
-    is the ``lowest`` or the ``highest``, and how many points ``above`` the one that the protocol has.
+    is the ``lowest`` or the ``highest`` of several, and how many points ``above`` the one that the protocol has, NaN if
+    that was not tried.
 
-    Trials are of equal length, and shorter than the protocol's recipe.
+    Trials are of the protocol's batch size, of equal length, and shorter than its recipe.
     """
-    tried = table[(table.method == "dense") & table.lr.notna() & table.epochs.notna()]
+    tried = table[(table.method == "dense") & table.lr.notna() & table.epochs.notna() & table.val_accuracy.notna()]
     rows = []
     for place, own in tried.groupby(PLACE, sort=False):
-        means = own.groupby("lr").val_accuracy.mean()
-        best, asked = means.idxmax(), protocols.config_class(place[0]).recipe.lr
+        recipe = protocols.config_class(place[0]).recipe
+        means = own[own.batch_size.isna() | (own.batch_size == recipe.batch_size)].groupby("lr").val_accuracy.mean()
+        if len(means) < 2:
+            continue
+        best, asked = means.idxmax(), recipe.lr
         ends = {"lowest": best == means.index.min(), "highest": best == means.index.max()}
         rows.append((*place, best, *ends.values(), means[best] - means.get(asked, math.nan)))
     return pd.DataFrame(rows, columns=[*PLACE, "best", "lowest", "highest", "above"])
@@ -62,12 +66,14 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
 
 def rates_told(found: pd.DataFrame) -> str:
     """A sentence on where ``rates`` are at the edge of what was tried, and where the protocol has not the best."""
+    if found.empty:
+        return "No rates were tried here."
     said = []
     for end in ("lowest", "highest"):
         at = [f"{tables.task(row.model, row.dataset, row.protocol)} ({row.best:g})" for row in _rows(found[found[end]])]
         said += [f"The best rate is the {end} that was tried for {listed(at)}."] if at else []
     behind = [
-        f"{tables.task(row.model, row.dataset, row.protocol)}, where {row.best:g} is {row.above:.1f} points better"
+        f"{tables.task(row.model, row.dataset, row.protocol)}, where {row.best:g} is {row.above:.2g} points better"
         for row in _rows(found[found.above > 0])
     ]
     said += [f"The protocol does not have the best rate of {listed(behind)}."] if behind else []

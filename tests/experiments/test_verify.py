@@ -59,7 +59,7 @@ def test_a_number_that_did_not_come_out_is_found(said):
     assert said(DigitsLeNet("dense", 1.0), val_accuracy=1.0).startswith("no ticket, same accuracy within ")
     made = records.read(TICKET)[0]
     accuracy, images = made["test_accuracy"], made["images"]["test"]
-    error = math.sqrt(accuracy * (100 - accuracy) / images)
+    error = math.sqrt(2 * accuracy * (100 - accuracy) / images)  # of a difference
     assert "same accuracy within" in said(TICKET, test_accuracy=accuracy - 1.5 * error)
     assert "another accuracy by" in said(TICKET, test_accuracy=accuracy - 3 * error)
     assert said(RUNS[-1], lipschitz=1.0).startswith("other numbers; ")
@@ -70,6 +70,13 @@ def test_a_record_that_does_not_count_its_images_says_both_accuracies(made):
     del record["images"]
     told = verify.compare(record | {"test_accuracy": 12.34}, arrays, record, arrays).said
     assert told.startswith(f"same ticket, accuracy {record['test_accuracy']:.2f} %, on record 12.34 %")
+
+
+@pytest.mark.parametrize("before, now", [(100.0, 99.72), (99.72, 100.0), (0.0, 0.28), (0.28, 0.0)])
+def test_one_image_is_no_other_accuracy_at_either_end(made, before, now):
+    record, arrays = records.read(TICKET)
+    told = verify.compare(record | {"test_accuracy": before}, arrays, record | {"test_accuracy": now}, arrays).said
+    assert "same accuracy within 0.28 points" in told
 
 
 def test_another_ticket_is_found_and_measured(said):

@@ -124,7 +124,7 @@ def test_the_forest_has_a_row_for_each_claim_and_data_set_and_no_interval_from_f
     claims = [Claim("C1", "It holds", None, verdict, "a − b"), Claim("C2", "?", None, None)]
     ax = claim_figures.forest(claims).axes[0]
     assert [text.get_text() for text in ax.texts] == [
-        "C1  a − b", "MNIST", "+1.00 ±\xa00.50", "3", "CIFAR-10", "not enough seeds", "1", "points",
+        "C1  a − b", "MNIST", "+1.00 ±\xa00.50", "3", "CIFAR-10", "too few seeds", "1", "points",
         "seeds"]  # fmt: skip
     (known,) = ax.containers
     assert known.lines[0].get_xdata()[0] == 1 and known.has_xerr
@@ -133,7 +133,7 @@ def test_the_forest_has_a_row_for_each_claim_and_data_set_and_no_interval_from_f
     answered = claim_figures.forest(claims, rows).axes[0]
     assert [text.get_text() for text in answered.texts][:8] == [
         "mask − IMP, one search", "Tiny ImageNet", "+1.00 ±\xa00.50", "3",
-        "mask − IMP, in rounds", "MNIST", "not enough seeds", "1"]  # fmt: skip
+        "mask − IMP, in rounds", "MNIST", "too few seeds", "1"]  # fmt: skip
     answered.figure.canvas.draw()
     assert min(text.get_window_extent().x0 for text in answered.texts) >= 0  # the longest name is whole
 
@@ -149,10 +149,10 @@ def test_densities_as_a_forest_are_those_that_decide_or_else_all():
     table = tables.chosen(runs(*few, *enough, *line("dense", [98.0], 1.0)))
     found = cells.cells(table, {"one search": ("mask, log", "IMP")})
     texts = [text.get_text() for text in claim_figures.by_density(found).axes[0].texts]
-    assert texts[:7] == ["LeNet-300-100 on MNIST, one search", "0.1", texts[2], "3", "0.05", "not enough seeds", "1"]
+    assert texts[:7] == ["LeNet-300-100 on MNIST, one search", "0.1", texts[2], "3", "0.05", "too few seeds", "1"]
     assert texts[2].startswith("+1.50 ±")
     some = claim_figures.by_density(found.assign(decides=found.density_asked == 0.1)).axes[0]
     none = claim_figures.by_density(found.assign(decides=False)).axes[0]
     assert len(some.containers) == len(none.containers) == 1 < len(none.texts) - len(some.texts)
     dear = claim_figures.by_density(found.assign(judgement="costs too many epochs")).axes[0]
-    assert not dear.containers and [text.get_text() for text in dear.texts].count("too many epochs") == 2
+    assert not dear.containers and [text.get_text() for text in dear.texts].count("too dear") == 2

@@ -4,8 +4,12 @@ import math
 
 import pytest
 
+from lottery_lib import load, models
+from lottery_lib.experiments import arithmetic
+from lottery_lib.experiments.protocols import DigitsLeNet
 from lottery_lib.figures import failures as failure_figures
 from lottery_lib.findings import failures
+from lottery_lib.methods import concave
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,15 @@ def test_cutting_a_mask_that_has_not_decided_costs_accuracy_and_one_that_has_not
     assert last.loc["never moved"].cut < last.loc["never moved"].searched - 50
     assert last.loc["collapsed to 0"].searched < 20  # nothing is left to cut
     assert (last.retrained > 90).all()  # which tells nothing of how the search went
+
+
+def test_a_search_goes_on_as_if_it_had_not_been_watched(watched):
+    protocol = DigitsLeNet(density=0.05)
+    model = models.create(protocol.model, 10, (1, 8, 8), 0)
+    with arithmetic.held(protocol):
+        found = concave.search(model, load("digits"), concave.Config(density=0.05, recipe=protocol.recipe))
+    losses = [epoch["loss"] for epoch in found.info["history"]]
+    assert losses == watched[watched.search == "calibrated"].loss.tolist()
 
 
 def test_the_table_and_the_figure_tell_of_all(watched):

@@ -41,6 +41,14 @@ def test_rates_at_the_edge_of_what_was_tried_are_named():
     told = tuning.rates_told(found)
     assert told == (
         "The best rate is the lowest that was tried for VGG-19 at ¼ width on CIFAR-100 (0.025). The protocol does not "
-        "have the best rate of VGG-19 at ¼ width on CIFAR-100, where 0.025 is 2.0 points better."
+        "have the best rate of VGG-19 at ¼ width on CIFAR-100, where 0.025 is 2 points better."
     )
     assert tuning.rates_told(found[found.model == "resnet18"]).startswith("No best rate lies at the edge")
+
+
+def test_a_single_rate_or_another_batch_size_is_no_choice():
+    place = {"model": "resnet20", "protocol": "cifar-short", "dataset": "cifar10", "method": "dense", "epochs": 3}
+    one = runs(place | {"lr": 0.2, "val_accuracy": 78.0}, place | {"lr": 0.4, "batch_size": 256, "val_accuracy": 90.0})
+    assert tuning.rates(one).empty and tuning.rates_told(tuning.rates(one)) == "No rates were tried here."
+    more = runs(place | {"lr": 0.1, "val_accuracy": 78.0}, place | {"lr": 0.4, "val_accuracy": 70.0})
+    assert tuning.rates(more).lowest.all() and tuning.rates(more).above.isna().all()  # the protocol's was not tried
