@@ -46,12 +46,17 @@ def against_a_sweep(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """What ``against_a_sweep`` is the mean of: a row each network, density and seed that is on record both ways."""
+    """What ``against_a_sweep`` is the mean of: a row each network, density and seed that is on record both ways.
+
+    A λ that has no ticket on some seed, where a layer ended empty or the loss was not finite, is no candidate.
+    """
     found = []
     for (network, asked), own in table[table.asked < 1].groupby(["network", "asked"]):
         calibrated, swept = own[own.lam.isna()], own[own.lam.notna()]
         if calibrated.empty or swept.empty:
             continue
+        seeds = swept.groupby("lam").seed.transform("nunique")
+        swept = swept[seeds == seeds.max()]
         best = swept.groupby("lam").val_accuracy.mean().idxmax()
         first, second = (rows[["seed", *COMPUTED, "test_accuracy"]] for rows in (calibrated, swept[swept.lam == best]))
         both = first.merge(second, on=["seed", *COMPUTED], suffixes=("", "_by_hand"))

@@ -61,3 +61,10 @@ def test_the_sentence_is_of_all_networks_and_names_those_that_differ():
     worse = same.assign(test_accuracy=same.test_accuracy - 10 * (same.lam.isna() & (same.asked < 1)))
     assert "its interval: ShuffleNet (−10.00 ±\N{NO-BREAK SPACE}0.00) and ViT (−8.00 ±" in strangers.told(worse)
     assert strangers.told(same[:0]).startswith("No network")
+
+
+def test_a_lambda_without_a_ticket_on_some_seed_is_no_candidate():
+    made = made_up(3)
+    lucky = pd.DataFrame([run("ViT", 5e-5, seed, 99, 99) for seed in (0, 1)])  # and none on seed 2
+    _, vit = strangers.against_a_sweep(pd.concat([made, lucky])).itertuples(index=False)
+    assert (vit.lam, vit.candidates, vit.n) == (1e-4, 2, 3)
