@@ -119,10 +119,10 @@ def pending() -> str:
     )
 
 
-def sentence(record: dict) -> str:
+def sentence(record: dict, protocol: str) -> str:
     """What a run came to, for a page that has just made it."""
     config = record["config"]
-    place = label(record["protocol"], record["model"], record["dataset"], record["reduced"])
+    place = label(protocol, record["model"], record["dataset"], record["reduced"])
     return (
         f"On {place}, **{config['method']}** reached a density of {record['density']:.3g} after "
         f"{record['search_epochs']:g} epochs of search; retrained, {record['total_epochs']:g} epochs in all and "

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from runs import line, runs
+from runs import Tiny, line, runs
 
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import pairs, records
+from lottery_lib.experiments import pairs, records, ticket_run
 from lottery_lib.findings import comparisons, pages, tables
 
 
@@ -99,14 +99,16 @@ def test_status_counts_runs_and_seeds():
 
 def test_what_a_run_came_to_says_of_what_network_and_whether_it_was_reduced():
     record = {
-        "protocol": "vgg16-cifar10-short", "model": "vgg16", "dataset": "cifar10", "reduced": True,
+        "model": "vgg16", "dataset": "cifar10", "reduced": True,
         "config": {"method": "snip"}, "density": 0.05, "search_epochs": 0, "total_epochs": 10, "seconds": 61.0,
         "val_accuracy": 70.0, "test_accuracy": 69.0,
     }  # fmt: skip
-    told = pages.sentence(record)
+    told = pages.sentence(record, "vgg16-cifar10-short")
     assert told.startswith("On VGG-16 at ¼ width on CIFAR-10 (vgg16-cifar10-short, reduced), **snip** reached")
-    full = pages.sentence(record | {"protocol": "vgg16-cifar10", "reduced": False})
+    full = pages.sentence(record | {"reduced": False}, "vgg16-cifar10")
     assert full.startswith("On VGG-16 on CIFAR-10 (vgg16-cifar10), ")
+    live, _ = ticket_run.run(Tiny("random", 0.2))  # not on record
+    assert pages.sentence(live, "tiny").startswith("On LeNet-300-100 on digits (tiny, reduced), **random** reached")
 
 
 def test_networks_of_a_data_set_are_told_apart():
