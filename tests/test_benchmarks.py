@@ -119,6 +119,22 @@ def test_a_profile_parts_a_step_by_what_the_time_goes_to(kind):
     assert all(spent[name] == 0 for name in ("products", "optimizer", "mask") if name != kind)
 
 
+def test_what_goes_before_the_first_step_is_no_part_of_it(monkeypatch):
+    """A first batch is tried, which was counted as if it were a step's: the rest of the step came out below zero."""
+    matrix = torch.randn(40, 40)
+    monkeypatch.setattr(profiles.training, "rehearse", lambda: matrix @ matrix)
+
+    class Loop:
+        rule = SimpleNamespace(pull_back=lambda: None, push_forward=lambda: None)
+
+        def epoch(self):
+            profiles.training.rehearse()
+            return 0.0
+
+    spent = profiles.where(Loop(), steps=1)
+    assert spent["products"] == 0 and "rehearsal" not in spent
+
+
 def test_bytes_a_weight_are_those_of_the_tensors_that_a_phase_holds():
     """Dense: gradient and momentum. The mask adds itself, θ, and what one update needs; all within 24 bytes."""
     found = {row["phase"]: row["bytes_a_weight"] for row in bench.memory("cpu")}
