@@ -1,7 +1,6 @@
 """How much each method was tuned: the candidates that were tried, and whether the best lies at the edge of them."""
 
 import math
-from typing import Any
 
 import pandas as pd
 
@@ -69,19 +68,14 @@ def rates_told(found: pd.DataFrame) -> str:
     if found.empty:
         return "No rates were tried here."
     said = []
+    found = found.assign(task=[tables.task(*place) for place in found[["model", "dataset", "protocol"]].to_numpy()])
     for end in ("lowest", "highest"):
-        at = [f"{tables.task(row.model, row.dataset, row.protocol)} ({row.best:g})" for row in _rows(found[found[end]])]
+        at = [f"{row.task} ({row.best:g})" for row in found[found[end]].itertuples()]
         said += [f"The best rate is the {end} that was tried for {listed(at)}."] if at else []
-    behind = [
-        f"{tables.task(row.model, row.dataset, row.protocol)}, where {row.best:g} is {row.above:.2g} points better"
-        for row in _rows(found[found.above > 0])
-    ]
+    better = found[found.above > 0].itertuples()
+    behind = [f"{row.task}, where {row.best:g} is {row.above:.2g} points better" for row in better]
     said += [f"The protocol does not have the best rate of {listed(behind)}."] if behind else []
     return " ".join(said) or "No best rate lies at the edge of what was tried."
-
-
-def _rows(found: pd.DataFrame) -> list[Any]:
-    return [*found.itertuples()]
 
 
 def _at_an_edge(tried: pd.Series, value: float) -> bool:
