@@ -17,7 +17,7 @@ from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.regnet import BlockParams
 
-from lottery_lib import errors, methods, paths
+from lottery_lib import errors, masks, methods, paths
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
 from lottery_lib.methods import calibration, concave
@@ -74,17 +74,19 @@ class Stranger:
 def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
     """Search, retrain, measure; the test split is read once, after the last epoch.
 
-    Returns a JSON-able record, with the density reached and accuracies in percent, and no arrays.
+    Returns a JSON-able record, with the density reached and accuracies in percent, and the ``histogram`` (layers, bins)
+    of the relaxed mask (``masks.histogram``), if there is one.
     """
     data, options = enlarged(datasets.load("digits")), {"work": paths.WORK, "progress": progress}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = NETWORKS[config.network][0](num_classes=data.classes)
-    found = {"density": 1.0, "seconds": 0.0}
+    found, arrays = {"density": 1.0, "seconds": 0.0}, {}
     if config.density < 1:
         ticket = concave.search(model, data, config.search_config(), **options)
         history = methods.retrain(model, data, ticket, config.recipe, seed=config.seed, **options)
         found = {"density": ticket.density, "seconds": ticket.info.get("seconds", 0.0)}
+        arrays = {"histogram": np.stack(list(masks.histogram(ticket.relaxed).values()))}
     else:
         history = train(model, data, config.recipe, seed=config.seed, **options)
     return {
@@ -96,7 +98,7 @@ def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.nd
         "val_accuracy": history.epochs[-1]["val_accuracy"],
         "test_accuracy": evaluate(model, data.test)["accuracy"],
         "seconds": history.seconds + found["seconds"],
-    }, {}
+    }, arrays
 
 
 def enlarged(data: Data) -> Data:

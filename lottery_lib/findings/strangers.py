@@ -11,18 +11,34 @@ from lottery_lib.findings.tables import COMPUTED
 
 SWEPT = ["network", "asked", "lam", "candidates"]
 MEANS = ["calibrated", "by_hand"]  # test accuracies
+CUT = ["alpha", "tied"]
 
 
 def runs() -> pd.DataFrame:
-    """The runs of the protocol ``strangers`` on record, a row each; densities are fractions, accuracies percent."""
+    """The runs of the protocol ``strangers`` on record, a row each; densities are fractions, accuracies percent.
+
+    ``alpha`` is where the ticket cuts the mask, and ``tied`` what share of it ties decide; NaN of a record without a
+    histogram.
+    """
     found = [record for record in records.read_all() if record["protocol"] == Stranger.protocol]
     rows = [
-        record["config"] | tables.computed(record) | {"asked": record["config"]["density"]}
+        record["config"] | tables.computed(record) | {"asked": record["config"]["density"]} | _cut(record)
         | {key: record[key] for key in ("density", "val_accuracy", "test_accuracy")}
         for record in found
     ]  # fmt: skip
-    columns = ["network", "asked", "density", "lam", "seed", *COMPUTED, "val_accuracy", "test_accuracy"]
-    return pd.DataFrame(rows, columns=columns).astype({"lam": float})
+    columns = ["network", "asked", "density", "lam", "seed", *COMPUTED, *CUT, "val_accuracy", "test_accuracy"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["lam", *CUT], float))
+
+
+def _cut(record: dict) -> dict[str, float]:
+    histogram = records.read_run(record["run"])[1].get("histogram")
+    return {} if histogram is None else dict(zip(CUT, tables.cut(histogram.sum(0), record["density"])))
+
+
+def at_small_alpha(table: pd.DataFrame) -> pd.DataFrame:
+    """``runs`` without those λ by hand whose ticket, on some seed, is not the paper's: α above 0.1, or many ties."""
+    soft = table.lam.notna() & ~((table.alpha <= tables.SMALL_ALPHA) & (table.tied <= tables.FEW_TIES))
+    return table[~soft.groupby([table.network, table.asked, table.lam], dropna=False).transform("any")]
 
 
 def against_a_sweep(table: pd.DataFrame) -> pd.DataFrame:
@@ -30,13 +46,15 @@ def against_a_sweep(table: pd.DataFrame) -> pd.DataFrame:
 
     ``lam`` has the highest mean validation accuracy of its candidates; ``points`` is how much more the calibrated one
     has on the test split, a mean over the ``n`` seeds that both have with half of its 95 % interval (Student's t);
-    ``error`` the largest relative error of the calibrated densities; ``dense`` the accuracy of the whole network.
+    ``alpha`` the largest at which tickets by that λ are cut; ``error`` the largest relative error of the calibrated
+    densities; ``dense`` the accuracy of the whole network.
     """
     both = pairs(table)
     if both.empty:
-        return both.reindex(columns=[*SWEPT, *MEANS, "points", "n", "half_width", "error", "dense"])
+        return both.reindex(columns=[*SWEPT, *MEANS, "points", "n", "half_width", "alpha", "error", "dense"])
     groups = both.groupby(SWEPT)
     found = groups[MEANS].mean().join(interval(groups.points).rename(columns={"mean": "points"})).reset_index()
+    found = found.join(groups.alpha.agg(lambda alphas: alphas.max(skipna=False)), on=SWEPT)
     calibrated = table[(table.asked < 1) & table.lam.isna()]
     errors = (calibrated.density / calibrated.asked - 1).abs().groupby([calibrated.network, calibrated.asked]).max()
     dense = table[table.asked == 1].groupby("network").test_accuracy.mean()
@@ -58,12 +76,13 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
         seeds = swept.groupby("lam").seed.transform("nunique")
         swept = swept[seeds == seeds.max()]
         best = swept.groupby("lam").val_accuracy.mean().idxmax()
-        first, second = (rows[["seed", *COMPUTED, "test_accuracy"]] for rows in (calibrated, swept[swept.lam == best]))
+        first, second = calibrated[["seed", *COMPUTED, "test_accuracy"]], swept[swept.lam == best]
+        second = second[["seed", *COMPUTED, "alpha", "test_accuracy"]]
         both = first.merge(second, on=["seed", *COMPUTED], suffixes=("", "_by_hand"))
         both = both.rename(columns={"test_accuracy": "calibrated", "test_accuracy_by_hand": "by_hand"})
         both["points"] = both.calibrated - both.by_hand
         found.append(both.assign(network=network, asked=asked, lam=best, candidates=swept.lam.nunique()))
-    return pd.concat(found) if found else pd.DataFrame(columns=[*SWEPT, "seed", *MEANS, "points"])
+    return pd.concat(found) if found else pd.DataFrame(columns=[*SWEPT, "seed", *MEANS, "points", "alpha"])
 
 
 def told(table: pd.DataFrame) -> str:
@@ -93,6 +112,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "dense": found.dense.map("{:.1f}".format).where(found.dense.notna(), "–"),
         "calibrated": found.calibrated.map("{:.1f}".format),
         "best λ": found.by_hand.map("{:.1f}".format),
+        "cut at α": found.alpha.map("{:.2f}".format).where(found.alpha.notna(), "–"),
         "difference": [told if n >= SEEDS else "not enough seeds" for told, n in zip(differences, found.n)],
         "n": found.n.astype(int),
         "of λ": found.candidates.astype(int),

@@ -9,6 +9,11 @@ from lottery_lib.data import datasets
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import records, strangers
 from lottery_lib.experiments.strangers import NETWORKS, Stranger
+from lottery_lib.weights import prunable
+
+
+def prunable_weights(model):
+    return map(model.get_parameter, prunable(model))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -27,7 +32,8 @@ def test_a_run_reaches_its_density_and_leaves_the_random_state(lam, monkeypatch,
     monkeypatch.setattr(strangers.paths, "WORK", tmp_path)
     before = torch.get_rng_state()
     record, arrays = strangers.run(Stranger("DenseNet", 0.2, lam))
-    assert torch.equal(torch.get_rng_state(), before) and not arrays
+    assert torch.equal(torch.get_rng_state(), before)
+    assert arrays["histogram"].sum() == sum(p.numel() for p in prunable_weights(build(num_classes=10)))
     assert record["density"] == pytest.approx(0.2, rel=0.02) and record["recipe"]["epochs"] == 4
     assert record["test_accuracy"] > 20 and record["config"]["lam"] == lam
 

@@ -10,9 +10,11 @@ COMPUTED = {"precision": "fp32", "vectors": "AVX2", "threads": 1}
 
 def run(network: str, lam: float | None, seed: int, val: float, test: float, **given) -> dict:
     accuracies = {"val_accuracy": val, "test_accuracy": test}
+    cut = {"alpha": 0.1, "tied": 0.0}
     return (
-        {"network": network, "asked": 0.05, "density": 0.05, "lam": lam, "seed": seed} | COMPUTED | accuracies | given
-    )
+        {"network": network, "asked": 0.05, "density": 0.05, "lam": lam, "seed": seed}
+        | COMPUTED | cut | accuracies | given
+    )  # fmt: skip
 
 
 def made_up(seeds: int) -> pd.DataFrame:
@@ -39,6 +41,20 @@ def test_the_best_by_hand_is_chosen_on_validation():
     assert vit.points == pytest.approx(2) and vit.half_width == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert (vit.calibrated, vit.by_hand, vit.dense) == (81, 79, 95) and vit.error == pytest.approx(0.002)
     assert (shuffle.network, shuffle.n) == ("ShuffleNet", 2)  # other arithmetic is no pair
+
+
+def test_what_is_not_the_papers_ticket_can_be_left_out():
+    made = made_up(3)
+    best = made.lam == 1e-4
+    for change in ({"alpha": made.alpha.mask(best & (made.seed == 1), 0.11)}, {"tied": made.tied.mask(best, 0.06)},
+                   {"alpha": made.alpha.mask(best & (made.seed == 2))}):  # fmt: skip
+        left = strangers.at_small_alpha(made.assign(**change))
+        (vit,) = strangers.against_a_sweep(left).itertuples(index=False)  # ShuffleNet had no other λ
+        assert (vit.network, vit.lam, vit.candidates, vit.alpha) == ("ViT", 2e-4, 1, 0.1)
+        assert (left.lam.isna() == made.lam.isna()[left.index]).all() and left.lam.isna().sum() == made.lam.isna().sum()
+    assert strangers.at_small_alpha(made).equals(made)
+    unknown = strangers.against_a_sweep(made.assign(alpha=made.alpha.mask(best & (made.seed == 2))))
+    assert list(strangers.readable(unknown)["cut at α"]) == ["0.10", "–"]
 
 
 def test_too_few_seeds_tell_no_difference():
