@@ -19,7 +19,7 @@ from lottery_lib.weights import prunable
 from .cases import DENSITY, Case, mask, network
 
 LONG = 10**6  # steps of a search that sets no price while it is timed
-STEPS_A_PRICE = 40  # 200 prices in 8,000 steps
+STEPS_A_PRICE = 20  # 200 prices in some 4,000 steps, LeNet's search; in longer ones they are rarer
 
 
 class Calibrated(CalibratedMask):
