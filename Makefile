@@ -14,7 +14,7 @@ help:
 	@echo "make book      build the book into _build/html and say where to open it"
 	@echo "make test      build the book and run all tests; those in a browser need Chromium (CHROMIUM=/path/to/it)"
 	@echo "make figures   draw figures/ from the committed records"
-	@echo "make bench     time a training step against the machine's limit; some minutes, on an idle machine"
+	@echo "make bench     time a training step against the machine's limit; 20 minutes on an idle machine"
 	@echo "make lab       open the notebooks in JupyterLab"
 	@echo "make clean     remove what was built; .venv stays (rm -r .venv)"
 	@echo "The first one installs into .venv, some minutes; another Python: make book PYTHON=python3.12"

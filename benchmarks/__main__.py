@@ -1,4 +1,4 @@
-"""Measure everything, some minutes on an idle machine, and write it to benchmarks/results/."""
+"""Measure everything, some 20 minutes on an idle machine, and write it to benchmarks/results/."""
 
 import argparse
 import sys
