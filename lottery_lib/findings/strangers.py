@@ -86,8 +86,8 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def told(table: pd.DataFrame) -> str:
-    """Two sentences on ``against_a_sweep``: over all networks with three seeds, and those that differ beyond their
-    intervals; how large the errors of the densities are."""
+    """Sentences on ``against_a_sweep``: over all networks with three seeds, and those that differ beyond their
+    intervals; how large the errors of the densities are; and which networks have no λ by hand."""
     found = against_a_sweep(table)
     known = found[found.n >= SEEDS]
     if known.empty:
@@ -97,10 +97,12 @@ def told(table: pd.DataFrame) -> str:
     clear = known[known.points.abs() > known.half_width]
     differ = [f"{row.network} ({number(row.points, row.half_width, '+')})" for row in clear.itertuples()]
     which = listed(differ) if differ else "no single one"
+    without = [network for network in NETWORKS if network in {*table.network} - {*found.network}]
+    none = f" No λ is left for {listed(without)}." if without else ""
     return (
-        f"Over {len(known)} networks, the calibrated ticket minus the best of the sweep is "
+        f"Over {len(known)} network{'s' if len(known) > 1 else ''}, the calibrated ticket minus the best of the sweep is "
         f"{number(whole['mean'], whole.half_width, '+')} points, n = {whole.n:g}; by more than its interval: {which}. "
-        f"Densities are off by {100 * found.error.max():.2g} % at most."
+        f"Densities are off by {100 * found.error.max():.2g} % at most.{none}"
     )
 
 
