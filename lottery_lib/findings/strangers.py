@@ -99,8 +99,9 @@ def told(table: pd.DataFrame) -> str:
     which = listed(differ) if differ else "no single one"
     without = [network for network in NETWORKS if network in {*table.network} - {*found.network}]
     none = f" No λ is left for {listed(without)}." if without else ""
+    over = f"{len(known)} networks" if len(known) > 1 else "1 network"
     return (
-        f"Over {len(known)} network{'s' if len(known) > 1 else ''}, the calibrated ticket minus the best of the sweep is "
+        f"Over {over}, the calibrated ticket minus the best of the sweep is "
         f"{number(whole['mean'], whole.half_width, '+')} points, n = {whole.n:g}; by more than its interval: {which}. "
         f"Densities are off by {100 * found.error.max():.2g} % at most.{none}"
     )
