@@ -245,21 +245,21 @@ def digest(mask: Mask) -> str:
     return hashlib.sha256(layers.encode() + pack(mask).tobytes()).hexdigest()
 
 
-def histogram(values: Mapping[str, Tensor], bins: int = 100) -> dict[str, np.ndarray]:
-    """Layer -> counts (bins + 2,) int64 of relaxed values m: of m = 0, of each of ``bins`` equal bins, and of m = 1.
+def histogram(values: Mapping[str, Tensor], bins: int = 100) -> np.ndarray:
+    """Counts (layers, bins + 2) int64 of relaxed values m: of m = 0, of each of ``bins`` equal bins, and of m = 1.
 
     Bins are open at 0 and closed at their lower edges otherwise: (0, 1/bins), [1/bins, 2/bins), ... up to 1, excluded.
-    So ``counts[1 + j :].sum()`` weights are what ``threshold(values, j / bins)`` keeps, exactly, for 1 <= j <= bins.
+    So ``counts[:, 1 + j :].sum()`` weights are what ``threshold(values, j / bins)`` keeps, exactly, for 1 <= j <= bins.
     LotteryError if a value is not in [0, 1].
     """
-    counts = {}
+    counts = []
     for name, m in values.items():
         if not ((m >= 0) & (m <= 1)).all():
             raise LotteryError(f"the relaxed mask of {name!r} has values outside [0, 1]; a histogram needs m in [0, 1]")
         edges = (torch.arange(1, bins + 1, dtype=torch.float64, device=m.device) / bins).to(m.dtype)
         place = torch.bucketize(m.flatten(), edges, right=True) + (m.flatten() > 0)
-        counts[name] = torch.bincount(place, minlength=bins + 2).cpu().numpy()
-    return counts
+        counts.append(torch.bincount(place, minlength=bins + 2).cpu().numpy())
+    return np.stack(counts)
 
 
 def bimodality(values: Mapping[str, Tensor], low: float = 0.05, high: float = 0.95) -> float:

@@ -86,7 +86,7 @@ def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.nd
         ticket = concave.search(model, data, config.search_config(), **options)
         history = methods.retrain(model, data, ticket, config.recipe, seed=config.seed, **options)
         found = {"density": ticket.density, "seconds": ticket.info.get("seconds", 0.0)}
-        arrays = {"histogram": np.stack(list(masks.histogram(ticket.relaxed).values()))}
+        arrays = {"histogram": masks.histogram(ticket.relaxed)}
     else:
         history = train(model, data, config.recipe, seed=config.seed, **options)
     return {

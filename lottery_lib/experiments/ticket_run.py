@@ -248,7 +248,7 @@ def _described(ticket: Ticket) -> dict:
 def _arrays(ticket: Ticket, seed: int) -> dict[str, np.ndarray]:
     arrays = {}
     if ticket.relaxed:
-        arrays["histogram"] = np.stack(list(masks.histogram(ticket.relaxed).values()))
+        arrays["histogram"] = masks.histogram(ticket.relaxed)
     if seed == 0:
         arrays["mask"] = masks.pack(ticket.mask)
     return arrays

@@ -170,7 +170,7 @@ class _WatchedMask(CalibratedMask):
         values = {str(number): m for number, m in enumerate(self.m)}
         above = masks.density(masks.threshold(values, self.calibration.alpha))
         frame = {"done": self.step / self.steps, "lam": self.lam, "density": above}
-        counts = sum(masks.histogram(values, 50).values())
+        counts = masks.histogram(values, 50).sum(0)
         self.seen.append((frame | dict(zip(map(str, QUANTILES), self.quantiles)), counts))
 
 

@@ -37,7 +37,7 @@ def _cut(record: dict) -> dict[str, float]:
 
 def at_small_alpha(table: pd.DataFrame) -> pd.DataFrame:
     """``runs`` without those λ by hand whose ticket, on some seed, is not the paper's: α above 0.1, or many ties."""
-    soft = table.lam.notna() & ~((table.alpha <= tables.SMALL_ALPHA) & (table.tied <= tables.FEW_TIES))
+    soft = table.lam.notna() & (tables.soft(table.alpha, table.tied) | table.alpha.isna())
     return table[~soft.groupby([table.network, table.asked, table.lam], dropna=False).transform("any")]
 
 

@@ -251,8 +251,13 @@ def by_top_k(runs: pd.DataFrame) -> pd.Series:
     A learned mask counts as the paper's where its density comes with α ≤ 0.1, and a tie-break decides at most 5 % of
     the ticket; with the same hyper-parameters on all seeds, or it does not count at all.
     """
-    soft = (runs.implied_alpha.astype(float) > SMALL_ALPHA) | (runs.tied.astype(float) > FEW_TIES)
-    return soft.groupby([runs[column] for column in [*SETTING, *HYPERPARAMETERS]], dropna=False).transform("any")
+    candidates = [runs[column] for column in [*SETTING, *HYPERPARAMETERS]]
+    return soft(runs.implied_alpha, runs.tied).groupby(candidates, dropna=False).transform("any")
+
+
+def soft(alpha: pd.Series, tied: pd.Series) -> pd.Series:
+    """Which tickets the bounds of ``by_top_k`` rule out; none of which neither is known."""
+    return (alpha.astype(float) > SMALL_ALPHA) | (tied.astype(float) > FEW_TIES)
 
 
 def best(runs: pd.DataFrame) -> pd.DataFrame:

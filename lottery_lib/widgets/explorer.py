@@ -210,7 +210,7 @@ def _bring(search: Search, task: Task, tell: Callable[[int], None] = lambda shar
     search.relaxed = ticket.relaxed
     if search.asked:
         search.settled = ticket.info["lam"], ticket.info["mask_lr"]
-    search.counts = np.stack(list(masks.histogram(ticket.relaxed).values()))
+    search.counts = masks.histogram(ticket.relaxed)
     task.layers = [(name.removesuffix(".weight"), m.numel()) for name, m in ticket.relaxed.items()]
 
 
