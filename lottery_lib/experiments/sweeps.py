@@ -97,7 +97,7 @@ class Costs:
         """Seconds these runs take, one after the other, but for so many of which none like them is on record here."""
         paces, made = {kind: median(values) for kind, values in self._paces.items()}, set(self._made)
         total, unknown = 0.0, 0
-        for config in configs:
+        for config in dict.fromkeys(configs):
             needed = trainings(config)
             pace = paces.get((config.protocol, config.precision if needed else None))
             if pace is None:

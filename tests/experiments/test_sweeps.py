@@ -310,7 +310,8 @@ def test_a_run_that_has_no_epochs_takes_what_others_of_its_protocol_took(clock, 
         protocols.PROTOCOLS, "mnist-logistic", (LogisticConfig, lambda *_: ({"config": {}, "seconds": 7.0}, {}))
     )
     clock.sweep([LogisticConfig(seed=1)])
-    assert sweeps.Costs().estimate([LogisticConfig(seed=2), LogisticConfig(seed=3)]) == (14, 0)
+    left = [LogisticConfig(seed=2), LogisticConfig(seed=3)]
+    assert sweeps.Costs().estimate(left) == (14, 0) == sweeps.Costs().estimate(left * 2)
 
 
 def test_within_a_budget(clock):
