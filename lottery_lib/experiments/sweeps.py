@@ -206,9 +206,13 @@ def loop(
 def at_work(configs: Iterable[Any]) -> int:
     """How many processes are making one of these runs."""
     found = 0
-    for lock in (lock for lock, _ in map(_beside, configs) if lock.exists()):
-        with files.locked(lock) as free:
-            found += not free
+    for config in configs:
+        lock, _ = _beside(config)
+        if lock.exists():
+            with files.locked(lock) as free:
+                found += not free
+            if records.exists(config):  # made meanwhile: asking for the lock may have put back what was removed
+                lock.unlink(missing_ok=True)
     return found
 
 

@@ -352,6 +352,13 @@ def test_a_group_that_another_process_is_at_is_passed_over_and_looked_at_again(c
     ]
 
 
+def test_asking_who_is_at_work_leaves_no_lock_of_a_run_that_was_made_meanwhile(clock):
+    clock.sweep(DENSE[:1])
+    lock = paths.WORK / "locks" / f"{records.name(DENSE[0])}.lock"
+    lock.touch()
+    assert sweeps.at_work(DENSE[:2]) == 0 and not lock.exists()
+
+
 def test_what_another_process_saw_fail_is_not_tried_again(clock, monkeypatch):
     def run(config, progress):
         if config == DENSE[0]:
