@@ -181,7 +181,7 @@ def at_equal_lambda(pairs: pd.DataFrame, near: float) -> Figure:
         ax.axvspan(0, near, color="#eeeeee", lw=0)
         ax.set(title=title, xlabel="λ√k/γ, γ at the target", xlim=(0, 2), ylim=(0, 1.2))
     axes[0, 0].set_ylabel("error of log / error of ℓ1")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=3)
     return figure
 
 

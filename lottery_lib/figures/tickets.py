@@ -259,7 +259,7 @@ def accuracy_by_lambda(found: pd.DataFrame, most: float = 3.0) -> Figure:
     """Heat maps of the validation accuracy of searches with λ by hand, of one place: a panel an η_m, λ by density.
 
     ``found`` is of ``tuning.by_lambda``. Colour is the distance to the best at that density, ``most`` points and more
-    in one colour; the numbers are accuracies. Framed: the best at its density. In brackets: cut at α > 0.1.
+    in one colour; the numbers are accuracies. Framed: the best at its density. In brackets: not the paper's ticket.
     """
     if found.empty:
         raise LotteryError(NOTHING)
@@ -274,7 +274,7 @@ def accuracy_by_lambda(found: pd.DataFrame, most: float = 3.0) -> Figure:
         shown = ax.imshow(grid, cmap="viridis_r", vmin=0, vmax=most, aspect="auto")
         for row in rows.itertuples():
             x, y = columns.index(row.density_asked), lambdas.index(row.lam)
-            text = f"({row.accuracy:.1f})" if row.alpha > tables.SMALL_ALPHA else f"{row.accuracy:.1f}"
+            text = f"({row.accuracy:.1f})" if row.soft else f"{row.accuracy:.1f}"
             ax.text(x, y, text, ha="center", va="center", size=8.5, color="white" if row.behind > most / 2 else BLACK)
             if row.behind == 0:
                 ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec=VERMILION, lw=1.5, zorder=3))

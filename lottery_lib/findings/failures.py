@@ -40,7 +40,7 @@ SEARCHES = {
     "never moved": Search(
         {"lam": 1e-6, "mask_lr": 10.0},
         "the penalty is too weak for the steps there are: all entries end near 1, and what is kept is a matter of size",
-        "a larger λ, or a longer search: λ · ηₘ · steps should be 1 to 4",
+        "a larger λ, or a longer search: λ · ηₘ · steps should be 1 to 6",
     ),
     "undecided": Search(
         {"lam": 3e-4, "mask_lr": 10.0},

@@ -34,11 +34,13 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
 def by_lambda(table: pd.DataFrame) -> pd.DataFrame:
     """Searches of one round by the plain log mask, a row each density, ηₘ and λ: mean validation ``accuracy``.
 
-    ``behind``: how far below the best at that density, in points; ``alpha``: the largest at which a ticket was cut.
+    ``behind``: how far below the best at that density, in points; ``soft``: whether a ticket is not the paper's
+    (``tables.soft``).
     """
     runs = relaxed_masks.at_equal_density(table)
+    runs = runs.assign(soft=tables.soft(runs.implied_alpha, runs.tied))
     groups = runs.groupby(["density_asked", "mask_lr", "lam"])
-    found = groups.agg(accuracy=("val_accuracy", "mean"), alpha=("implied_alpha", "max"), n=("seed", "nunique"))
+    found = groups.agg(accuracy=("val_accuracy", "mean"), soft=("soft", "any"), n=("seed", "nunique"))
     best = found.groupby("density_asked").accuracy.transform("max")
     return found.assign(behind=best - found.accuracy).reset_index()
 

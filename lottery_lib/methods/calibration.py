@@ -35,7 +35,7 @@ LEAST, TINY = 0.05, 1e-12  # η answers to no smaller support: a share of their 
 
 @dataclass(frozen=True)
 class Calibration:
-    """When what happens, in shares of the search. The same for every network: chosen on validation, see the book."""
+    """When what happens, in shares of the search. The same for every network; the book compares them on validation."""
 
     alpha: float = 0.1  # the threshold
     reach: float = 0.7  # how far η lets an entry move in the whole search

@@ -160,10 +160,10 @@ def test_accuracy_against_epochs_at_the_lowest_density_of_each_network():
     ]
 
 
-def test_the_heat_map_frames_the_best_and_brackets_what_only_a_large_threshold_gives():
+def test_the_heat_map_frames_the_best_and_brackets_what_is_not_the_papers():
     found = pd.DataFrame(
-        [(0.1, 10.0, 1e-4, 97.0, 0.05, 1.0), (0.1, 10.0, 2e-4, 98.0, 0.3, 0.0), (0.05, 30.0, 1e-4, 90.0, 0.0, 0.0)],
-        columns=["density_asked", "mask_lr", "lam", "accuracy", "alpha", "behind"],
+        [(0.1, 10.0, 1e-4, 97.0, False, 1.0), (0.1, 10.0, 2e-4, 98.0, True, 0.0), (0.05, 30.0, 1e-4, 90.0, False, 0.0)],
+        columns=["density_asked", "mask_lr", "lam", "accuracy", "soft", "behind"],
     )
     ten, thirty = ticket_figures.accuracy_by_lambda(found).axes[:2]
     assert [text.get_text() for text in ten.texts] == ["97.0", "(98.0)"]
