@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lottery_lib.data.datasets import load
     from lottery_lib.errors import LotteryError
     from lottery_lib.methods import concave, continuous, controls, gradual, magnitude, saliency
-    from lottery_lib.methods.attached import attach
+    from lottery_lib.methods.attached_ticket import attach
     from lottery_lib.methods.base import retrain
     from lottery_lib.tickets import Ticket, to_csr, to_prune, to_state_dict
     from lottery_lib.training.evaluation import evaluate
@@ -29,8 +29,9 @@ __all__ = [  # in reading order
 ]  # fmt: skip
 _HOMES = {
     "load": "data.datasets", "own": "data.batches", "Recipe": "training.recipes", "train": "training.loop",
-    "evaluate": "training.evaluation", "retrain": "methods.base", "attach": "methods.attached", "Ticket": "tickets",
-    "to_state_dict": "tickets", "to_prune": "tickets", "to_csr": "tickets", "LotteryError": "errors",
+    "evaluate": "training.evaluation", "retrain": "methods.base", "attach": "methods.attached_ticket",
+    "Ticket": "tickets", "to_state_dict": "tickets", "to_prune": "tickets", "to_csr": "tickets",
+    "LotteryError": "errors",
 }  # fmt: skip
 _MODULES = ("concave", "magnitude", "gradual", "continuous", "saliency", "controls")
 

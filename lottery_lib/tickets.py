@@ -134,6 +134,7 @@ class Ticket:
         masks.validate(self.mask, model)
         states.load(model, self.state())
         masks.apply_(model, self.mask)
+        model.zero_grad(set_to_none=True)  # of other weights
 
     def save(self, path: str | Path, relaxed: bool = False) -> None:
         """Write the ticket to ``path``, all or nothing; ``relaxed`` adds the values before thresholding.

@@ -14,6 +14,8 @@ from torch.nn.utils import prune
 from lottery_lib import errors, states
 from lottery_lib.errors import LotteryError, hint
 
+FROZEN, PARAMETRIZED = "frozen", "under a parametrization"
+
 
 @torch.no_grad()
 def initialize(model: nn.Module, seed: int) -> None:
@@ -92,7 +94,9 @@ def prunable(
             chosen -= {last or linear[-1]} & {*linear}  # no classifier, if a convolution is nearer
         for name, module in layers:
             chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}
-        chosen -= {name for name, parameter in own.items() if not parameter.requires_grad}
+        tables = (module for module in model.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag)))
+        embedded = {id(table.weight) for table in tables}  # and so is a last layer that is tied to it
+        chosen -= {name for name, each in own.items() if not each.requires_grad or id(each) in embedded}
     else:
         aliases, names = states.parameters(model), set(names)  # of an iterator, gone through once
         for name in sorted(names.difference(aliases)):
@@ -101,8 +105,11 @@ def prunable(
         chosen = {name for name, parameter in own.items() if id(parameter) in wanted}  # a tied one by either name
     covered = [name for name in parameters if name in chosen]
     if not covered:
+        why = withheld(model, left_dense(model, ()))
+        other = f"; {next(iter(why))!r} is {next(iter(why.values()))}" if why else ""
         raise LotteryError(
             "nothing to mask: the model needs convolutions, linear or recurrent layers that are trained; or give names"
+            + other
         )
     return covered
 
@@ -165,15 +172,18 @@ def share(model: nn.Module, names: Iterable[str]) -> float:
     return sum(own[name].numel() for name in names) / sum(parameter.numel() for parameter in own.values())
 
 
-def withheld(model: nn.Module, names: Iterable[str]) -> list[str]:
-    """Those of the names whose layer a mask would cover, if they were not frozen or under a parametrization."""
+def withheld(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Those of the names whose layer a mask would cover, if they were not ``FROZEN``, or ``PARAMETRIZED``."""
     own, layers = states.parameters(model, tied=False), states.modules(model)
-
-    def covers(name: str) -> bool:
+    found = {}
+    for name in names:
         layer, _, weight = name.rpartition(".")
-        return isinstance(layers[layer], (_ConvNd, nn.Linear)) or weight in _more(layers[layer])
-
-    return [name for name in names if ".parametrizations." in name or covers(name) and not own[name].requires_grad]
+        plain = isinstance(layers[layer], (_ConvNd, nn.Linear))
+        if ".parametrizations." in name or plain and weight != "weight":  # as weight_v of the older weight_norm
+            found[name] = PARAMETRIZED
+        elif (plain or weight in _more(layers[layer])) and not own[name].requires_grad:
+            found[name] = FROZEN
+    return found
 
 
 def count(model: nn.Module) -> int:

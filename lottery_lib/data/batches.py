@@ -123,7 +123,8 @@ def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: st
     """A reader's data: each of ``train`` and ``val`` a pair of tensors (inputs, labels) or an iterable of such batches.
 
     Or batches of any other structure, for an ``objective`` of one's own: dicts, longer tuples, what is nested in them,
-    tensors or NumPy arrays. A tuple or dict of tensors is taken for the whole data, and cut into batches.
+    tensors or NumPy arrays. A tuple or dict of tensors is taken for the whole data, and cut into batches. An iterable
+    without a length is gone through once to count its batches, so it must end.
 
     Args:
         val: What is validated on after each epoch; None for nothing.

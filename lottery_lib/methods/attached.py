@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lottery_lib.errors import LotteryError, require
+from lottery_lib.errors import LotteryError
 from lottery_lib.methods.optimizers import INSTEAD, called, innermost, unscaled
-from lottery_lib.relaxation import FixedMask, Parameterization
+from lottery_lib.methods.signal import FirstCall
+from lottery_lib.relaxation import Parameterization
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.loop import warn_of
 
@@ -39,18 +40,7 @@ class Attached:
     _of: "WeakKeyDictionary[Optimizer, list[Attached]]" = WeakKeyDictionary()
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, rule: Parameterization, steps: float = 1):
-        optimizer = innermost(optimizer)
-        stepped = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
-        if missing := [name for name, weight in zip(rule.names, rule.weights) if id(weight) not in stepped]:
-            raise LotteryError(
-                f"the optimiser does not step {missing[0]!r}; build it over the model's parameters first"
-            )
-        attached: list[Attached] = self._of.setdefault(optimizer, [])
-        taken = {id(weight) for other in attached for weight in other.rule.weights}
-        if taken & {id(weight) for weight in rule.weights}:
-            raise LotteryError(
-                "another search or mask is attached to these weights and this optimiser; detach it first"
-            )
+        optimizer = self.require_free(optimizer, dict(zip(rule.names, rule.weights)))
         self.model, self.steps, self.step = model, steps, 0
         self.rule: Parameterization = rule
         self.unreached = dict(zip(rule.names, rule.weights))  # by any gradient so far
@@ -59,9 +49,29 @@ class Attached:
             optimizer.register_step_pre_hook(self._on_step),
             optimizer.register_step_post_hook(lambda *_: self._after()),
         ]
-        attached.append(self)
+        self._of.setdefault(optimizer, []).append(self)
         rule.advance(0.0)
         self._seen = self._writes()
+
+    @classmethod
+    def require_free(cls, optimizer: Optimizer, weights: Mapping[str, Tensor]) -> Optimizer:
+        """The innermost optimiser, if these weights can be attached to it. To be asked before any of them is written.
+
+        Raises:
+            LotteryError: it does not step one of them, has another search or mask attached to it, or cannot be used.
+        """
+        optimizer = innermost(optimizer)
+        stepped = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
+        if missing := [name for name, weight in weights.items() if id(weight) not in stepped]:
+            raise LotteryError(
+                f"the optimiser does not step {missing[0]!r}; build it over the model's parameters first"
+            )
+        taken = {id(weight) for other in cls._of.get(optimizer, []) for weight in other.rule.weights}
+        if taken & {id(weight) for weight in weights.values()}:
+            raise LotteryError(
+                "another search or mask is attached to these weights and this optimiser; detach it first"
+            )
+        return optimizer
 
     def detach(self) -> None:
         """Leave the optimiser; the network keeps the effective weights it has."""
@@ -182,15 +192,17 @@ def _shape(value: Any) -> Any:
 
 
 class AttachedSearch(Attached):
-    """``Attached``, to which all of ``given`` go, with a ``ticket`` at its end; if that rewinds, to ``rewind``."""
+    """``Attached`` with a ``ticket`` at its end; if that rewinds, to ``rewind``. ``first`` is the call it waits for."""
 
     def __init__(
-        self, *given: Any, finish: Callable[["AttachedSearch"], Ticket], rewind: Mapping[str, Any] | None = None
-    ):
-        super().__init__(*given)
+        self, first: FirstCall, *given: Any, finish: Callable[["AttachedSearch"], Ticket],
+        rewind: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        super().__init__(first.model, *given)
+        self._hooks.append(first.hook())
         self._finish = finish
         self._found: Ticket | None = None
-        self._fresh = not innermost(given[1]).state
+        self._fresh = not innermost(given[0]).state
         self._rewind = {f"rewind.{name}": kept for name, kept in (rewind or {}).items() if isinstance(kept, Tensor)}
 
     def ticket(self) -> Ticket:
@@ -213,6 +225,11 @@ class AttachedSearch(Attached):
         return self._found
 
     def _look(self, optimizer: Optimizer) -> None:
+        if frozen := [name for name, weight in zip(self.rule.names, self.rule.weights) if not weight.requires_grad]:
+            raise LotteryError(
+                f"{frozen[0]!r} is frozen, and the search would move it; freeze it before the search is attached, or "
+                "leave it out of names"
+            )
         if self._fresh and not self.step and optimizer.state:
             raise LotteryError(
                 "the optimiser's state was loaded after the search was attached, and the search's was not; save its "
@@ -236,56 +253,3 @@ class AttachedSearch(Attached):
         super()._load(state)
         for name, tensor in self._rewind.items():
             tensor.copy_(state[name])
-
-
-class TicketMask(FixedMask):
-    """A ticket's mask under any optimiser: what was pruned is zero after each step, whatever momentum or decay did."""
-
-    def push_forward(self) -> None:
-        torch._foreach_mul_(self.weights, self.mask)
-
-
-class AttachedTicket(Attached):
-    """``Attached`` for a ticket's mask; ``detach`` warns where the mask was not kept."""
-
-    rule: TicketMask
-
-    @torch.no_grad()
-    def detach(self) -> None:
-        if self._hooks:
-            for name, weight, kept in zip(self.rule.names, self.rule.weights, self.rule.mask):
-                if weight[kept.to(weight.device) == 0].any():
-                    warnings.warn(
-                        f"{name!r} has weights again that the ticket prunes: load_state_dict, or another optimiser "
-                        "than the ticket is attached to, wrote to them; attach it to every optimiser that steps",
-                        stacklevel=2,
-                    )
-                    break
-        super().detach()
-
-
-def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> AttachedTicket:
-    """Rewind a model to a ticket, and keep it under the ticket's mask in a loop of one's own, until it is detached.
-
-    Raises:
-        LotteryError: the model has another architecture than the ticket's, or the optimiser cannot be used.
-
-    >>> import torch
-    >>> from lottery_lib import attach, controls, load, masks, models
-    >>> data = load("digits")
-    >>> model = models.create("lenet-300-100", data.classes, data.shape, width=0.1)
-    >>> ticket = controls.search(model, data, controls.Config(density=0.2))
-    >>> optimizer = torch.optim.AdamW(model.parameters())
-    >>> masked = attach(model, optimizer, ticket)
-    >>> for images, labels in data.train.batches(64, epoch=0, seed=0):
-    ...     optimizer.zero_grad()
-    ...     torch.nn.functional.cross_entropy(model(images), labels).backward()
-    ...     optimizer.step()
-    >>> masks.density({n: model.get_parameter(n) != 0 for n in ticket.mask})
-    0.2
-    """
-    require("ticket", ticket, Ticket, "what a search returns, or Ticket.load(path) reads")
-    ticket.apply(model)
-    device = next(model.parameters()).device
-    mask: dict[str, Tensor] = {name: kept.to(device) for name, kept in ticket.mask.items()}
-    return AttachedTicket(model, optimizer, TicketMask(model, mask))

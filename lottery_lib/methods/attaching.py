@@ -1,15 +1,18 @@
 """What a search in somebody else's loop is told, and what must be right before its first step."""
 
 import math
+import warnings
 from dataclasses import fields
 from functools import partial
 from numbers import Real
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lottery_lib import states
 from lottery_lib.errors import LotteryError, hint
+from lottery_lib.methods.attached import OVER, Attached, AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.methods.signal import FirstCall
 from lottery_lib.weights import nearest, prunable, require_whole
@@ -19,11 +22,15 @@ OURS = {"epochs", "batch_size", "lr", "loss", "objective", "metric", "work", "pr
 OF_ANY_LOOP = {"density", "per_layer", "names", "allow_empty_layers"}
 
 
-def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: Any) -> tuple[Any, Trainer]:
-    """A method's config, and what its search passes around, where neither data nor epochs are ours.
+def prepared(
+    kind: type[SearchConfig], model: nn.Module, optimizer: Optimizer, steps: float, **given: Any
+) -> tuple[Any, Trainer, FirstCall]:
+    """A method's config, what its search passes around, and the first call that it is to wait for, where neither data
+    nor epochs are ours. The model is as it was.
 
     Raises:
-        LotteryError: more is given than a search may be told there, or something is out of range.
+        LotteryError: more is given than a search may be told there, something is out of range, or the optimiser cannot
+            be used (``Attached``).
     """
     if not (isinstance(steps, Real) and 1 <= steps < math.inf):
         raise LotteryError(f"steps = {steps!r}: must be ≥ 1 and finite, the optimiser's steps in the whole training")
@@ -37,9 +44,20 @@ def prepared(kind: type[SearchConfig], model: nn.Module, steps: float, **given: 
     require_whole(model)
     first = FirstCall(model)
     trainer = Trainer(model, NO_DATA, config, {}, run=first)
+    Attached.require_free(optimizer, dict(zip(trainer.names, trainer.parameters())))
     if config.names is None:
         first.check = partial(_require_classifier, model, trainer.names)
-    return config, trainer
+    return config, trainer, first
+
+
+def say_if_short(search: AttachedSearch) -> None:
+    """Warn where a method that decides towards the end of its steps was asked for a ticket long before."""
+    if search.step * OVER < search.steps:
+        warnings.warn(
+            f"only {search.step} of the {search.steps:g} steps it was told of were taken, so that what it would have "
+            "pruned in the others was pruned at once",
+            stacklevel=4,
+        )
 
 
 def _require_classifier(model: nn.Module, covered: list[str], output: Tensor) -> None:

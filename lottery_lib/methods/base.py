@@ -22,10 +22,11 @@ from lottery_lib.training.modes import aside
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value
 from lottery_lib.training.tasks import Task
-from lottery_lib.weights import count, left_dense, prunable, require_whole, share, withheld
+from lottery_lib.weights import PARAMETRIZED, count, left_dense, prunable, require_whole, share, withheld
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
 FEW = 0.01  # of a weight's entries may be zero by chance
+NOT_OURS = ("recipe", "seed")  # where somebody else trains
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Trainer:
     run: Callable[[], Tensor | None] | None = None  # the network on a batch; None: on the first of the data
     history: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(init=False)  # of the parameters that the mask covers
+    rewound: dict[str, Tensor] = field(init=False, default_factory=dict)  # what ``rewind_state`` gave
 
     def __post_init__(self) -> None:
         errors.require("model", self.model, nn.Module, "a torch.nn.Module")
@@ -101,29 +103,43 @@ class Trainer:
             padding = getattr(layers[name.rpartition(".")[0]], "padding_idx", None)  # a row of zeros from the start
             zero = (weight == 0).float()
             zeros = float((zero if padding is None else zero[torch.arange(len(zero)) != padding]).mean())
-            if FEW < zeros < 1:  # a whole layer may begin at zero
+            if FEW < zeros < 1 and not _is_identity(weight):  # a whole layer may begin at zero
                 other = "search in rounds" if self.run is None else "attach before a checkpoint is loaded"
                 raise LotteryError(
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
-                    f"first, with load_state_dict(ticket.state()), or {other}"
+                    f"first, with load_state_dict(ticket.state()), or {other}; if it begins so, leave it out of names"
                 )
+        if self.config.names is None:
+            self._say_what_stays_dense()
+
+    def _say_what_stays_dense(self) -> None:
         dense = left_dense(self.model, self.names)
+        why = withheld(self.model, dense)
         if share(self.model, dense) <= MUCH:
-            dense = withheld(self.model, dense)
-        if self.config.names is None and dense:
-            shown = ", ".join(dense[:3]) + (", …" if len(dense) > 3 else "")
-            part = 100 * share(self.model, dense)
-            warnings.warn(
-                f"{part:.2g} % of all parameters stay dense, as no mask covers {shown}; choose by names", stacklevel=4
-            )
+            dense = [*why]
+        if not dense:
+            return
+        shown = ", ".join(f"{name} ({why[name]})" if name in why else name for name in dense[:3])
+        advice = "; choose by names" if any(name not in why for name in dense) else ""
+        advice += "; remove a parametrization to prune its layer" if PARAMETRIZED in why.values() else ""
+        warnings.warn(
+            f"{100 * share(self.model, dense):.2g} % of all parameters stay dense, as no mask covers {shown}"
+            f"{', …' if len(dense) > 3 else ''}{advice}",
+            stacklevel=5 if self.run is None else 6,
+        )
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
         config = self.config
         within: dict[str, Any] = {"start": config.rewind_epoch} | span
-        history = train(
-            self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **within, **self.options
-        )
+        before = self.rewound or snapshot(self.model)
+        try:
+            history = train(
+                self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **within, **self.options
+            )
+        except BaseException:  # an interrupt, too: who searches again begins with the same weights
+            states.load(self.model, before)
+            raise
         self.history += history.epochs
         return history
 
@@ -144,7 +160,8 @@ class Trainer:
         """The state after ``rewind_epoch`` epochs of dense training, which the model is left in."""
         if self.config.rewind_epoch:
             self.train(start=0, stop=self.config.rewind_epoch)
-        return snapshot(self.model)
+        self.rewound = snapshot(self.model)
+        return self.rewound
 
     @property
     def round_epochs(self) -> int:
@@ -171,11 +188,11 @@ class Trainer:
         found = Ticket(
             mask=mask,
             rewind=rewind,
-            config={"method": type(self.config).__module__.rpartition(".")[2], **asdict(self.config)},
+            config={"method": type(self.config).__module__.rpartition(".")[2], **self._told()},
             provenance=provenance(),
             architecture=architecture(self.model),
             search_epochs=search_epochs,
-            seed=self.config.seed,
+            seed=self.config.seed if self.run is None else None,
             info={
                 "seconds": History(self.history).seconds,
                 "trained": trained,
@@ -190,6 +207,10 @@ class Trainer:
         if not self.config.allow_empty_layers:
             self._require_signal(found, rewind)
         return found
+
+    def _told(self) -> dict[str, Any]:
+        """The config, without what a loop of somebody else's has decided."""
+        return {key: value for key, value in asdict(self.config).items() if self.run is None or key not in NOT_OURS}
 
     def _require_signal(self, found: Ticket, rewind: dict[str, Tensor]) -> None:
         """LotteryError if none passes as a layer is empty. One beside a living path, as a shortcut, may be empty."""
@@ -209,6 +230,12 @@ class Trainer:
                 "train; ask for a higher density",
                 stacklevel=5,
             )
+
+
+def _is_identity(weight: Tensor) -> bool:
+    """Whether a weight begins as ``nn.init.eye_`` or ``dirac_`` has it, times a number."""
+    entries = weight[weight != 0]
+    return bool((entries == entries[0]).all())
 
 
 def retrain(

@@ -157,7 +157,7 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser cannot be used.
     """
-    config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
+    config, trainer, first = attaching.prepared(Config, model, optimizer, steps, density=density, **options)
     rewind = snapshot(model)
     rule = config.rule(trainer, density, masks.ones(model, trainer.names), steps)
 
@@ -166,7 +166,7 @@ def attach(
         return _ticket(trainer, rule, kept, rewind, 0, {"steps": search.step})
 
     told = steps if config.calibrated else math.inf  # a fixed λ asks for no number of steps
-    return AttachedSearch(model, optimizer, rule, told, finish=finish, rewind=rewind)
+    return AttachedSearch(first, optimizer, rule, told, finish=finish, rewind=rewind)
 
 
 def _kept(rule: RelaxedMask, config: Config, mask: Mask, density: float, steps: int) -> Mask:

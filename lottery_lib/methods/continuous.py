@@ -117,19 +117,20 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser cannot be used.
     """
-    config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
+    config, trainer, first = attaching.prepared(Config, model, optimizer, steps, density=density, **options)
     rewind = snapshot(model)
     s = _started(trainer, config.start)
     rule = SigmoidMask(model, s, config.lam, config.mask_lr)
 
     def finish(search: AttachedSearch) -> Ticket:
+        attaching.say_if_short(search)
         _say_if_unmoved(
             rule, {name: torch.full_like(m, config.start) for name, m in zip(rule.names, rule.s)}, search.step
         )
         mask = masks.top_k(dict(zip(rule.names, rule.s)), density, per_layer=config.per_layer)
         return _ticket(trainer, rule, mask, rewind, 0, steps=search.step)
 
-    return AttachedSearch(model, optimizer, rule, steps, finish=finish, rewind=rewind)
+    return AttachedSearch(first, optimizer, rule, steps, finish=finish, rewind=rewind)
 
 
 def _started(trainer: Trainer, start: float) -> dict[str, Tensor]:

@@ -82,15 +82,16 @@ def attach(
     Raises:
         LotteryError: an option is unknown or out of range, or the optimiser cannot be used.
     """
-    config, trainer = attaching.prepared(Config, model, steps, density=density, **options)
+    config, trainer, first = attaching.prepared(Config, model, optimizer, steps, density=density, **options)
     rule = GradualMask(model, trainer.names, config)
 
     def finish(search: AttachedSearch) -> Ticket:
+        attaching.say_if_short(search)
         rule.advance(1)
         rule.push_forward()
         return trainer.ticket(rule.boolean, snapshot(model), 0, trained=True, info={"steps": search.step})
 
-    return AttachedSearch(model, optimizer, rule, steps, finish=finish)
+    return AttachedSearch(first, optimizer, rule, steps, finish=finish)
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lottery_lib import states
 from lottery_lib.data import structure
@@ -82,13 +83,17 @@ def _begun(model: nn.Module, mask: Mask) -> list[nn.Parameter]:
 
 
 class FirstCall:
-    """The first call of a network in a training that somebody else runs, to be made again."""
+    """The first call of a network in a training that somebody else runs, to be made again; from ``hook`` on."""
 
     def __init__(self, model: nn.Module):
         self.model = model
         self.given: tuple[tuple, dict[str, Any]] | None = None
         self.check: Callable[[Tensor], object] | None = None  # of what it led to
-        self._hook = model.register_forward_hook(self._keep, with_kwargs=True)
+
+    def hook(self) -> RemovableHandle:
+        """Wait for the call, by a hook that is gone once it came; to be removed where none came."""
+        self._hook = self.model.register_forward_hook(self._keep, with_kwargs=True)
+        return self._hook
 
     def _keep(self, model: nn.Module, given: tuple, named: dict[str, Any], output: Any) -> None:
         if model.training:

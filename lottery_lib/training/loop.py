@@ -175,7 +175,8 @@ def train(
                 "gave one, and see whether a number in the data is not finite"
             )
         if data.val is not None:
-            validated = evaluate(model, data.val, loss, objective, metric)
+            with seeded(device, seed, epoch), told(f"validation after epoch {epoch} fails"):
+                validated = evaluate(model, data.val, loss, objective, metric)
             metrics |= {f"val_{key}": value for key, value in validated.items()}
         metrics |= {key: value.item() for key, value in rule.metrics().items()}
         if isinstance(forward, speed.Timed) and forward.compiled is not None:
@@ -187,6 +188,7 @@ def train(
         if checkpoint:
             checkpoint.save(model, rule, optimizer, history, complete=epoch + 1 == stop)
     bar.close()
+    model.zero_grad(set_to_none=True)  # a loop of one's own may step before it clears them
     return History(history)
 
 
@@ -207,4 +209,4 @@ def warn_of(unreached: Iterable[str], when: str) -> None:
 def _require_trained(rule: Parameterization) -> None:
     for name, weight in zip(rule.names, rule.weights):
         if not weight.requires_grad:
-            raise LotteryError(f"the weight {name!r} gets no gradient (it is frozen); leave it out of the mask's names")
+            raise LotteryError(f"{name!r} gets no gradient (it is frozen); train it, or leave it out of names")

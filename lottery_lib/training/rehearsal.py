@@ -35,9 +35,11 @@ def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -
         if not value.requires_grad:
             raise LotteryError("the loss has no gradient: all weights are frozen, or it was computed without them")
         if not value.isfinite():
+            broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+            why = f"{broken[0]!r} is not finite; load or draw the weights anew" if broken else ""
             raise LotteryError(
-                f"the loss of the first batch is {value.item():g}, before any step was taken: is a number in the data "
-                "not finite, or every label one that the loss ignores?"
+                f"the loss of the first batch is {value.item():g}, before any step was taken: "
+                + (why or "is a number in the data not finite, or every label one that the loss ignores?")
             )
         del value
         if data.val is None and task.metric is not None:

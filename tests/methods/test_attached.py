@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 import lottery_lib as lottery
 from lottery_lib import masks
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods import attached, concave, continuous, controls, gradual
+from lottery_lib.methods import attached, attached_ticket, concave, continuous, controls, gradual
 from lottery_lib.training.recipes import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=64, weight_decay=1e-4, fast=False)
@@ -411,7 +411,7 @@ def test_a_ticket_is_kept_in_any_loop():
     model = network()
     ticket = controls.search(model, DATA, controls.Config(density=0.1))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.1)
-    attached.attach(model, optimizer, ticket)
+    attached_ticket.attach(model, optimizer, ticket)
     plain(model, optimizer, epochs=2)
     assert masks.density({name: model.get_parameter(name) != 0 for name in ticket.mask}) == pytest.approx(0.1, abs=1e-3)
     assert model.get_parameter("fc1.bias").any()
@@ -443,6 +443,70 @@ def test_the_classifier_that_stays_dense_is_the_one_nearest_the_output():
     cross_entropy(model(images), labels).backward()
     optimizer.step()
     assert search.step == 1
+
+
+@pytest.mark.filterwarnings("ignore:91 % of all parameters stay dense")
+def test_a_search_that_is_refused_or_detached_leaves_nothing_on_the_model():
+    images, _ = next(iter(DATA.train.batches(64, epoch=0, seed=0)))
+    model = Swapped()
+    with pytest.raises(LotteryError, match="L-BFGS evaluates"):
+        concave.attach(model, torch.optim.LBFGS(model.parameters()), steps=10)
+    concave.attach(model, sgd(model), steps=10).detach()
+    assert not model._forward_hooks
+    concave.attach(model, sgd(model), steps=10, names=("conv.weight", "hidden.weight"))
+    model(images)
+
+
+@pytest.mark.parametrize("method", [concave, continuous, gradual])
+def test_an_optimiser_that_is_refused_leaves_the_model_as_it_was(method):
+    model = network()
+    ticket = controls.search(network(1), DATA, controls.Config(density=0.1))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for optimizer in (torch.optim.LBFGS(model.parameters()), torch.optim.SGD(network().parameters(), 0.1)):
+        with pytest.raises(LotteryError):
+            method.attach(model, optimizer, steps=10, density=0.2)
+        with pytest.raises(LotteryError):
+            attached_ticket.attach(model, optimizer, ticket)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_layer_that_is_frozen_stays_so_under_a_ticket_and_stops_a_search():
+    model = network()
+    ticket = controls.search(model, DATA, controls.Config(density=0.5))
+    model.fc1.weight.requires_grad_(False)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.1)
+    attached_ticket.attach(model, optimizer, ticket)
+    before = model.fc1.weight.clone()
+    loop(model, optimizer, last=3)
+    assert torch.equal(model.fc1.weight, before)
+
+    model = network()
+    optimizer = sgd(model)
+    concave.attach(model, optimizer, steps=STEPS)
+    loop(model, optimizer, last=2)
+    model.fc1.weight.requires_grad_(False)
+    with pytest.raises(LotteryError, match="^'fc1.weight' is frozen, and the search would move it; freeze it before"):
+        loop(model, optimizer, last=1)
+
+
+@pytest.mark.parametrize("method", [continuous, gradual])
+def test_what_decides_towards_its_end_says_that_it_ended_early(method):
+    model = network()
+    optimizer = sgd(model)
+    search = method.attach(model, optimizer, steps=STEPS, density=0.2)
+    loop(model, optimizer, last=5)
+    with pytest.warns(UserWarning, match=f"^only 5 of the {STEPS} steps it was told of were taken, so that what"):
+        search.ticket()
+
+
+def test_a_ticket_of_an_attached_search_tells_of_no_training_that_was_not():
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-4)
+    search = continuous.attach(model, optimizer, steps=5, density=0.2)
+    loop(model, optimizer, last=5)
+    ticket = search.ticket()
+    assert not {"recipe", "seed"} & {*ticket.config} and ticket.seed is None and ticket.info["steps"] == 5
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_a_graph_that_does_not_show_the_layers_tells_nothing():
@@ -485,14 +549,14 @@ def test_a_step_that_breaks_the_weights_is_named_long_before_the_end():
 def test_a_tickets_mask_that_another_optimiser_undid_is_told():
     model = network()
     ticket = controls.search(model, DATA, controls.Config(density=0.2))
-    masked = attached.attach(model, sgd(model), ticket)
+    masked = attached_ticket.attach(model, sgd(model), ticket)
     loop(model, sgd(model), last=2)
     with pytest.warns(UserWarning, match="'fc1.weight' has weights again that the ticket prunes"):
         masked.detach()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         masked.detach()  # told once
-        attached.attach(model, optimizer := sgd(model), ticket)
+        attached_ticket.attach(model, optimizer := sgd(model), ticket)
         loop(model, optimizer, last=2)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 from toy import (
     ITERATIVE,
     LEAST,
@@ -198,7 +199,7 @@ def test_all_that_a_search_needs_can_be_frozen_with_names():
     model.fc1.weight.requires_grad_(False)
     start = model.fc1.weight.clone()
     config = concave.Config(**LEAST)
-    said = r"^[\d.]+ % of all parameters stay dense, as no mask covers fc1.weight; choose by names$"
+    said = r"^[\d.]+ % of all parameters stay dense, as no mask covers fc1.weight \(frozen\)$"
     with pytest.warns(UserWarning, match=said):
         ticket = concave.search(model, digits(), config)
     assert torch.equal(model.fc1.weight, start) and list(ticket.mask) == ["fc2.weight", "fc3.weight"]
@@ -269,9 +270,48 @@ def test_weights_that_are_not_there_are_named(make, sentence):
 def test_a_weight_under_a_parametrization_stays_dense_and_that_is_said():
     model = nn.Sequential(nn.Linear(6, 40), nn.Linear(40, 3), nn.Linear(3, 3))
     nn.utils.parametrizations.weight_norm(model[2])
-    said = r"^2.9 % of all parameters stay dense, as no mask covers 2.parametrizations.weight.original1, "
-    with pytest.warns(UserWarning, match=said):
+    said = r"as no mask covers 2.parametrizations.weight.original1 \(under a parametrization\), .*; remove a par"
+    with pytest.warns(UserWarning, match=f"^2.9 % of all parameters stay dense, {said}"):
         concave.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=5)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")  # the older one is deprecated
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+def test_where_all_layers_are_parametrized_that_is_why_nothing_can_be_masked(norm):
+    model = nn.Sequential(norm(nn.Linear(6, 40)), nn.ReLU(), norm(nn.Linear(40, 3)))
+    with pytest.raises(LotteryError, match="^nothing to mask: .*; '0.* is under a parametrization$"):
+        weights.prunable(model)
+
+
+def test_an_embedding_stays_dense_whatever_layer_is_tied_to_it():
+    for first in ("table", "out"):
+        layers = {"table": nn.Embedding(6, 4), "hidden": nn.Linear(4, 4), "out": nn.Linear(4, 6, bias=False)}
+        layers["out"].weight = layers["table"].weight
+        model = nn.ModuleDict({name: layers[name] for name in sorted(layers, key=lambda name: name != first)})
+        assert weights.prunable(model) == ["hidden.weight"]
+
+
+@pytest.mark.parametrize("begin", [nn.init.eye_, nn.init.dirac_])
+def test_a_layer_may_begin_as_the_identity(begin):
+    layer = nn.Conv1d(8, 8, 3, padding=1) if begin is nn.init.dirac_ else nn.Linear(8, 8)
+    begin(layer.weight)
+    data = batches.own((torch.randn(16, 8, 8), torch.zeros(16, dtype=int)))
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(64, 2))
+    assert controls.search(model, data, controls.Config(density=0.5)).density == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("method", [concave, magnitude, gradual])
+def test_a_search_that_fails_leaves_the_weights_that_it_began_with(method):
+    model, seen = lenet(), []
+    start = copied(model.state_dict())
+
+    def diverges(outputs, labels):
+        seen.append(outputs)
+        return cross_entropy(outputs, labels) * (float("nan") if len(seen) > 10 else 1)
+
+    with pytest.raises(LotteryError, match="^the loss is not finite in epoch"):
+        method.search(model, digits(), method.Config(**LEAST), loss=diverges)
+    assert same_bits(model.state_dict(), start)
 
 
 @pytest.mark.parametrize("method", [concave, continuous])

@@ -174,7 +174,7 @@ def test_a_covered_weight_without_gradient_is_named():
     model = lenet()
     covered = masks.ones(model)
     model.fc2.weight.requires_grad_(False)
-    with pytest.raises(LotteryError, match="'fc2.weight' gets no gradient .* leave it out of the mask's names"):
+    with pytest.raises(LotteryError, match="^'fc2.weight' gets no gradient .* leave it out of names"):
         train(model, digits(), RECIPE, parameterization=FixedMask(model, covered))
     start = model.fc2.weight.clone()
     train(model, digits(), RECIPE, parameterization=FixedMask(model, masks.ones(model, ["fc1.weight"])))
@@ -320,7 +320,10 @@ def test_a_damaged_checkpoint_is_ignored_and_replaced(damage, complete, tmp_path
     if complete:
         train(lenet(), digits(), RECIPE, work=tmp_path)
     else:
-        with monkeypatch.context() as patch, pytest.raises(LookupError):
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(LotteryError, match="^validation after epoch 2 fails: Lookup"),
+        ):
             patch.setattr(loop, "evaluate", fails_at(3))
             train(lenet(), digits(), RECIPE, work=tmp_path)
     (path,) = tmp_path.iterdir()
@@ -595,6 +598,63 @@ def test_probing_leaves_normalisation_as_it_was(tmp_path):
 def test_accuracy_is_told_where_labels_are_classes(outputs, labels, accuracy):
     found = evaluate(nn.Identity(), batches.own((outputs, labels)).train, loss=lambda outputs, labels: outputs.mean())
     assert found.get("accuracy") == (None if accuracy is None else pytest.approx(accuracy))
+
+
+def by_token(outputs, labels):
+    return cross_entropy(outputs.transpose(1, 2), labels)
+
+
+def test_classes_lie_where_they_fit_every_batch():
+    """Of sequences (N, T, V) some may be as long as there are classes."""
+
+    def scored(length, classes=3):
+        labels = torch.arange(length).remainder(classes).repeat(2, 1)
+        return torch.eye(classes)[labels], labels
+
+    both = [scored(3), scored(4), scored(3)]
+    assert evaluate(nn.Identity(), batches.own(both).train, loss=by_token)["accuracy"] == 100
+    outputs, labels = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[1, 1]])
+    square = batches.own([(outputs, labels)]).train
+    assert evaluate(nn.Identity(), square)["accuracy"] == 100  # PyTorch's own: classes come second
+    assert "accuracy" not in evaluate(nn.Identity(), square, loss=by_token)  # nobody can tell
+
+
+def test_counts_of_which_some_batch_has_only_zeros_and_ones_have_no_accuracy():
+    counts = [(torch.ones(2, 1), torch.tensor(labels)) for labels in ([0, 1], [1, 7], [1, 1])]
+    assert "accuracy" not in evaluate(nn.Identity(), batches.own(counts).train, loss=lambda *given: given[0].mean())
+
+
+def test_validation_draws_from_the_seed_alone_and_leaves_the_caller_s_generator():
+    pair = torch.randn(64, 3), torch.zeros(64, dtype=torch.int64)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pair), batch_size=32)
+
+    def noisy(model, batch):
+        return cross_entropy(model(batch[0] + torch.randn_like(batch[0])), batch[1])
+
+    model, losses = nn.Linear(3, 2), []
+    start = copied(model.state_dict())
+    for caller in (1, 2):
+        model.load_state_dict(start)
+        torch.manual_seed(caller)
+        before = torch.get_rng_state()
+        history = train(model, batches.own(pair, loader), Recipe(epochs=1, batch_size=16), objective=noisy)
+        assert torch.equal(torch.get_rng_state(), before)
+        losses.append(history.epochs[-1]["val_loss"])
+    assert losses[0] == losses[1]
+
+
+def test_no_gradient_of_the_last_batch_is_left():
+    model = lenet()
+    train(model, digits(), RECIPE)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_weights_that_are_not_finite_are_named_before_the_data():
+    model = lenet()
+    with torch.no_grad():
+        model.fc2.weight[0, 0] = float("nan")
+    with pytest.raises(LotteryError, match="before any step was taken: 'fc2.weight' is not finite; load or draw"):
+        train(model, digits(), RECIPE)
 
 
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(ignore_index=2), partial(cross_entropy, ignore_index=2)])
