@@ -85,18 +85,18 @@ def prunable(
     parameters = [*own]  # a shared parameter has one name here
     if names is None:
         layers = states.modules(model).items()
+        tied = _weights_of(model, nn.Linear) & _weights_of(model, nn.Embedding, nn.EmbeddingBag)
         linear = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, nn.Linear)]
         convolutions = [f"{name}.weight".lstrip(".") for name, module in layers if isinstance(module, _ConvNd)]
         chosen = {*convolutions, *linear}
         if convolutions and linear:
             hidden = any(name in own and not own[name].requires_grad for name in linear)  # no graph shows it
-            last = nearest(trace(), model, chosen) if trace and len(linear) > 1 and not hidden else None
+            ends = chosen | {name for name, each in own.items() if id(each) in tied}  # whichever name it goes by
+            last = nearest(trace(), model, ends) if trace and len(linear) > 1 and not hidden else None
             chosen -= {last or linear[-1]} & {*linear}  # no classifier, if a convolution is nearer
         for name, module in layers:
             chosen |= {f"{name}.{each}".lstrip(".") for each in _more(module)}
-        tables = (module for module in model.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag)))
-        embedded = {id(table.weight) for table in tables}  # and so is a last layer that is tied to it
-        chosen -= {name for name, each in own.items() if not each.requires_grad or id(each) in embedded}
+        chosen -= {name for name, each in own.items() if not each.requires_grad or id(each) in tied}
     else:
         aliases, names = states.parameters(model), set(names)  # of an iterator, gone through once
         for name in sorted(names.difference(aliases)):
@@ -112,6 +112,11 @@ def prunable(
             + other
         )
     return covered
+
+
+def _weights_of(model: nn.Module, *kinds: type[nn.Module]) -> set[int]:
+    """The ids of the weights of such layers."""
+    return {id(module._parameters.get("weight")) for module in model.modules() if isinstance(module, kinds)}
 
 
 def require_whole(model: nn.Module) -> None:
@@ -179,7 +184,8 @@ def withheld(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     for name in names:
         layer, _, weight = name.rpartition(".")
         plain = isinstance(layers[layer], (_ConvNd, nn.Linear))
-        if ".parametrizations." in name or plain and weight != "weight":  # as weight_v of the older weight_norm
+        hidden = plain and "weight" not in layers[layer]._parameters  # as by the older weight_norm
+        if ".parametrizations." in name or hidden:
             found[name] = PARAMETRIZED
         elif (plain or weight in _more(layers[layer])) and not own[name].requires_grad:
             found[name] = FROZEN

@@ -19,7 +19,7 @@ from lottery_lib.methods.optimizers import INSTEAD, called, innermost, unscaled
 from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import warn_of
+from lottery_lib.training.loop import require_trained, warn_of
 
 OVER = 1.5  # of the steps that a search was told of; an estimate will do, another unit will not
 LOOKED = 100  # steps in which the weights are looked at; then in every hundredth, and where a write to them was noted
@@ -199,7 +199,7 @@ class AttachedSearch(Attached):
         rewind: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         super().__init__(first.model, *given)
-        self._hooks.append(first.hook())
+        self._hooks.append(first.hook(refused=self.detach))
         self._finish = finish
         self._found: Ticket | None = None
         self._fresh = not innermost(given[0]).state
@@ -225,17 +225,16 @@ class AttachedSearch(Attached):
         return self._found
 
     def _look(self, optimizer: Optimizer) -> None:
-        if frozen := [name for name, weight in zip(self.rule.names, self.rule.weights) if not weight.requires_grad]:
-            raise LotteryError(
-                f"{frozen[0]!r} is frozen, and the search would move it; freeze it before the search is attached, or "
-                "leave it out of names"
-            )
         if self._fresh and not self.step and optimizer.state:
             raise LotteryError(
                 "the optimiser's state was loaded after the search was attached, and the search's was not; save its "
                 "state_dict() in checkpoints, and load it too"
             )
         super()._look(optimizer)
+
+    def _before(self, optimizer: Optimizer) -> None:
+        require_trained(self.rule.names, self.rule.weights)  # now that a closure has been evaluated
+        super()._before(optimizer)
 
     def _after(self) -> None:
         super()._after()

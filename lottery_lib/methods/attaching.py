@@ -15,6 +15,7 @@ from lottery_lib.errors import LotteryError, hint
 from lottery_lib.methods.attached import OVER, Attached, AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.methods.signal import FirstCall
+from lottery_lib.training.loop import require_trained
 from lottery_lib.weights import nearest, prunable, require_whole
 
 NO_DATA: Any = None  # of a search whose data somebody else feeds
@@ -44,6 +45,7 @@ def prepared(
     require_whole(model)
     first = FirstCall(model)
     trainer = Trainer(model, NO_DATA, config, {}, run=first)
+    require_trained(trainer.names, trainer.parameters())
     Attached.require_free(optimizer, dict(zip(trainer.names, trainer.parameters())))
     if config.names is None:
         first.check = partial(_require_classifier, model, trainer.names)

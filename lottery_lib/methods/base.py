@@ -81,7 +81,10 @@ def require_config(config: Any, kind: type[SearchConfig]) -> None:
 
 @dataclass
 class Trainer:
-    """A model, its data and how to train it: what a method's search passes around. Keeps what its epochs came to."""
+    """A model, its data and how to train it: what a method's search passes around. Keeps what its epochs came to.
+
+    A search is a ``with`` block of it: where that fails, the model is as it was before.
+    """
 
     model: nn.Module
     data: TrainingData
@@ -90,7 +93,7 @@ class Trainer:
     run: Callable[[], Tensor | None] | None = None  # the network on a batch; None: on the first of the data
     history: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(init=False)  # of the parameters that the mask covers
-    rewound: dict[str, Tensor] = field(init=False, default_factory=dict)  # what ``rewind_state`` gave
+    begun: dict[str, Tensor] = field(init=False, default_factory=dict)  # the state before the search
 
     def __post_init__(self) -> None:
         errors.require("model", self.model, nn.Module, "a torch.nn.Module")
@@ -103,7 +106,7 @@ class Trainer:
             padding = getattr(layers[name.rpartition(".")[0]], "padding_idx", None)  # a row of zeros from the start
             zero = (weight == 0).float()
             zeros = float((zero if padding is None else zero[torch.arange(len(zero)) != padding]).mean())
-            if FEW < zeros < 1 and not _is_identity(weight):  # a whole layer may begin at zero
+            if FEW < zeros < 1 and not (weight.ndim > 1 and _is_identity(weight)):  # a whole layer may begin at zero
                 other = "search in rounds" if self.run is None else "attach before a checkpoint is loaded"
                 raise LotteryError(
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
@@ -128,18 +131,22 @@ class Trainer:
             stacklevel=5 if self.run is None else 6,
         )
 
+    def __enter__(self) -> "Trainer":
+        self.begun = snapshot(self.model)
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: Any) -> None:
+        if failure:  # an interrupt, too: who searches again begins with the same weights
+            states.load(self.model, self.begun)
+            self.model.zero_grad(set_to_none=True)
+
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
         config = self.config
         within: dict[str, Any] = {"start": config.rewind_epoch} | span
-        before = self.rewound or snapshot(self.model)
-        try:
-            history = train(
-                self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **within, **self.options
-            )
-        except BaseException:  # an interrupt, too: who searches again begins with the same weights
-            states.load(self.model, before)
-            raise
+        history = train(
+            self.model, self.data, config.recipe, parameterization=rule, seed=config.seed, **within, **self.options
+        )
         self.history += history.epochs
         return history
 
@@ -160,8 +167,8 @@ class Trainer:
         """The state after ``rewind_epoch`` epochs of dense training, which the model is left in."""
         if self.config.rewind_epoch:
             self.train(start=0, stop=self.config.rewind_epoch)
-        self.rewound = snapshot(self.model)
-        return self.rewound
+            return snapshot(self.model)
+        return self.begun or snapshot(self.model)
 
     @property
     def round_epochs(self) -> int:
@@ -183,8 +190,10 @@ class Trainer:
     ) -> Ticket:  # fmt: skip
         """The ticket, checked for whether a signal passes; the model is left rewound and pruned, ready for ``retrain``.
 
-        If none passes, as a layer is empty, it is left rewound, to be searched again, and the error holds the ticket.
+        If none passes, as a layer is empty, it is left rewound, and the error holds the ticket.
         """
+        if broken := [name for name, weight in self.weights().items() if trained and not weight.isfinite().all()]:
+            raise LotteryError(f"{broken[0]!r} is not finite after the last step; lower the learning rate")
         found = Ticket(
             mask=mask,
             rewind=rewind,
@@ -233,9 +242,13 @@ class Trainer:
 
 
 def _is_identity(weight: Tensor) -> bool:
-    """Whether a weight begins as ``nn.init.eye_`` or ``dirac_`` has it, times a number."""
+    """Whether a weight begins as ``nn.init.eye_`` or ``dirac_`` has it, times a number, or several of them stacked."""
+    row, column, *inner = weight.nonzero(as_tuple=True)
+    if len(row) < min(weight.shape[:2]) or not (row % weight.shape[1] == column).all():
+        return False
+    central = all((place == size // 2).all() for place, size in zip(inner, weight.shape[2:]))
     entries = weight[weight != 0]
-    return bool((entries == entries[0]).all())
+    return central and bool((entries == entries[0]).all())
 
 
 def retrain(

@@ -115,16 +115,16 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
             raises it.
     """
     require_config(config, Config)
-    trainer = Trainer(model, data, config, options)
-    rewind = trainer.rewind_state()
-    mask = masks.ones(model, trainer.names)
-    for density in config.densities:
-        states.load(model, rewind)
-        rule = config.rule(trainer, density, mask)
-        trainer.train(rule)
-        mask = _kept(rule, config, mask, density, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
-    epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
-    return _ticket(trainer, rule, mask, rewind, epochs)
+    with Trainer(model, data, config, options) as trainer:
+        rewind = trainer.rewind_state()
+        mask = masks.ones(model, trainer.names)
+        for density in config.densities:
+            states.load(model, rewind)
+            rule = config.rule(trainer, density, mask)
+            trainer.train(rule)
+            mask = _kept(rule, config, mask, density, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
+        epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
+        return _ticket(trainer, rule, mask, rewind, epochs)
 
 
 def attach(

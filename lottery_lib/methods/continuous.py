@@ -94,19 +94,19 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     Ticket(density=0.1, layers=3, search_epochs=10)
     """
     require_config(config, Config)
-    trainer = Trainer(model, data, config, options)
-    rewind = trainer.rewind_state()
-    mask = masks.ones(model, trainer.names)
-    s = _started(trainer, config.start)
-    for density in config.densities:
-        states.load(model, rewind)
-        rule = SigmoidMask(model, s, config.lam, config.mask_lr)
-        trainer.train(rule)
-        values = dict(zip(rule.names, rule.s))
-        _say_if_unmoved(rule, s, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
-        mask = masks.top_k(values, density, mask, config.per_layer)
-        s = {name: (HOTTEST * value).clamp(max=config.start) for name, value in values.items()}
-    return _ticket(trainer, rule, mask, rewind, config.rewind_epoch + len(config.densities) * trainer.round_epochs)
+    with Trainer(model, data, config, options) as trainer:
+        rewind = trainer.rewind_state()
+        mask = masks.ones(model, trainer.names)
+        s = _started(trainer, config.start)
+        for density in config.densities:
+            states.load(model, rewind)
+            rule = SigmoidMask(model, s, config.lam, config.mask_lr)
+            trainer.train(rule)
+            values = dict(zip(rule.names, rule.s))
+            _say_if_unmoved(rule, s, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
+            mask = masks.top_k(values, density, mask, config.per_layer)
+            s = {name: (HOTTEST * value).clamp(max=config.start) for name, value in values.items()}
+        return _ticket(trainer, rule, mask, rewind, config.rewind_epoch + len(config.densities) * trainer.round_epochs)
 
 
 def attach(

@@ -37,16 +37,16 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     Ticket(density=0.1, layers=3, search_epochs=0)
     """
     require_config(config, Config)
-    trainer = Trainer(model, data, config, options)
-    rewind = trainer.rewind_state()
-    seed = config.seed + SHIFT
-    if config.per_layer:
-        whole = masks.ones(model, trainer.names)
-        layers = {name: {name: kept.shape} for name, kept in whole.items()}
-        mask = {name: masks.random(layers[name], config.density, seed + i)[name] for i, name in enumerate(layers)}
-    else:
-        mask = masks.random(masks.shapes(masks.ones(model, trainer.names)), config.density, seed)
-    return trainer.ticket(mask, rewind, config.rewind_epoch)
+    with Trainer(model, data, config, options) as trainer:
+        rewind = trainer.rewind_state()
+        seed = config.seed + SHIFT
+        if config.per_layer:
+            whole = masks.ones(model, trainer.names)
+            layers = {name: {name: kept.shape} for name, kept in whole.items()}
+            mask = {name: masks.random(layers[name], config.density, seed + i)[name] for i, name in enumerate(layers)}
+        else:
+            mask = masks.random(masks.shapes(masks.ones(model, trainer.names)), config.density, seed)
+        return trainer.ticket(mask, rewind, config.rewind_epoch)
 
 
 def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:

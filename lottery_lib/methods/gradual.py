@@ -106,8 +106,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     """
     require_config(config, Config)
     recipe = replace(config.recipe, epochs=config.recipe.epochs * config.length)
-    trainer = Trainer(model, data, replace(config, recipe=recipe, length=1), options)
-    rule = GradualMask(model, trainer.names, config)
-    trainer.train(rule)
-    rule.advance(1)  # prunes no more, unless the training was but a few steps
-    return trainer.ticket(rule.boolean, snapshot(model), recipe.epochs, trained=True)
+    with Trainer(model, data, replace(config, recipe=recipe, length=1), options) as trainer:
+        rule = GradualMask(model, trainer.names, config)
+        trainer.train(rule)
+        rule.advance(1)  # prunes no more, unless the training was but a few steps
+        return trainer.ticket(rule.boolean, snapshot(model), recipe.epochs, trained=True)

@@ -50,18 +50,18 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     Ticket(density=0.2, layers=3, search_epochs=4)
     """
     require_config(config, Config)
-    trainer = Trainer(model, data, config, options)
-    rewind = trainer.rewind_state()
-    mask = masks.ones(model, trainer.names)
-    for density in config.densities:
-        states.load(model, rewind)
-        trainer.train(FixedMask(model, mask))
-        scores = _scores(trainer.weights(), rewind, config.score)
-        mask = masks.top_k(scores, density, mask, config.per_layer)
-        if not config.rewind_weights:
-            rewind = snapshot(model)
-    epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
-    return trainer.ticket(mask, rewind, epochs)
+    with Trainer(model, data, config, options) as trainer:
+        rewind = trainer.rewind_state()
+        mask = masks.ones(model, trainer.names)
+        for density in config.densities:
+            states.load(model, rewind)
+            trainer.train(FixedMask(model, mask))
+            scores = _scores(trainer.weights(), rewind, config.score)
+            mask = masks.top_k(scores, density, mask, config.per_layer)
+            if not config.rewind_weights:
+                rewind = snapshot(model)
+        epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
+        return trainer.ticket(mask, rewind, epochs)
 
 
 def _scores(trained: dict[str, Tensor], start: dict[str, Tensor], score: str) -> dict[str, Tensor]:

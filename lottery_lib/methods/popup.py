@@ -83,8 +83,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     Ticket(density=0.1, layers=3, search_epochs=10)
     """
     require_config(config, Config)
-    trainer = Trainer(model, data, config, options)
-    rewind = trainer.rewind_state()
-    rule = PopupMask(model, trainer.names, config.density, config.seed)
-    trainer.train(rule)
-    return trainer.ticket(rule.mask(), rewind, config.recipe.epochs)
+    with Trainer(model, data, config, options) as trainer:
+        rewind = trainer.rewind_state()
+        rule = PopupMask(model, trainer.names, config.density, config.seed)
+        trainer.train(rule)
+        return trainer.ticket(rule.mask(), rewind, config.recipe.epochs)

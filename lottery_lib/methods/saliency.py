@@ -52,13 +52,15 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     Ticket(density=0.1, layers=3, search_epochs=0)
     """
     require_config(config, Config)
-    trainer = Trainer(model, data, config, options)
-    rehearse(model, data, config.recipe, trainer.task)
-    rewind = trainer.rewind_state()
-    with seeded(next(model.parameters()).device, config.seed):  # dropout
-        mask = CRITERIA[config.criterion](trainer)
-    states.load(model, rewind)
-    return trainer.ticket(mask, rewind, config.rewind_epoch)
+    with Trainer(model, data, config, options) as trainer:
+        if config.criterion == "grasp" and trainer.task.objective is not None:
+            raise LotteryError("grasp divides the outputs that a loss is of, and an objective hides them; take snip")
+        rehearse(model, data, config.recipe, trainer.task)
+        rewind = trainer.rewind_state()
+        with seeded(next(model.parameters()).device, config.seed):  # dropout
+            mask = CRITERIA[config.criterion](trainer)
+        states.load(model, rewind)
+        return trainer.ticket(mask, rewind, config.rewind_epoch)
 
 
 def snip(trainer: Trainer) -> masks.Mask:
@@ -69,8 +71,6 @@ def snip(trainer: Trainer) -> masks.Mask:
 
 def grasp(trainer: Trainer) -> masks.Mask:
     """Keep the largest θ⊙Hg: what, removed, would lower the norm of the gradient most (Wang, Zhang & Grosse 2020)."""
-    if trainer.task.objective is not None:
-        raise LotteryError("grasp divides the outputs that a loss is taken of, and an objective hides them; take snip")
     weights = trainer.parameters()
     batches = list(_batches(trainer))  # the same ones twice, whatever the loader would give the next time
     first = [gradient.detach() for gradient in _gradients(trainer, batches, TEMPERATURE).values()]

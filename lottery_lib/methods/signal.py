@@ -90,8 +90,12 @@ class FirstCall:
         self.given: tuple[tuple, dict[str, Any]] | None = None
         self.check: Callable[[Tensor], object] | None = None  # of what it led to
 
-    def hook(self) -> RemovableHandle:
-        """Wait for the call, by a hook that is gone once it came; to be removed where none came."""
+    def hook(self, refused: Callable[[], object]) -> RemovableHandle:
+        """Wait for the call, by a hook that is gone once it came; to be removed where none came.
+
+        Where the ``check`` fails, ``refused`` is called before its error is raised.
+        """
+        self._refused = refused
         self._hook = self.model.register_forward_hook(self._keep, with_kwargs=True)
         return self._hook
 
@@ -101,8 +105,12 @@ class FirstCall:
             if not (numbers := _differentiable(output)):
                 return  # nothing to be told of a network whose output holds no number, or hides it
             self.given = given, named
-            if self.check is not None:
-                self.check(numbers[0])
+            try:
+                if self.check is not None:
+                    self.check(numbers[0])
+            except LotteryError:
+                self._refused()
+                raise
 
     def __call__(self) -> Tensor | None:
         """A number that depends on every part of the network's first output: the loss, where it tells one."""

@@ -13,6 +13,7 @@ from lottery_lib.training.modes import evaluating
 from lottery_lib.training.tasks import Loss, Metric, Objective, Task
 
 SINGLE, SECOND, LAST = "a score for each label", "classes second", "classes last"  # readings of outputs and labels
+VOID = 255  # a label of pixels that nobody has labelled
 Counts = dict[str, tuple[Any, Any]]  # reading -> labels that are met, and those that count
 
 
@@ -49,9 +50,8 @@ def evaluate(
             "of data = own(train, val)"
         )
     task = Task(loss, objective, metric)
-    ignored = _ignored(loss)
+    accuracy = _Accuracy(loss)
     losses: Tensor | float = 0.0
-    fits: Counts | None = None  # of the readings that fit every batch so far
     samples, told = 0, True
     with evaluating(model):
         for batch in in_order():
@@ -62,50 +62,60 @@ def evaluate(
                 continue
             losses = losses + value * structure.size(batch)
             if judged is not None:
-                here = _read(*judged, ignored)
-                before = dict.fromkeys(here, (0, 0)) if fits is None else fits
-                fits = {way: _added(before[way], here[way]) for way in before if way in here}
+                accuracy.add(*judged)
         if not samples:
             raise LotteryError("the split to evaluate on gives no batch of data; leave it out, or give at least one")
         metrics = {"loss": float(losses) / samples} if told else {}
-        accuracies = {way: 100 * int(hits) / int(of) for way, (hits, of) in (fits or {}).items() if int(of)}
-        if len({*accuracies.values()}) > 1:  # as many classes as there are labels to a sample, in every batch
-            accuracies = {SECOND: accuracies[SECOND]} if _is_pytorchs(loss) else {}
-        if accuracies:
-            metrics["accuracy"] = next(iter(accuracies.values()))
+        metrics |= accuracy.metrics()
         return metrics if metric is None else metrics | {"metric": float(metric(model, split.in_order()))}
 
 
-def _ignored(loss: Loss) -> int:
-    """The label that a loss leaves out, if it tells it, as a module or a partial function does."""
-    return getattr(loss, "keywords", {}).get("ignore_index", getattr(loss, "ignore_index", -100))
+class _Accuracy:
+    """Counted over batches by every reading of outputs and labels that fits them all."""
+
+    def __init__(self, loss: Loss):
+        # a module or a partial function tells which label it leaves out
+        self.ignored = getattr(loss, "keywords", {}).get("ignore_index", getattr(loss, "ignore_index", -100))
+        module = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
+        self.second = module or getattr(loss, "func", loss) in (cross_entropy, nll_loss)  # classes can but come second
+        self.counts: Counts | None = None
+        self.square = False  # whether some batch has as many classes as labels to a sample
+
+    def add(self, outputs: Any, labels: Any) -> None:
+        if (here := _read(outputs, labels, self.ignored)) is None:
+            return
+        before = dict.fromkeys(here, (0, 0)) if self.counts is None else self.counts
+        self.counts = {way: _added(before[way], here[way]) for way in before if way in here}
+        self.square |= len({id(met) for met in here.values()}) > 1
+
+    def metrics(self) -> dict[str, float]:
+        counts = self.counts or {}
+        if len(counts) > 1 and self.square:
+            counts = {SECOND: counts[SECOND]} if self.second else {}
+        met, of = next(iter(counts.values()), (0, 0))
+        return {"accuracy": 100 * int(met) / int(of)} if int(of) else {}
 
 
-def _is_pytorchs(loss: Loss) -> bool:
-    """Whether the scores must lie along the second dimension."""
-    module = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
-    return module or getattr(loss, "func", loss) in (cross_entropy, nll_loss)
-
-
-def _read(outputs: Any, labels: Any, ignored: int) -> Counts:
+def _read(outputs: Any, labels: Any, ignored: int) -> Counts | None:
     """For each reading that fits a batch, how many labels are met and how many count; none where they are no classes.
 
-    Dimensions of size 1 say nothing, but for the first, that of the samples.
+    Dimensions of size 1 say nothing, but for the first, that of the samples. None of a batch that cannot be read.
     """
     if not (isinstance(outputs, Tensor) and isinstance(labels, Tensor)) or labels.is_floating_point():
-        return {}
+        return None
     outputs, labels = _without_ones(outputs), _without_ones(labels)
     counted = (labels >= 0) & (labels != ignored)
     if outputs.shape == labels.shape:
-        if bool(((labels != ignored) & ((labels < 0) | (labels > 1))).any()):
+        other = (labels < 0) | (labels > 1)
+        if bool((other & (labels != ignored) & (labels != VOID)).any()):
             return {}  # no classes, but counts, or signs
-        return {SINGLE: _met((outputs > 0).to(labels.dtype), labels, counted)}
+        return {SINGLE: _met((outputs > 0).to(labels.dtype), labels, counted & ~other)}
     if outputs.ndim < 2:
-        return {}
+        return None
     shape, along = outputs.shape, {SECOND: 1, LAST: outputs.ndim - 1}
     along = {way: dim for way, dim in along.items() if shape[:dim] + shape[dim + 1 :] == labels.shape}
     met = {dim: _met(outputs.argmax(dim), labels, counted & (labels < shape[dim])) for dim in {*along.values()}}
-    return {way: met[dim] for way, dim in along.items()}
+    return {way: met[dim] for way, dim in along.items()} or None
 
 
 def _met(answer: Tensor, labels: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:

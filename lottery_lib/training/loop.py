@@ -111,7 +111,7 @@ def train(
     require_splits(data)
     task = Task(loss, objective, metric)
     rule = parameterization or Parameterization(model)
-    _require_trained(rule)
+    require_trained(rule.names, rule.weights)
     covered = {id(weight) for weight in rule.weights}
     others = [p for p in model.parameters() if id(p) not in covered and p.requires_grad]
     if not (rule.leaves or others):
@@ -206,7 +206,8 @@ def warn_of(unreached: Iterable[str], when: str) -> None:
     warnings.warn(f"{when} no gradient reached {names}: if unused, leave out of the mask's names", stacklevel=3)
 
 
-def _require_trained(rule: Parameterization) -> None:
-    for name, weight in zip(rule.names, rule.weights):
+def require_trained(names: Iterable[str], weights: Iterable[Tensor]) -> None:
+    """LotteryError if one of these weights, which a mask covers, is frozen."""
+    for name, weight in zip(names, weights):
         if not weight.requires_grad:
             raise LotteryError(f"{name!r} gets no gradient (it is frozen); train it, or leave it out of names")

@@ -35,7 +35,8 @@ def rehearse(model: nn.Module, data: TrainingData, recipe: Recipe, task: Task) -
         if not value.requires_grad:
             raise LotteryError("the loss has no gradient: all weights are frozen, or it was computed without them")
         if not value.isfinite():
-            broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+            trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+            broken = [name for name, each in trained.items() if not each.isfinite().all()]
             why = f"{broken[0]!r} is not finite; load or draw the weights anew" if broken else ""
             raise LotteryError(
                 f"the loss of the first batch is {value.item():g}, before any step was taken: "

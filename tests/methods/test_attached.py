@@ -432,10 +432,11 @@ class Swapped(nn.Module):
 def test_the_classifier_that_stays_dense_is_the_one_nearest_the_output():
     images, labels = next(iter(DATA.train.batches(64, epoch=0, seed=0)))
     model = Swapped()
-    concave.attach(model, sgd(model), steps=10)
+    concave.attach(model, refused := sgd(model), steps=10)
     with pytest.raises(LotteryError, match="'hidden.weight' was taken for the classifier.*'head.weight' is nearest"):
         model(images)
     model(images)  # said once
+    concave.attach(model, refused, steps=10).detach()  # nothing is attached to that optimiser any more
     names = lottery.weights.prunable(model, trace=lambda: model(images).sum())
     assert names == ["conv.weight", "hidden.weight"]
     optimizer = sgd(model)
@@ -485,8 +486,36 @@ def test_a_layer_that_is_frozen_stays_so_under_a_ticket_and_stops_a_search():
     concave.attach(model, optimizer, steps=STEPS)
     loop(model, optimizer, last=2)
     model.fc1.weight.requires_grad_(False)
-    with pytest.raises(LotteryError, match="^'fc1.weight' is frozen, and the search would move it; freeze it before"):
+    with pytest.raises(
+        LotteryError, match="^'fc1.weight' gets no gradient \\(it is frozen\\); train it, or leave it out of names"
+    ):
         loop(model, optimizer, last=1)
+
+
+def test_a_weight_that_is_frozen_is_refused_before_any_step():
+    model = network()
+    model.fc1.weight.requires_grad_(False)
+    with pytest.raises(LotteryError, match="^'fc1.weight' gets no gradient"):
+        concave.attach(model, sgd(model), steps=STEPS, names=("fc1.weight", "fc2.weight"))
+
+
+def test_a_closure_may_unfreeze_its_network():
+    """As of two networks that take turns."""
+    model = network()
+    optimizer = sgd(model)
+    search = concave.attach(model, optimizer, steps=STEPS)
+    images, labels = next(iter(DATA.train.batches(64, epoch=0, seed=0)))
+
+    def closure():
+        model.requires_grad_(True)
+        optimizer.zero_grad()
+        value = cross_entropy(model(images), labels)
+        value.backward()
+        return value
+
+    model.requires_grad_(False)
+    optimizer.step(closure)
+    assert search.step == 1
 
 
 @pytest.mark.parametrize("method", [continuous, gradual])

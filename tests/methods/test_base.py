@@ -311,7 +311,80 @@ def test_a_search_that_fails_leaves_the_weights_that_it_began_with(method):
 
     with pytest.raises(LotteryError, match="^the loss is not finite in epoch"):
         method.search(model, digits(), method.Config(**LEAST), loss=diverges)
+    assert same_bits(model.state_dict(), start) and all(each.grad is None for each in model.parameters())
+
+
+@pytest.mark.parametrize("method", [concave, magnitude, continuous, saliency])
+def test_who_interrupts_a_search_and_asks_again_gets_what_it_would_have_been(method, tmp_path):
+    config, calls = method.Config(**LEAST | {"rewind_epoch": 1}), []
+
+    def interrupted(outputs, labels):
+        calls.append(outputs)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return cross_entropy(outputs, labels)
+
+    undisturbed, model = method.search(convnet(), digits(), config), convnet()
+    start = copied(model.state_dict())
+    if method is not saliency:
+        with pytest.raises(KeyboardInterrupt):
+            method.search(model, digits(), config, loss=interrupted, work=tmp_path)
     assert same_bits(model.state_dict(), start)
+    again = method.search(model, digits(), config, work=tmp_path)
+    assert masks.digest(again.mask) == masks.digest(undisturbed.mask)
+
+
+def test_a_network_that_ends_empty_can_be_searched_again():
+    """Gradual pruning rewinds to the trained weights, of which few are left."""
+    model = lenet()
+    start = copied(model.state_dict())
+    with pytest.raises(LotteryError, match="keeps none"):
+        gradual.search(model, digits(), gradual.Config(**LEAST | {"density": 1e-5}))
+    assert same_bits(model.state_dict(), start)
+
+
+def test_weights_that_a_trained_ticket_has_are_finite(monkeypatch):
+    steps, calls, push = (
+        2 * RECIPE.epochs * digits().train.steps(RECIPE.batch_size),
+        [],
+        gradual.GradualMask.push_forward,
+    )
+
+    def breaks(rule):  # in the last step, whose loss was finite
+        push(rule)
+        calls.append(rule)
+        if len(calls) == steps:
+            rule.weights[0].detach().fill_(float("nan"))
+
+    monkeypatch.setattr(gradual.GradualMask, "push_forward", breaks)
+    with pytest.raises(LotteryError, match="^'fc1.weight' is not finite after the last step; lower"):
+        gradual.search(lenet(), digits(), gradual.Config(**LEAST))
+
+
+def test_a_pruned_network_with_equal_weights_is_no_identity():
+    model = lenet()
+    with torch.no_grad():
+        model.fc2.weight.zero_()[0, 3] = 1.0
+    with pytest.raises(LotteryError, match="of 'fc2.weight' are zero already"):
+        controls.search(model, digits(), controls.Config(density=0.5))
+
+
+def test_a_second_matrix_in_a_layer_is_no_parametrization():
+    class Adapted(nn.Linear):
+        def __init__(self):
+            super().__init__(40, 40)
+            self.low = nn.Parameter(torch.zeros(2, 40))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = batches.own((torch.randn(16, 40), torch.zeros(16, dtype=int)))
+        controls.search(nn.Sequential(Adapted(), nn.Linear(40, 2)), data, controls.Config(density=0.5))
+
+
+def test_an_embedding_without_a_weight_of_its_own_is_no_trouble():
+    table = nn.Embedding(6, 4)
+    del table.weight
+    assert weights.prunable(nn.Sequential(table, nn.Linear(4, 2))) == ["1.weight"]
 
 
 @pytest.mark.parametrize("method", [concave, continuous])

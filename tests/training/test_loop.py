@@ -619,6 +619,26 @@ def test_classes_lie_where_they_fit_every_batch():
     assert "accuracy" not in evaluate(nn.Identity(), square, loss=by_token)  # nobody can tell
 
 
+def test_a_batch_that_cannot_be_read_does_not_hide_the_accuracy_of_the_others():
+    single = [(torch.tensor([1.0, -1.0]), torch.tensor([1, 0])), (torch.tensor(1.0), torch.tensor([1]))]  # squeezed
+
+    def squeezed(outputs, labels):
+        return nn.functional.binary_cross_entropy_with_logits(outputs.view(-1), labels.float())
+
+    class Split:
+        def in_order(self):
+            yield from single
+
+    assert evaluate(nn.Identity(), Split(), loss=squeezed)["accuracy"] == 100
+    pixels = torch.tensor([[[[1.0, -1.0]]]]), torch.tensor([[[[1, 255]]]])  # 255: not labelled
+    assert evaluate(nn.Identity(), batches.own([pixels]).train, loss=lambda *given: given[0].mean())["accuracy"] == 100
+
+
+def test_an_accuracy_does_not_come_and_go_with_what_is_answered():
+    outputs, labels = torch.eye(2).repeat(1, 1, 1), torch.tensor([[0, 1]])  # right by either reading
+    assert "accuracy" not in evaluate(nn.Identity(), batches.own([(outputs, labels)]).train, loss=by_token)
+
+
 def test_counts_of_which_some_batch_has_only_zeros_and_ones_have_no_accuracy():
     counts = [(torch.ones(2, 1), torch.tensor(labels)) for labels in ([0, 1], [1, 7], [1, 1])]
     assert "accuracy" not in evaluate(nn.Identity(), batches.own(counts).train, loss=lambda *given: given[0].mean())
