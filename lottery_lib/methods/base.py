@@ -192,7 +192,8 @@ class Trainer:
 
         If none passes, as a layer is empty, it is left rewound, and the error holds the ticket.
         """
-        if broken := [name for name, weight in self.weights().items() if trained and not weight.isfinite().all()]:
+        weights = dict(zip(self.names, self.parameters())) if trained else {}
+        if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
             raise LotteryError(f"{broken[0]!r} is not finite after the last step; lower the learning rate")
         found = Ticket(
             mask=mask,
