@@ -256,7 +256,7 @@ def by_top_k(runs: pd.DataFrame) -> pd.Series:
 
 
 def soft(alpha: pd.Series, tied: pd.Series) -> pd.Series:
-    """Which tickets the bounds of ``by_top_k`` rule out; none of which neither is known."""
+    """Which tickets the bounds of ``by_top_k`` rule out; none whose α and ties are both unknown."""
     return (alpha.astype(float) > SMALL_ALPHA) | (tied.astype(float) > FEW_TIES)
 
 

@@ -20,14 +20,12 @@ class TicketMask(FixedMask):
     """
 
     def fill_gradients(self) -> None:
-        for weight in self.weights:
-            if weight.grad is not None and weight.grad.is_sparse:
-                weight.grad = weight.grad.to_dense()
+        """By nothing."""
 
     def pull_back(self) -> None:
         for weight, kept in zip(self.weights, self.mask):
             if weight.grad is not None:
-                weight.grad.mul_(kept)
+                weight.grad = weight.grad.to_dense().mul_(kept)  # itself, where it is dense
 
     def push_forward(self) -> None:
         torch._foreach_mul_(self.weights, self.mask)
