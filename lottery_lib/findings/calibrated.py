@@ -39,9 +39,7 @@ def steered(table: pd.DataFrame) -> pd.DataFrame:
     """The runs whose search steers for its density, with the column ``error``: how far off it ended, relatively."""
     among = table.method.isin([method for method, row in METHODS.items() if row.moves_a_mask])
     runs = tables.by_protocol(table[among & table.lam.isna() & table.alpha.isna()])
-    return runs.assign(
-        error=runs.density / runs.density_asked - 1, name=[tables.name(row) for _, row in runs.iterrows()]
-    )
+    return runs.assign(error=runs.density / runs.density_asked - 1, name=tables.line_names(runs))
 
 
 def missed(runs: pd.DataFrame) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def at_equal_density(table: pd.DataFrame) -> pd.DataFrame:
     """
     runs = tables.by_protocol(table)
     runs = runs[runs.alpha.isna() & runs.lam.notna() & (runs.method == "concave") & (runs["rounds"] == 1)]
-    runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()])
+    runs = runs.assign(name=tables.line_names(runs))
     return runs[runs.name == "mask, log"]
 
 
@@ -74,7 +74,7 @@ def searches(table: pd.DataFrame) -> pd.DataFrame:
     """
     runs = tables.by_protocol(table)
     runs = runs[(runs.method == "concave") & (runs["rounds"] == 1)]
-    runs = runs.assign(name=[tables.name(row) for _, row in runs.iterrows()], pressure=runs.lam * runs.mask_lr)
+    runs = runs.assign(name=tables.line_names(runs), pressure=runs.lam * runs.mask_lr)
     runs = runs[runs.name.isin(["mask, log", "mask, ℓ1"])].drop_duplicates(SEARCH)
     return runs.sort_values([*tables.PLACE, "name", "pressure", "seed"], ignore_index=True)
 

@@ -27,6 +27,10 @@ COLUMNS = [
     "asked_rounds", "search_length", "search_images", "coarse", "width", "train_images",
 ]  # fmt: skip
 SOMETIMES_READ = ("regularizer", "eps", "lam", "mask_lr", "start", "alpha", "score")  # by methods; empty for others
+NAMED_BY = [
+    "method", "regularizer", "score", "eps", "lam", "length", "asked_rounds", "rounds", "search_length",
+    "search_images", "coarse", "rewind_epoch", "per_layer",
+]  # fmt: skip
 HYPERPARAMETERS = ["lam", "mask_lr", "start", "rounds", "rewind_epoch"]  # what a line is tuned in
 OVERRIDES = ["epochs", "lr", "batch_size"]  # of a protocol's recipe; empty in a run that follows it
 PLACE = ["protocol", "model", "dataset", "reduced"]
@@ -148,6 +152,12 @@ def name(row: pd.Series) -> str:
     return called + ", per layer" if _given(row.per_layer) else called
 
 
+def line_names(runs: pd.DataFrame) -> pd.Series:
+    """The ``name`` of each of the runs, made once for all that are alike in what it is made of."""
+    alike = runs.groupby(NAMED_BY, dropna=False, sort=False)
+    return alike.ngroup().map(dict(enumerate(name(row) for _, row in alike.head(1).iterrows())))
+
+
 def _given(value: float | None) -> float:
     return value if pd.notna(value) else 0
 
@@ -241,7 +251,7 @@ def named(table: pd.DataFrame) -> pd.DataFrame:
     """
     runs = by_protocol(table)
     runs = runs[runs.alpha.isna()]
-    runs = runs.assign(name=[name(row) for _, row in runs.iterrows()])
+    runs = runs.assign(name=line_names(runs))
     return runs.assign(name=runs.name + by_top_k(runs).map({True: TOP_K, False: ""}))
 
 
