@@ -56,15 +56,15 @@ def require_writable(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
+def locked(path: Path, patience: float = 0.0) -> Iterator[bool]:
     """A block that one process at a time is in, and is told True; others are told False, and must not do its work.
 
-    However that process ends, the next one may. The file stays.
+    They wait so many seconds before. However that process ends, the next one may. The file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(path)
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=patience)
     except Timeout:
         yield False
         return

@@ -90,8 +90,8 @@ def top_k(scores: Mapping[str, Tensor], density: float, within: Mask | None = No
     return _split(kept if left is None else left.masked_scatter(left, kept), shapes(scores))
 
 
-def random(model: nn.Module | Shapes, density: float, seed: int) -> Mask:
-    """Exactly round(density * d) weights kept, at least one, all such masks being equally likely.
+def random(model: nn.Module | Shapes, density: float, seed: int, per_layer: bool = False) -> Mask:
+    """Exactly round(density * d) weights kept, at least one, all such masks being equally likely; or of each layer's d.
 
     ``model`` is a network, masked where ``weights.prunable`` says, or a dict name -> shape (the mask is then on the
     CPU). Drawn on the CPU: one ``seed`` means the same mask on every device. LotteryError if density is not in (0, 1].
@@ -105,11 +105,14 @@ def random(model: nn.Module | Shapes, density: float, seed: int) -> Mask:
     if isinstance(model, nn.Module):
         whole = ones(model)
         device, model = next(model.parameters()).device, shapes(whole)
-    weights = sum(map(math.prod, model.values()))
-    kept = torch.zeros(weights, dtype=torch.bool)
-    order = torch.randperm(weights, generator=torch.Generator().manual_seed(errors.seed(seed)))
-    kept[order[: count(density, weights)]] = True
-    return _split(kept.to(device), model)
+    generator = torch.Generator().manual_seed(errors.seed(seed))
+    mask: Mask = {}
+    for shapes_ in [{name: shape} for name, shape in model.items()] if per_layer else [model]:
+        weights = sum(map(math.prod, shapes_.values()))
+        kept = torch.zeros(weights, dtype=torch.bool)
+        kept[torch.randperm(weights, generator=generator)[: count(density, weights)]] = True
+        mask |= _split(kept.to(device), shapes_)
+    return mask
 
 
 def shuffle(mask: Mask, seed: int) -> Mask:
@@ -179,7 +182,10 @@ def overlap(a: Mask, b: Mask, per_layer: bool = False) -> float | dict[str, floa
 
 
 def shared(a: Mask, b: Mask) -> float:
-    """The share of the weights kept by ``a`` that ``b`` keeps too; LotteryError if they do not cover the same."""
+    """The share of the weights kept by ``a`` that ``b`` keeps too, NaN if ``a`` keeps none.
+
+    LotteryError if they do not cover the same weights.
+    """
     _require_same(a, b)
     return float(_flat(b)[_flat(a)].float().mean())
 

@@ -105,9 +105,9 @@ class Batches:
     val: TensorSplit | IterableSplit | None = None
     key: str | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of the ``key`` if there is one, else of all samples, to tell data apart."""
+        """A hash of the ``key`` if there is one, else of all samples, to tell data apart; they are read once."""
         if self.key is not None:
             return hashlib.sha256(str(self.key).encode()).hexdigest()[:16]
         digest = hashlib.sha256()
@@ -129,8 +129,8 @@ def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: st
     Args:
         val: What is validated on after each epoch; None for nothing.
         device: Where batches are moved to, and whole tensors at once; the network must lie there, too.
-        key: A text that no other data have. Without one, a training with a ``work`` folder reads all samples once
-            before it begins, to tell its data from others.
+        key: A text that no other data have. Without one, the first training with a ``work`` folder reads all samples
+            before it begins, to tell its data from others; they must not be changed in place thereafter.
 
     Raises:
         LotteryError: a generator, which can be gone through only once, or tensors of different lengths.

@@ -29,6 +29,7 @@ from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.provenance import provenance
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
+PATIENCE = 0.5  # seconds that a lock is waited for: those who count the processes at work hold it for a moment
 MOST_PROCESSES = 8  # side by side, as each holds the data and a network
 
 
@@ -76,10 +77,9 @@ class Costs:
         self._paces: dict[Hashable, list[float]] = defaultdict(list)
         kept = done if any(paths.WORK.glob("*.safetensors")) else ()  # else records were brought here without those
         self._made: set[Hashable] = {key for config in kept for key in trainings(config)}
-        here = provenance()["device"]
+        self._here = provenance()["device"]
         for record in records.read_all():
-            if record["provenance"]["device"] == here:
-                self._time(record)
+            self._time(record)
 
     def add(self, config: Any) -> None:
         """Take note that a run was finished just now."""
@@ -87,6 +87,8 @@ class Costs:
         self._time(records.read(config)[0])
 
     def _time(self, record: dict) -> None:
+        if record["provenance"]["device"] != self._here:
+            return
         if record.get("total_epochs"):
             kind = record["protocol"], record["config"]["precision"]
             self._paces[kind].append(record["seconds"] / record["total_epochs"])
@@ -178,7 +180,7 @@ def loop(
             if config not in left or config in failed or rest <= 0 or costs.estimate([config])[0] > rest:
                 continue
             lock, failure = _beside(config)
-            with files.locked(lock) as free:
+            with files.locked(lock, PATIENCE) as free:
                 if not free:
                     return False
                 if failure.exists() and failure.stat().st_mtime >= date:  # by another process, just as it would here

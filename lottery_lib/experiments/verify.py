@@ -34,7 +34,7 @@ class Outcome:
     said: str
 
 
-def sample(count: int, protocol: str | None = None, seed: int = 0) -> list[str]:
+def sample(count: int, protocol: str | None = None) -> list[str]:
     """The names of ``count`` records, drawn at random from all or from a protocol's; fewer if there are no more.
 
     Raises:
@@ -46,7 +46,7 @@ def sample(count: int, protocol: str | None = None, seed: int = 0) -> list[str]:
         making = f"; make one with: lottery train {protocol}"
         end = making if protocol in protocols.PROTOCOLS else hint(protocol or "", protocols.PROTOCOLS)
         raise LotteryError(f"no record of {protocol or 'any protocol'}{end}")
-    return sorted(random.Random(seed).sample(among, min(count, len(among))))
+    return sorted(random.sample(among, min(count, len(among))))
 
 
 def verify(run: str) -> Outcome:

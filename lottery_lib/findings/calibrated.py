@@ -16,7 +16,8 @@ from lottery_lib.data import datasets
 from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.catalogue import METHODS
 from lottery_lib.experiments.protocols import DigitsLeNet
-from lottery_lib.findings import tables
+from lottery_lib.findings import rules as judging
+from lottery_lib.findings import tables, tuning
 from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.cheaper import WHOLE
 from lottery_lib.findings.comparisons import number
@@ -62,8 +63,8 @@ def by_feedback(runs: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [*PLACE, *COMPUTED, "density_asked", "seed"]
     forecast = runs[runs.name == WHOLE].set_index(keys).test_accuracy.rename("forecast")
-    steps_late = runs.method.isin([method for method, row in METHODS.items() if row.module is feedback])
-    near = runs[steps_late & (runs.error.abs() <= NEAR)].join(forecast, on=keys, how="inner")
+    under_feedback = runs.method.isin([method for method, row in METHODS.items() if row.module is feedback])
+    near = runs[under_feedback & (runs.error.abs() <= NEAR)].join(forecast, on=keys, how="inner")
     near = near.assign(points=near.test_accuracy - near.forecast, error=100 * near.error)
     found = near.groupby(["name", *PLACE, "density_asked"]).agg(
         runs=("points", "count"), error=("error", "mean"), points=("points", "mean")
@@ -80,14 +81,17 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
     of the density asked for, at α = 0.1 and with no top-k, and by the rule in ``book/claims.yml`` their tickets are not
     worse than those of the best fixed λ. If the first fails, so does the whole.
     """
-    found = ruled("O1", table)
+    chosen = tables.chosen(table)
+    found = ruled("O1", table, chosen)
     if found is None:
         return None
     runs = steered(tables.whole_searches(table))
     runs = runs[runs.name.str.startswith(WHOLE)]
-    answers = [
-        _with_density(answer, runs[runs.dataset.map(tables.dataset) == answer.dataset]) for answer in found.answers
-    ]
+    tried = _tried_by_hand(table, chosen)
+    answers = []
+    for answer in found.answers:
+        own, by_hand = (rows[rows.dataset.map(tables.dataset) == answer.dataset] for rows in (runs, tried))
+        answers.append(_with_density(answer, own, by_hand.candidates))
     far = (
         f"{100 * (runs.error.abs() <= TOLERANCE).mean():.0f} % of {len(runs)} searches within 2 % of the density asked "
         f"for, the farthest {100 * runs.error.abs().max():.2g} % off"
@@ -95,11 +99,22 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
     return replace(found, answers=tuple(answers), findings=(far, *found.findings))
 
 
-def _with_density(answer: Answer, runs: pd.DataFrame) -> Answer:
+def _tried_by_hand(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """The cells that decide O1, with how many ``candidates`` the opponent's λ was chosen from."""
+    rule = judging.rule("O1")
+    cells = judging.judged(rule, chosen)
+    cells = cells[cells.good | cells.bad]
+    cells = cells.assign(name=[rule.contrasts[contrast][1] for contrast in cells.contrast])
+    return cells.merge(tuning.candidates(table), on=tables.SETTING)
+
+
+def _with_density(answer: Answer, runs: pd.DataFrame, candidates: pd.Series) -> Answer:
     if runs.empty:
         return answer
     near = runs.error.abs() <= TOLERANCE
     told = f"{answer.counted}; {near.sum()} of {len(runs)} densities within 2 %"
+    if single := (candidates == 1).sum():
+        told += f"; by hand a single λ gave the paper's ticket in {single} of {len(candidates)} decided"
     missed = runs.seed.nunique() >= SEEDS and near.mean() < MOST
     return replace(answer, status=FAILS if missed else answer.status, counted=told)
 

@@ -54,7 +54,7 @@ def cells(
     ``mean`` is the difference in points; ``low`` to ``high`` its interval, ``half_width`` to either side, NaN where it
     is not judged; ``n`` seeds; ``margin`` is M; ``random`` the mean of the random mask minus that of the second
     line; ``epochs`` and ``epochs_other`` are training epochs in all; ``alpha`` and ``tied`` the largest of the tickets;
-    ``doubtful`` is a cell in which the second line is IMP, and itself above SNIP by less than M: it may have failed.
+    ``doubtful`` is a cell in which the second line is IMP, and not above SNIP by M: it may have failed.
     The first line may cost ``share`` of the epochs of the second. Those of ``only`` are judged together at each place,
     others with those of their contrast alone; ``stepwise`` as in ``widths``.
     """
@@ -82,7 +82,8 @@ def cells(
 def summed(both: pd.DataFrame) -> pd.DataFrame:
     """``pairs`` over seeds: ``mean``, ``n``, and the ``error`` of the mean with its degrees of ``freedom``.
 
-    The deviation behind it is the one pooled over the densities, or the cell's own where that is larger.
+    The deviation behind it is the one pooled over the densities, or the cell's own where that is larger; each with the
+    degrees of freedom that it has, as a deviation that one cell's seeds have shown is known from these alone.
     """
     groups = both.groupby(["contrast", *PLACE, "density_asked"], sort=False)
     found = groups.agg(
@@ -92,8 +93,9 @@ def summed(both: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()  # fmt: skip
     free = (found.n - 1).clip(lower=0)
     squares = (found.deviation.fillna(0) ** 2 * free).groupby([found.contrast, *(found[key] for key in PLACE)])
-    found["freedom"] = free.groupby([found.contrast, *(found[key] for key in PLACE)]).transform("sum")
-    pooled = (squares.transform("sum") / found.freedom.clip(lower=1)) ** 0.5
+    together = free.groupby([found.contrast, *(found[key] for key in PLACE)]).transform("sum")
+    pooled = (squares.transform("sum") / together.clip(lower=1)) ** 0.5
+    found["freedom"] = together.where(~(found.deviation > pooled), free)
     found["error"] = np.fmax(pooled, found.deviation).clip(lower=DEVIATION) / found.n**0.5
     return found.drop(columns="deviation")
 

@@ -183,7 +183,7 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     cut = f", in trainings cut to {span(pd.Series(reduced))} epochs" if reduced else ""
     said = f"**On {tables.dataset(cells.dataset.iloc[0])}{cut}, {level}{told}"
     if failed := cells.doubtful.sum():
-        beside = "hardly above SNIP, which prunes before any training"
+        beside = "hardly or not above SNIP, which prunes before any training"
         said += f" In {_share(failed, found.cells)} IMP is {beside}: it may have failed rather than been beaten."
     return said
 

@@ -104,15 +104,16 @@ def _wrong(rule: Rule) -> str | None:
 
 def judged(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     """The primary cells as ``cells`` gives them, with those that are not on record, and what they say of the claim:
-    ``good``, ``bad``, or neither, which is undecided."""
+    ``good``, ``bad``, or neither, which is undecided. A ``doubtful`` cell cannot speak for it."""
     better = rule.asks == "better"
     found = measured.cells(runs, rule.contrasts, rule.epochs, rule.cells(), stepwise=better)
     dear = (found.judgement == DEARER) & (rule.epochs < 1)  # of a claim about cost
     if better:
-        return found.assign(good=found.judgement == BETTER, bad=found.judgement.isin([WORSE, EQUAL]) | dear)
+        good = (found.judgement == BETTER) & ~found.doubtful
+        return found.assign(good=good, bad=found.judgement.isin([WORSE, EQUAL]) | dear)
     # Where a random mask is on average not worse either, nothing is tested.
     told = found.judgement.isin(JUDGED) & (found.random < -found.margin)
-    return found.assign(good=told & (found.low > -found.margin), bad=told & (found.high < -found.margin) | dear)
+    return found.assign(good=told & (found.low > -found.margin) & ~found.doubtful, bad=told & (found.high < -found.margin) | dear)
 
 
 def beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:

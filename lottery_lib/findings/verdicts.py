@@ -111,8 +111,8 @@ def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFr
     status = rules.status(cells, rule.conditions)
     within = rules.told_of(cells, status, rule.conditions)
     counted = rules.counted(cells, status, rule.conditions, lambda rows: _counted(rule, rows, status))
-    if failed := (within.good & within.doubtful).sum():
-        counted += f", IMP hardly above SNIP in {failed}"
+    if failed := (within.doubtful & within.judgement.isin(JUDGED) & ~within.bad).sum():
+        counted += f", IMP hardly or not above SNIP in {failed}"
     judged = within[within.judgement.isin(JUDGED)]
     used = judged if len(judged) else effects.on_record(within, rule.epochs)
     n = span((cells if status == UNDECIDED else used).n)  # of what the numbers are of

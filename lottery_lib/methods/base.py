@@ -56,6 +56,8 @@ class SearchConfig:
             raise LotteryError(f"density = {self.density!r}: must lie in (0, 1], a fraction of the weights to keep")
         if not 0 <= self.rewind_epoch < self.recipe.epochs:
             raise LotteryError(f"rewind_epoch = {self.rewind_epoch!r}: must be 0 to {self.recipe.epochs - 1}")
+        if not all(type(each) in (int, float) for each in self.rounds):
+            raise LotteryError(f"rounds = {self.rounds!r}: must be densities, as (0.4, 0.2)")
         falling = all(a > b for a, b in zip((1.0, *self.rounds), self.rounds))
         if self.rounds and not (falling and self.rounds[-1] == self.density):
             raise LotteryError(f"rounds = {self.rounds!r}: must fall from below 1 to the density, {self.density:g}")

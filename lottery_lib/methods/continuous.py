@@ -1,7 +1,8 @@
 """Continuous Sparsification (Savarese, Silva & Maire 2020): w = σ(βs)⊙θ, the temperature β rising to 200.
 
 Each round ends with a nearly binary σ(βs). The next starts from min(βs, s₀), so that what was kept starts alive and
-what was not stays down, with θ rewound. The paper keeps s > 0; we keep the top k of s, to compare at equal density.
+what was not stays down, with θ rewound. β = 200^t after the share t of the recipe, so that a round which is rewound to
+an early epoch begins above 1. The paper keeps s > 0; we keep the top k of s, to compare at equal density.
 
 Two things are otherwise than in its authors' code: that divides the mask by σ(s₀), so that a training begins at the
 initial weights themselves, and its optimiser has momentum on s too. Here the mask begins at σ(s₀), and s moves by plain

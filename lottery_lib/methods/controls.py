@@ -39,13 +39,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     require_config(config, Config)
     with Trainer(model, data, config, options) as trainer:
         rewind = trainer.rewind_state()
-        seed = config.seed + SHIFT
-        if config.per_layer:
-            whole = masks.ones(model, trainer.names)
-            layers = {name: {name: kept.shape} for name, kept in whole.items()}
-            mask = {name: masks.random(layers[name], config.density, seed + i)[name] for i, name in enumerate(layers)}
-        else:
-            mask = masks.random(masks.shapes(masks.ones(model, trainer.names)), config.density, seed)
+        shapes = masks.shapes(masks.ones(model, trainer.names))
+        mask = masks.random(shapes, config.density, _apart(config.seed), config.per_layer)
         return trainer.ticket(mask, rewind, config.rewind_epoch)
 
 
@@ -62,9 +57,8 @@ def shuffled(ticket: Ticket, seed: int = 0) -> Ticket:
     >>> masks.density(other.mask), masks.overlap(other.mask, ticket.mask) < 0.2
     (0.1, True)
     """
-    return replace(
-        ticket, mask=masks.shuffle(ticket.mask, errors.seed(seed) + SHIFT), relaxed=None, info=_untrained(ticket)
-    )
+    mask = masks.shuffle(ticket.mask, _apart(seed))
+    return replace(ticket, mask=mask, relaxed=None, info=_untrained(ticket))
 
 
 def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
@@ -87,12 +81,17 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     >>> fresh.state_sha256 == ticket.state_sha256
     False
     """
-    seed = errors.seed(seed) + SHIFT
+    seed = _apart(seed)
     states.load(model, ticket.state())
     redraw(model, ticket.mask, seed)
     fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None, info=_untrained(ticket))
     fresh.apply(model)
     return fresh
+
+
+def _apart(seed: int) -> int:
+    """The seed of a control, far from those of searches."""
+    return (errors.seed(seed) + SHIFT) % errors.SEEDS
 
 
 def _untrained(ticket: Ticket) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.masks import Mask
 from lottery_lib.methods import concave
+from lottery_lib.methods.base import require_config
 from lottery_lib.methods.calibration import CalibratedMask, Calibration
 from lottery_lib.regularizers import Regularizer
 from lottery_lib.tickets import Ticket
@@ -94,4 +95,5 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     >>> feedback.Config(recipe=Recipe(epochs=10), controller="pi").controller
     'pi'
     """
+    require_config(config, Config)
     return concave.search(model, data, config, **options)

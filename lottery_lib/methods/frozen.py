@@ -13,6 +13,7 @@ from torch import nn
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import concave
+from lottery_lib.methods.base import require_config
 from lottery_lib.methods.calibration import CalibratedMask
 from lottery_lib.tickets import Ticket
 
@@ -57,4 +58,5 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
     Raises:
         LotteryError: a layer keeps no weight.
     """
+    require_config(config, Config)
     return concave.search(model, data, config, **options)

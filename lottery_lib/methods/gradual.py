@@ -70,7 +70,7 @@ class GradualMask(FixedMask):
         return {"density": self.target, "per_layer": self.by_layer}
 
     def metrics(self) -> dict[str, Tensor]:
-        kept: Any = sum(m.sum() for m in self.mask)
+        kept: Any = sum(m.count_nonzero() for m in self.mask)
         return {"density": kept / sum(m.numel() for m in self.mask)}
 
 

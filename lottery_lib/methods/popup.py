@@ -1,8 +1,9 @@
 """Edge-popup (Ramanujan et al. 2020): a score for each weight is trained, and never the weight itself.
 
 The forward pass takes of each layer the share of weights with the largest ``|s|``, and scales them by 1/√density, as
-fewer of them must carry the signal; in the backward pass the choice counts as the identity: ``∂L/∂|s| = θ₀⊙G``. The
-authors draw θ₀ as signed constants; here it is what the network was initialised with, as for all methods.
+fewer of them must carry the signal; in the backward pass the choice counts as the identity: ``∂L/∂|s|`` is
+``θ₀⊙G/√density``. The authors draw θ₀ as signed constants; here it is what the network was initialised with, as for all
+methods.
 """
 
 import math

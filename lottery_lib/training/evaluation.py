@@ -24,6 +24,8 @@ def evaluate(
 ) -> dict[str, float]:  # fmt: skip
     """The mean ``loss`` over a split; ``accuracy`` in percent, where labels are classes; a ``metric``, if one is given.
 
+    The loss of a batch counts by its samples, even if some labels are left out of it.
+
     Classes are whole numbers. Their scores lie along the dimension that the labels lack: the second, as for PyTorch's
     own losses, or the last, as of sequences (N, T, V), whichever fits all batches; if both do, there is no accuracy but
     with such a loss. With one score a label, that is class 1 where it is above 0. Labels that are no class of the

@@ -161,8 +161,8 @@ def test_unknown_names():
         verify.sample(3, "lnet")
 
 
-def test_a_sample_is_of_one_protocol_and_the_same_each_time(made):
-    drawn = verify.sample(2, "digits")
-    assert drawn == verify.sample(2, "digits") and len(set(drawn)) == 2
-    assert all(run.startswith("digits-") for run in drawn)
+def test_a_sample_is_of_one_protocol_and_reaches_every_record(made):
+    drawn = [verify.sample(2, "digits") for _ in range(200)]
+    assert all(len(set(runs)) == 2 and all(run.startswith("digits-") for run in runs) for runs in drawn)
+    assert {run for runs in drawn for run in runs} == set(verify.sample(99, "digits"))
     assert len(verify.sample(99)) == len(RUNS)
