@@ -82,8 +82,9 @@ def cells(
 def summed(both: pd.DataFrame) -> pd.DataFrame:
     """``pairs`` over seeds: ``mean``, ``n``, and the ``error`` of the mean with its degrees of ``freedom``.
 
-    The deviation behind it is the one pooled over the densities, or the cell's own where that is larger; each with the
-    degrees of freedom that it has, as a deviation that one cell's seeds have shown is known from these alone.
+    The deviation behind it is the one pooled over the densities, or the cell's own where that is larger. As deviations
+    differ, freedom is what Satterthwaite (1946) gives: that of all seeds if they are equal, of one cell's if it has the
+    largest by far.
     """
     groups = both.groupby(["contrast", *PLACE, "density_asked"], sort=False)
     found = groups.agg(
@@ -91,12 +92,11 @@ def summed(both: pd.DataFrame) -> pd.DataFrame:
         epochs=("epochs", "mean"), epochs_other=("epochs_other", "mean"), other=("test_accuracy_other", "mean"),
         alpha=("alpha", "max"), tied=("tied", "max"),
     ).reset_index()  # fmt: skip
-    free = (found.n - 1).clip(lower=0)
-    squares = (found.deviation.fillna(0) ** 2 * free).groupby([found.contrast, *(found[key] for key in PLACE)])
-    together = free.groupby([found.contrast, *(found[key] for key in PLACE)]).transform("sum")
-    pooled = (squares.transform("sum") / together.clip(lower=1)) ** 0.5
-    found["freedom"] = together.where(~(found.deviation > pooled), free)
-    found["error"] = np.fmax(pooled, found.deviation).clip(lower=DEVIATION) / found.n**0.5
+    variance, free = found.deviation.fillna(0).clip(lower=DEVIATION) ** 2, (found.n - 1).clip(lower=0)
+    powers = pd.DataFrame({power: free * variance**power for power in range(3)})
+    summed = powers.groupby([found.contrast, *(found[key] for key in PLACE)]).transform("sum")
+    found["freedom"] = summed[1] ** 2 / summed[2]  # NaN if every cell has one seed
+    found["error"] = (np.fmax(summed[1] / summed[0], variance) / found.n) ** 0.5
     return found.drop(columns="deviation")
 
 

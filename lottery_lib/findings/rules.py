@@ -113,7 +113,8 @@ def judged(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
         return found.assign(good=good, bad=found.judgement.isin([WORSE, EQUAL]) | dear)
     # Where a random mask is on average not worse either, nothing is tested.
     told = found.judgement.isin(JUDGED) & (found.random < -found.margin)
-    return found.assign(good=told & (found.low > -found.margin) & ~found.doubtful, bad=told & (found.high < -found.margin) | dear)
+    good, bad = told & (found.low > -found.margin), told & (found.high < -found.margin)
+    return found.assign(good=good & ~found.doubtful, bad=bad | dear)
 
 
 def beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:

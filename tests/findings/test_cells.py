@@ -46,15 +46,18 @@ def test_the_deviation_is_pooled_over_densities():
     found = given((0.1, tight), (0.05, wide), (0.02, [1.0, 2.0]))
     pooled = math.sqrt((2 * 0.01 + 2 * 1.0 + 1 * 0.5) / 5)
     own = 1.0  # of the wide one, which is more
+    freedom = (2 * 0.01 + 2 * 1.0 + 1 * 0.5) ** 2 / (2 * 0.01**2 + 2 * 1.0**2 + 1 * 0.5**2)
     expected = [pooled / math.sqrt(3), own / math.sqrt(3), pooled / math.sqrt(2)]
     assert found.error.tolist() == pytest.approx(expected)
-    assert found.freedom.tolist() == [5, 5, 5] and found.n.tolist() == [3, 3, 2]
-    judged = found[found.n == 3]
-    levels = stats.t.isf(np.array([0.05 / 2, 0.05]) / 2, 5)  # the surer one first
-    assert judged.half_width.tolist() == pytest.approx([levels[0] * expected[0], levels[0] * expected[1]]) or (
-        judged.half_width.tolist() == pytest.approx([levels[0] * expected[0], levels[1] * expected[1]])
-    )
+    assert found.freedom.tolist() == pytest.approx([freedom] * 3) and found.n.tolist() == [3, 3, 2]
+    level = stats.t.isf(0.05 / 2 / 2, freedom)  # the surer one fails, so both are held to its level
+    assert found.half_width[:2].tolist() == pytest.approx([level * expected[0], level * expected[1]])
     assert found.half_width.isna().tolist() == [False, False, True]
+
+
+def test_a_deviation_of_its_own_lends_no_certainty_from_other_densities():
+    found = given((0.2, [0.1, -0.1, 0.05, 0.0]), (0.05, [3.16, 1.74, 4.92]))
+    assert found.judgement.tolist()[1] == "open"  # p is 0.07 by three seeds alone, and 0.02 with those of 0.2
 
 
 def test_holm_holds_the_smallest_p_to_the_most_and_stops_where_one_fails():

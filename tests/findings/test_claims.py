@@ -193,7 +193,7 @@ def test_the_headline_names_networks_that_differ_and_says_where_imp_may_have_fai
     where = "**On CIFAR-100, in trainings cut to 10 epochs, "
     assert f"{where}better in 2 settings and worse in 2**: +1.35 on average over all 4 settings, from" in told
     assert "from −3.00 (VGG-19 at ¼ width, density 0.2) to +5.70 (ResNet-18 at ¼ width, density 0.05)" in told
-    assert "In 2 of 4 settings IMP is hardly above SNIP" in told
+    assert "In 2 of 4 settings IMP is hardly or not above SNIP" in told
     monkeypatch.setattr(claims.tables, "runs", lambda: runs(*rows))
     assert claims.headline() and "SNIP" not in claims.headline()  # not on record
 

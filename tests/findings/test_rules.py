@@ -234,7 +234,7 @@ def test_seeds_that_differ_more_at_low_densities_do_not_make_a_claim_hold(seeds)
     cells = rules.judged(of, table.assign(test_accuracy=table.test_accuracy + 10 * NOISE * noise))
     assert (cells.groupby("model").apply(rules.status) == HOLDS).mean() <= 0.05
     errs = cells.judgement.isin(["better", "worse"]).groupby(cells.model).any().mean()
-    assert errs <= 0.2  # pooled alone, it is a third to a half
+    assert errs <= 0.1  # pooled alone, it is a third to a half
 
 
 # What is written down.
