@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -157,12 +157,8 @@ def per_layer(mask: Mask) -> "pd.DataFrame":
     return table.assign(density=table.kept / table.weights)
 
 
-@overload
-def overlap(a: Mask, b: Mask, per_layer: Literal[False] = False) -> float: ...
-@overload
-def overlap(a: Mask, b: Mask, per_layer: Literal[True]) -> dict[str, float]: ...
-def overlap(a: Mask, b: Mask, per_layer: bool = False) -> float | dict[str, float]:
-    """Jaccard index ``|A ∩ B| / |A ∪ B|`` of the two sets of kept weights, 1 if both are empty; or layer -> its index.
+def overlap(a: Mask, b: Mask) -> float:
+    """Jaccard index ``|A ∩ B| / |A ∪ B|`` of the two sets of kept weights, 1 if both are empty.
 
     LotteryError if the masks do not cover the same weights.
 
@@ -174,8 +170,6 @@ def overlap(a: Mask, b: Mask, per_layer: bool = False) -> float | dict[str, floa
     0.5
     """
     _require_same(a, b)
-    if per_layer:
-        return {name: overlap({name: a[name]}, {name: b[name]}) for name in a}
     both = sum(int((a[name] & b[name]).count_nonzero()) for name in a)
     either = sum(int((a[name] | b[name]).count_nonzero()) for name in a)
     return both / either if either else 1.0

@@ -1,6 +1,7 @@
 """All that is drawn follows from a seed and an epoch: so a training that goes on draws what it would have drawn."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,19 +12,44 @@ from lottery_lib import errors
 
 @contextmanager
 def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
-    """PyTorch's generators start from (seed, epoch) within, and go on as they were afterwards.
+    """The generators of PyTorch, NumPy and Python start from (seed, epoch) within, and go on as they were afterwards.
 
     Raises:
         LotteryError: the seed is no valid one.
     """
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(_sequence(seed, epoch).generate_state(1)[0]))
+    start = _start(seed, epoch)
+    drawn_by_python, drawn_by_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(start)
+            np.random.seed(start)  # which a reader's data may draw from, as Python's: their augmentation
+            random.seed(start)
+            yield
+    finally:
+        random.setstate(drawn_by_python)
+        np.random.set_state(drawn_by_numpy)
+
+
+@contextmanager
+def started(generators: Iterable[torch.Generator], seed: int = 0, epoch: int = 0) -> Iterator[None]:
+    """Generators of somebody else's, as a DataLoader's own, likewise."""
+    before = [(own, own.get_state()) for own in generators]
+    try:
+        for own, _ in before:
+            own.manual_seed(_start(seed, epoch))
         yield
+    finally:
+        for own, state in before:
+            own.set_state(state)
 
 
 def generator(seed: int, epoch: int) -> np.random.Generator:
     """NumPy's PCG64, which draws the same numbers on every device and version of PyTorch."""
     return np.random.default_rng(_sequence(seed, epoch))
+
+
+def _start(seed: int, epoch: int) -> int:
+    return int(_sequence(seed, epoch).generate_state(1)[0])
 
 
 def _sequence(seed: int, epoch: int) -> np.random.SeedSequence:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import zip_longest
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils import prune
 
-from lottery_lib import masks, states, ticket_files
+from lottery_lib import errors, masks, states, ticket_files
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.weights import require_whole
@@ -129,6 +130,7 @@ class Ticket:
 
         LotteryError, with the model untouched, if it has another architecture, or where ``state`` raises one.
         """
+        errors.require("model", model, nn.Module, "a torch.nn.Module")
         require_whole(model)
         _require_layout(self.architecture["layout"], architecture(model)["layout"], "the model")
         masks.validate(self.mask, model)
@@ -143,7 +145,7 @@ class Ticket:
         JSON-able, a tensor holds NaN, ``path`` has a pickle's suffix, is a device or cannot be written, or where
         ``state`` raises one.
         """
-        path = Path(path)
+        path = _path(path)
         ticket_files.refuse_pickle(path)
         self.state()  # a seed that does not give the state is noticed here, not by the next reader
         parts = {"state": self.rewind, "relaxed": self.relaxed if relaxed else None}
@@ -159,7 +161,7 @@ class Ticket:
 
         LotteryError if the file is missing, damaged, of a newer format, or not in all its parts a ticket.
         """
-        path = Path(path)
+        path = _path(path)
         found, tensors = ticket_files.read(path)
         layout, names = found["architecture"]["layout"], found.pop("mask")
         state, relaxed = (
@@ -249,6 +251,12 @@ def to_csr(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Ten
     return {name: weight.flatten(1).to_sparse_csr() for name, weight in found.items()}
 
 
+def _path(path: Any) -> Path:
+    if not isinstance(path, (str, PathLike)):
+        raise LotteryError(f"path is of type {type(path).__name__}; must be a file's, as 'ticket.safetensors'")
+    return Path(path)
+
+
 def _out_first(weight: Tensor, layer: nn.Module | None) -> Tensor:
     """A layer's weight as (out, in / groups, …)."""
     if isinstance(layer, _ConvTransposeNd):
@@ -260,6 +268,8 @@ def _out_first(weight: Tensor, layer: nn.Module | None) -> Tensor:
 
 
 def _state(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if not isinstance(model, nn.Module):
+        errors.require("model", model, Mapping, "a torch.nn.Module, or its state_dict()")
     state = states.tensors(model) if isinstance(model, nn.Module) else model
     for name, value in state.items():
         if not isinstance(value, Tensor):

@@ -169,7 +169,6 @@ def test_overlap_is_the_jaccard_index():
     a = {"x": torch.tensor([True, True, False]), "y": torch.tensor([False])}
     b = {"y": torch.tensor([False]), "x": torch.tensor([False, True, True])}
     assert masks.overlap(a, b) == 1 / 3 and masks.overlap(a, a) == 1
-    assert masks.overlap(a, b, per_layer=True) == {"x": 1 / 3, "y": 1}
 
 
 @pytest.mark.parametrize("ask", [masks.density, masks.bimodality, masks.pack, lambda none: masks.top_k(none, 0.5)])

@@ -465,3 +465,13 @@ def test_a_ticket_from_a_gpu_applies_on_the_cpu_and_back(lenet, tmp_path):
     read.apply(lenet)
     assert torch.equal(lenet.fc1.weight.cpu(), theta["fc1.weight"] * made.mask["fc1.weight"])
     assert tickets.to_csr(lenet, made.mask)["fc1.weight"].device.type == "cuda"
+
+
+def test_a_path_or_a_network_that_is_none_is_said():
+    model = models.create(**LENET)
+    ticket = controls.search(model, load("digits"), controls.Config(density=0.2))
+    for call in (ticket.save, Ticket.load):
+        with pytest.raises(LotteryError, match="^path is of type NoneType; must be a file's, as 'ticket.safetensors'$"):
+            call(None)
+    with pytest.raises(LotteryError, match="^model is of type NoneType; must be a torch.nn.Module$"):
+        ticket.apply(None)

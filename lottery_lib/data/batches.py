@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset
 from lottery_lib.data import structure
 from lottery_lib.data.splits import Batch
 from lottery_lib.errors import LotteryError
-from lottery_lib.randomness import generator
+from lottery_lib.randomness import generator, seeded, started
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,8 @@ class TensorSplit:
 class IterableSplit:
     """Any iterable that gives batches each time it is gone through, such as a DataLoader.
 
-    Its own batch size and order hold. If it draws from torch's generator, as a DataLoader does, training seeds that.
-    LotteryError if it gives no batch.
+    Its own batch size and order hold. If it draws from the generators of PyTorch, NumPy or Python, training seeds them;
+    one of its own, as a DataLoader may have, starts anew each time. LotteryError if it gives no batch.
     """
 
     source: Iterable[Batch]
@@ -72,14 +72,17 @@ class IterableSplit:
     @cached_property
     def _counted(self) -> int:
         """By going through it: what a loader of a stream declares is wrong where several workers read."""
-        with torch.random.fork_rng(devices=[]):
+        with seeded(torch.device(self.device), 0), started(self.generators):
             return sum(1 for _ in self.source)
 
     @property
     def generators(self) -> list[torch.Generator]:
-        """What it draws its order from, beside torch's own generator."""
-        owners = (self.source, getattr(self.source, "sampler", None))
-        return [own for owner in owners if (own := getattr(owner, "generator", None)) is not None]
+        """What it draws its order and its samples from, beside torch's own generator."""
+        batches = getattr(self.source, "batch_sampler", None)
+        parts = (getattr(self.source, name, None) for name in ("sampler", "dataset"))
+        owners = (self.source, *parts, batches, getattr(batches, "sampler", None))
+        found = (getattr(owner, "generator", None) for owner in owners)
+        return [own for own in found if isinstance(own, torch.Generator)]
 
     @property
     def ends_in_one(self) -> bool:
@@ -90,11 +93,12 @@ class IterableSplit:
         return len(samples) % size == 1  # type: ignore[arg-type]  # it has, as was asked
 
     def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Batch]:
-        return self.in_order()
+        with started(self.generators, seed, epoch):
+            for batch in self.source:
+                yield structure.moved(batch, self.device)
 
     def in_order(self) -> Iterator[Batch]:
-        for batch in self.source:
-            yield structure.moved(batch, self.device)
+        return self.batches(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +118,10 @@ class Batches:
         splits: Iterable[TensorSplit | IterableSplit] = filter(None, (self.train, self.val))
         for split in splits:
             digest.update(f"{type(split).__name__} {split.steps(1)} ".encode())
-            for batch in split.in_order():
-                digest.update(structure.told(batch))
+            device = torch.device(getattr(split, "device", "cpu"))
+            with seeded(device, 0):  # whoever asks; what they draw next is the same where this is known already
+                for batch in split.in_order():
+                    digest.update(structure.told(batch))
         return digest.hexdigest()[:16]
 
 
@@ -133,7 +139,8 @@ def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: st
             before it begins, to tell its data from others; they must not be changed in place thereafter.
 
     Raises:
-        LotteryError: a generator, which can be gone through only once, or tensors of different lengths.
+        LotteryError: a generator, which can be gone through only once, tensors of different lengths, a list in a
+            tuple's place, or a device that is not there.
 
     >>> import torch
     >>> import lottery_lib as lottery
@@ -144,6 +151,7 @@ def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: st
     >>> data.train.steps(batch_size=32), [len(y) for _, y in data.val.in_order()]
     (3, [40, 40, 20])
     """
+    _require_there(device)
     return Batches(_split(train, device), None if val is None else _split(val, device), key)
 
 
@@ -157,8 +165,26 @@ def _split(source: Any, device: str | torch.device) -> TensorSplit | IterableSpl
             given = " and ".join(map(str, counts)) or "no tensors with"
             raise LotteryError(f"{given} samples: there must be as many in every tensor, and at least one")
         return TensorSplit(samples)
+    if type(source) is list and _is_whole(source):
+        raise LotteryError("a list is taken for batches; a pair of whole tensors must be a tuple: own((x, y))")
     if not isinstance(source, Iterable) or isinstance(source, Iterator):
         raise LotteryError(
             "data must be a pair of tensors, or an iterable of batches that can be gone through again, as a DataLoader"
         )
     return IterableSplit(source, device)
+
+
+def _is_whole(parts: list[Any]) -> bool:
+    """Whether these are inputs and labels, rather than batches of one tensor each, which are of one kind."""
+    if len(parts) < 2 or not all(isinstance(part, (Tensor, np.ndarray)) and part.ndim for part in parts):
+        return False
+    kinds = {(str(part.dtype), part.ndim) for part in parts}
+    return len({len(part) for part in parts}) == 1 and len(kinds) > 1
+
+
+def _require_there(device: str | torch.device) -> None:
+    try:
+        torch.empty(0, device=torch.device(device))
+    except (RuntimeError, AssertionError, TypeError) as reason:  # no such type, or none of it in this machine or build
+        found = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
+        raise LotteryError(f"device = {device!r}: PyTorch finds none here; must be one it does, as {found}") from reason

@@ -21,7 +21,8 @@ from lottery_lib import errors, masks, methods, paths
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
 from lottery_lib.methods import calibration, concave
-from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
 
 SGD = Recipe(epochs=30, batch_size=64, lr=0.05, schedule="one-cycle")

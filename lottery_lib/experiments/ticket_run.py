@@ -17,7 +17,8 @@ from lottery_lib.methods import calibration
 from lottery_lib.regularizers import REGULARIZERS
 from lottery_lib.tickets import Ticket
 from lottery_lib.training import speed
-from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import PRECISIONS, Recipe
 
 FIFTHS = (  # densities of magnitude pruning by a fifth a round, halved every three

@@ -15,7 +15,8 @@ from lottery_lib.findings.relaxed_masks import HIGH, LOW
 from lottery_lib.methods import concave
 from lottery_lib.methods.base import Trainer
 from lottery_lib.relaxation import FixedMask, RelaxedMask
-from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.loop import train
 
 ALPHA = 0.1
 SIGNS = ["kept", "undecided", "turnover", "loss", "searched", "cut"]  # of a search, seen after each epoch

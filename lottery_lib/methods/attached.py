@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lottery_lib.errors import LotteryError
+from lottery_lib.errors import LotteryError, require
 from lottery_lib.methods.optimizers import INSTEAD, called, innermost, unscaled
 from lottery_lib.methods.signal import FirstCall
 from lottery_lib.relaxation import Parameterization
@@ -61,8 +61,8 @@ class Attached:
             LotteryError: it does not step one of them, has another search or mask attached to it, or cannot be used.
         """
         optimizer = innermost(optimizer)
-        stepped = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
-        if missing := [name for name, weight in weights.items() if id(weight) not in stepped]:
+        own = stepped(optimizer, weights)
+        if missing := [name for name in weights if name not in own]:
             raise LotteryError(
                 f"the optimiser does not step {missing[0]!r}; build it over the model's parameters first"
             )
@@ -91,6 +91,7 @@ class Attached:
         Raises:
             LotteryError: it is not the state of such a search; nothing is loaded then.
         """
+        require("state", state, Mapping, "what state_dict() of such a search gave")
         own = self.state_dict()
         for name in [*own, *(name for name in state if name not in own)]:
             if name not in own or name not in state or _shape(own[name]) != _shape(state[name]):
@@ -187,6 +188,12 @@ class Attached:
         self._seen = self._writes()
 
 
+def stepped(optimizer: Optimizer, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of these weights that an optimiser steps."""
+    given = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
+    return {name: weight for name, weight in weights.items() if id(weight) in given}
+
+
 def _shape(value: Any) -> Any:
     return value.shape if isinstance(value, Tensor) else type(value)
 
@@ -199,6 +206,7 @@ class AttachedSearch(Attached):
         rewind: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         super().__init__(first.model, *given)
+        self._first = first
         self._hooks.append(first.hook(refused=self.detach))
         self._finish = finish
         self._found: Ticket | None = None
@@ -230,6 +238,8 @@ class AttachedSearch(Attached):
                 "the optimiser's state was loaded after the search was attached, and the search's was not; save its "
                 "state_dict() in checkpoints, and load it too"
             )
+        if not self.step:
+            self._first.settle()
         super()._look(optimizer)
 
     def _before(self, optimizer: Optimizer) -> None:

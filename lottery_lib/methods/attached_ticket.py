@@ -3,12 +3,14 @@
 import warnings
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from lottery_lib import states
 from lottery_lib.errors import require
-from lottery_lib.methods.attached import Attached
+from lottery_lib.masks import Mask
+from lottery_lib.methods.attached import Attached, stepped
+from lottery_lib.methods.optimizers import innermost
 from lottery_lib.relaxation import FixedMask
 from lottery_lib.tickets import Ticket
 
@@ -32,15 +34,32 @@ class TicketMask(FixedMask):
 
 
 class AttachedTicket(Attached):
-    """``Attached`` for a ticket's mask; ``detach`` warns where the mask was not kept."""
+    """``Attached`` for a ticket's mask, on the weights that the optimiser steps; ``detach`` warns of any others where
+    the mask was not kept.
+    """
 
     rule: TicketMask
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, mask: Mask):
+        own, optimizer = states.parameters(model), innermost(optimizer)
+        self.mask, self.weights = mask, {name: own[name] for name in mask}
+        self._groups = len(optimizer.param_groups)
+        super().__init__(model, optimizer, self._rule(model, optimizer))
+
+    def _rule(self, model: nn.Module, optimizer: Optimizer) -> TicketMask:
+        return TicketMask(model, {name: self.mask[name] for name in stepped(optimizer, self.weights)})
+
+    def _look(self, optimizer: Optimizer) -> None:
+        if self._groups != len(optimizer.param_groups):  # it steps more by now, as layers that were unfrozen
+            self._groups = len(optimizer.param_groups)
+            self.rule = self._rule(self.model, optimizer)
+        super()._look(optimizer)
 
     @torch.no_grad()
     def detach(self) -> None:
         if self._hooks:
-            for name, weight, kept in zip(self.rule.names, self.rule.weights, self.rule.mask):
-                if weight[kept.to(weight.device) == 0].any():
+            for name, weight in self.weights.items():
+                if weight[~self.mask[name].to(weight.device)].any():
                     warnings.warn(
                         f"{name!r} has weights again that the ticket prunes: load_state_dict, or another optimiser "
                         "than the ticket is attached to, wrote to them; attach it to every optimiser that steps",
@@ -53,8 +72,12 @@ class AttachedTicket(Attached):
 def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> AttachedTicket:
     """Rewind a model to a ticket, and keep it under the ticket's mask in a loop of one's own, until it is detached.
 
+    Weights under the mask that the optimiser does not step, as frozen ones, stay as they are rewound. Where several
+    optimisers share the weights, attach the ticket to each of them, before any step: each time it rewinds the model.
+
     Raises:
-        LotteryError: the model has another architecture than the ticket's, or the optimiser cannot be used.
+        LotteryError: the model has another architecture than the ticket's, or the optimiser steps none of the weights
+            under the mask, or cannot be used.
 
     >>> import torch
     >>> from lottery_lib import attach, controls, load, masks, models
@@ -70,10 +93,10 @@ def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> AttachedTi
     >>> masks.density({n: model.get_parameter(n) != 0 for n in ticket.mask})
     0.2
     """
+    require("model", model, nn.Module, "a torch.nn.Module")
     require("ticket", ticket, Ticket, "what a search returns, or Ticket.load(path) reads")
     own = states.parameters(model)
-    Attached.require_free(optimizer, {name: own[name] for name in ticket.mask if name in own})
+    weights = {name: own[name] for name in ticket.mask if name in own}
+    Attached.require_free(optimizer, stepped(innermost(optimizer), weights) or weights)
     ticket.apply(model)
-    device = next(model.parameters()).device
-    mask: dict[str, Tensor] = {name: kept.to(device) for name, kept in ticket.mask.items()}
-    return AttachedTicket(model, optimizer, TicketMask(model, mask))
+    return AttachedTicket(model, optimizer, ticket.mask)

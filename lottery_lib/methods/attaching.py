@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lottery_lib import states
-from lottery_lib.errors import LotteryError, hint
+from lottery_lib.errors import LotteryError, hint, require
 from lottery_lib.methods.attached import OVER, Attached, AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer
 from lottery_lib.methods.signal import FirstCall
@@ -33,6 +33,7 @@ def prepared(
         LotteryError: more is given than a search may be told there, something is out of range, or the optimiser cannot
             be used (``Attached``).
     """
+    require("model", model, nn.Module, "a torch.nn.Module")
     if not (isinstance(steps, Real) and 1 <= steps < math.inf):
         raise LotteryError(f"steps = {steps!r}: must be ≥ 1 and finite, the optimiser's steps in the whole training")
     shared = {item.name for item in fields(SearchConfig)}

@@ -1,8 +1,8 @@
 """What every method of ticket search shares: its config, the ticket at its end, and the retraining after it."""
 
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -15,13 +15,12 @@ from lottery_lib.masks import Mask
 from lottery_lib.methods import signal
 from lottery_lib.provenance import provenance
 from lottery_lib.relaxation import FixedMask, Parameterization
-from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket, architecture
 from lottery_lib.training.loop import History, train
-from lottery_lib.training.modes import aside
+from lottery_lib.training.modes import aside, restored_on_failure
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value
-from lottery_lib.training.tasks import Task
+from lottery_lib.training.tasks import Task, require_options
 from lottery_lib.weights import PARAMETRIZED, count, left_dense, prunable, require_whole, share, withheld
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
@@ -46,7 +45,10 @@ class SearchConfig:
         if self.names is not None:
             if isinstance(self.names, str):
                 raise LotteryError(f"names = {self.names!r}: must be several names, or one as ({self.names!r},)")
-            object.__setattr__(self, "names", tuple(self.names))
+            given = tuple(self.names) if isinstance(self.names, Iterable) else ()
+            if not given or not all(isinstance(name, str) for name in given):
+                raise LotteryError(f"names = {self.names!r}: must be parameters' names, as ('fc1.weight',), or None")
+            object.__setattr__(self, "names", given)
         if not isinstance(self.rounds, (tuple, list)):
             raise LotteryError(f"rounds = {self.rounds!r}: must be the densities after each, as (0.4, 0.2)")
         object.__setattr__(self, "rounds", tuple(self.rounds))
@@ -96,8 +98,10 @@ class Trainer:
     history: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(init=False)  # of the parameters that the mask covers
     begun: dict[str, Tensor] = field(init=False, default_factory=dict)  # the state before the search
+    block: Any = field(init=False)
 
     def __post_init__(self) -> None:
+        require_options(self.options, [item.name for item in fields(self.config)])
         errors.require("model", self.model, nn.Module, "a torch.nn.Module")
         if self.run is None:
             require_splits(self.data)
@@ -134,13 +138,12 @@ class Trainer:
         )
 
     def __enter__(self) -> "Trainer":
-        self.begun = snapshot(self.model)
+        self.block = restored_on_failure(self.model)
+        self.begun = self.block.__enter__()
         return self
 
-    def __exit__(self, failure: type[BaseException] | None, *_: Any) -> None:
-        if failure:  # an interrupt, too: who searches again begins with the same weights
-            states.load(self.model, self.begun)
-            self.model.zero_grad(set_to_none=True)
+    def __exit__(self, *failure: Any) -> None:
+        self.block.__exit__(*failure)
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
@@ -169,8 +172,8 @@ class Trainer:
         """The state after ``rewind_epoch`` epochs of dense training, which the model is left in."""
         if self.config.rewind_epoch:
             self.train(start=0, stop=self.config.rewind_epoch)
-            return snapshot(self.model)
-        return self.begun or snapshot(self.model)
+            return states.snapshot(self.model)
+        return self.begun or states.snapshot(self.model)
 
     @property
     def round_epochs(self) -> int:
@@ -197,6 +200,7 @@ class Trainer:
         weights = dict(zip(self.names, self.parameters())) if trained else {}
         if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
             raise LotteryError(f"{broken[0]!r} is not finite after the last step; lower the learning rate")
+        states.load(self.model, rewind)  # with what modules keep beside tensors, which no ticket holds
         found = Ticket(
             mask=mask,
             rewind=rewind,
@@ -214,7 +218,6 @@ class Trainer:
             },
             **more,
         )
-        states.load(self.model, rewind)  # with what modules keep beside tensors, which no ticket holds
         found.apply(self.model)
         if not self.config.allow_empty_layers:
             self._require_signal(found, rewind)
@@ -273,7 +276,7 @@ def retrain(
         start: The epoch of the recipe to begin with: the ticket's rewind epoch.
 
     Raises:
-        LotteryError: the model has another architecture than the ticket's; or as ``train`` raises it.
+        LotteryError: the model has another architecture than the ticket's; or as by ``train``. The model is as before.
 
     >>> from lottery_lib import Recipe, controls, load, masks, models, retrain
     >>> data = load("digits")
@@ -283,9 +286,14 @@ def retrain(
     >>> masks.density({n: model.get_parameter(n) != 0 for n in ticket.mask})
     0.2
     """
+    errors.require("model", model, nn.Module, "a torch.nn.Module")
     errors.require("ticket", ticket, Ticket, "what a search returns, or Ticket.load(path) reads")
     errors.require("recipe", recipe, Recipe, "as Recipe(epochs=10)")
-    ticket.apply(model)
-    if ticket.info.get("trained"):
-        return History([])
-    return train(model, data, recipe, parameterization=FixedMask(model, ticket.mask), seed=seed, start=start, **options)
+    require_options(options)
+    require_whole(model)
+    with restored_on_failure(model):
+        ticket.apply(model)
+        if ticket.info.get("trained"):
+            return History([])
+        rule = FixedMask(model, ticket.mask)
+        return train(model, data, recipe, parameterization=rule, seed=seed, start=start, **options)

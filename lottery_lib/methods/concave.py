@@ -221,7 +221,7 @@ def _say_if_missed(
     alike = sum(int((m == edge).sum()) for m in rule.m)
     if rule.step < rule.steps:
         why = f"only {rule.step} of the {rule.steps} steps it was told of were taken"
-    elif len(losses) > 1 and not losses[-1] < losses[0]:
+    elif len(losses) > 1 and not min(losses) < losses[0]:  # that it rises at the end may be for want of weights
         why = "the training loss did not fall, so the data told it little; look at the learning rate first"
     elif 0 < edge < 1 and alike > max(1, missed / 2):
         why = f"{alike} entries have the same support, as those of dead units or constant inputs have, and end alike"

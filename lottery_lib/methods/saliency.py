@@ -1,6 +1,7 @@
 """Pruning at initialisation, without training: SNIP, GraSP and SynFlow."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +20,7 @@ from lottery_lib.randomness import seeded
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.modes import as_trained
 from lottery_lib.training.rehearsal import rehearse
+from lottery_lib.training.tasks import told
 
 TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
 SYNFLOW_ROUNDS = 100
@@ -33,7 +35,7 @@ class Config(SearchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.criterion not in CRITERIA:
+        if self.criterion not in [*CRITERIA]:  # a list has no hash to be sought by
             raise LotteryError(f"unknown criterion {self.criterion!r}; known: {', '.join(CRITERIA)}")
         if self.criterion == "synflow" and self.batches != Config.batches:
             raise LotteryError(f"batches = {self.batches}: synflow sees no data; leave it out")
@@ -76,13 +78,14 @@ def grasp(trainer: Trainer) -> masks.Mask:
     first = [gradient.detach() for gradient in _gradients(trainer, batches, TEMPERATURE).values()]
     products = [torch.zeros_like(w) for w in weights]
     as_trained(trainer.model)
-    for batch in batches:
-        with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
-            value = trainer.task.value(_cooled(trainer.model, TEMPERATURE), batch)
-        second = torch.autograd.grad(value, weights, create_graph=True, materialize_grads=True)
-        inner: Any = sum((g * h).sum() for g, h in zip(first, second))
-        for product, more in zip(products, torch.autograd.grad(inner, weights, materialize_grads=True)):
-            product += more
+    for number, batch in enumerate(batches):
+        with _told(number):
+            with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
+                value = trainer.task.value(_cooled(trainer.model, TEMPERATURE), batch)
+            second = torch.autograd.grad(value, weights, create_graph=True, materialize_grads=True)
+            inner: Any = sum((g * h).sum() for g, h in zip(first, second))
+            for product, more in zip(products, torch.autograd.grad(inner, weights, materialize_grads=True)):
+                product += more
     return _keep(trainer, {name: (w * p).detach() for name, w, p in zip(trainer.names, weights, products)})
 
 
@@ -98,7 +101,10 @@ def synflow(trainer: Trainer) -> masks.Mask:
         raise LotteryError(f"synflow feeds the network an input of ones, but these inputs are {kind}; take snip")
     ones = torch.ones_like(inputs[:1], dtype=torch.float64)
     model = deepcopy(trainer.model).eval().double()
-    positive = {name: t.abs() if t.is_floating_point() else t.clone() for name, t in states.tensors(model).items()}
+    positive = states.snapshot(model)
+    for value in positive.values():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            value.abs_()
     mask = masks.ones(model, trainer.names)
     for k in range(1, SYNFLOW_ROUNDS + 1):
         states.load(model, positive)
@@ -126,10 +132,16 @@ def _gradients(trainer: Trainer, batches: list[Batch], temperature: float | None
     total = [torch.zeros_like(w) for w in weights]
     as_trained(trainer.model)
     model = trainer.model if temperature is None else _cooled(trainer.model, temperature)
-    for batch in batches:
-        value = trainer.task.value(model, batch)
-        for sum_, gradient in zip(total, torch.autograd.grad(value, weights, materialize_grads=True)):
-            sum_ += gradient
+    for number, batch in enumerate(batches):
+        with _told(number):
+            value = trainer.task.value(model, batch)
+            if not value.isfinite():
+                raise LotteryError(
+                    f"the loss of batch {number} of epoch 0 is {value.item():g}, both counted from 0: is a number in "
+                    "the data not finite, or every label one that the loss ignores?"
+                )
+            for sum_, gradient in zip(total, torch.autograd.grad(value, weights, materialize_grads=True)):
+                sum_ += gradient
     return dict(zip(trainer.names, total))
 
 
@@ -138,5 +150,14 @@ def _cooled(model: nn.Module, temperature: float) -> Callable[[Any], Any]:
     return lambda inputs: structure.mapped(lambda leaf: leaf / temperature, model(inputs))
 
 
+def _told(number: int) -> AbstractContextManager[None]:
+    return told(f"batch {number} of epoch 0 fails, both counted from 0")
+
+
 def _keep(trainer: Trainer, scores: dict[str, Tensor]) -> masks.Mask:
+    for name, score in scores.items():
+        if score.isnan().any():
+            raise LotteryError(
+                f"the gradient at {name!r} is not finite, though the loss is: has the loss, or a layer, none there?"
+            )
     return masks.top_k(scores, trainer.config.density, per_layer=trainer.config.per_layer)

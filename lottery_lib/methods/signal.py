@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.hooks import RemovableHandle
 
 from lottery_lib import states
 from lottery_lib.data import structure
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
+from lottery_lib.training.modes import aside
 
 
 def passes(model: nn.Module, mask: Mask, run: Callable[[], Tensor | None]) -> bool | None:
@@ -53,6 +55,7 @@ def passes(model: nn.Module, mask: Mask, run: Callable[[], Tensor | None]) -> bo
         if not value.requires_grad:
             return False
         gradients = torch.autograd.grad(value, [start for _, start in starts], allow_unused=True)
+        reached = [gradient is not None and bool(gradient.any()) for gradient in gradients]
     except LotteryError:
         raise
     except Exception:  # of the reader's network, so of any type; as of re-entrant checkpoints of activations
@@ -65,7 +68,6 @@ def passes(model: nn.Module, mask: Mask, run: Callable[[], Tensor | None]) -> bo
             parameter.requires_grad_(True)
         for hook in hooks:
             hook.remove()
-    reached = (gradient is not None and bool(gradient.any()) for gradient in gradients)
     return any(there and alive for there, (alive, _) in zip(reached, starts))
 
 
@@ -83,10 +85,13 @@ def _begun(model: nn.Module, mask: Mask) -> list[nn.Parameter]:
 
 
 class FirstCall:
-    """The first call of a network in a training that somebody else runs, to be made again; from ``hook`` on."""
+    """The first call of a network in a training that somebody else runs, to be made again; from ``hook`` on.
 
-    def __init__(self, model: nn.Module):
-        self.model = model
+    Calls that compute no numbers, as of ``torch.export``, are none. Copies and pickles of the network wait for nothing.
+    """
+
+    def __init__(self, model: nn.Module | None):
+        self.model: Any = model
         self.given: tuple[tuple, dict[str, Any]] | None = None
         self.check: Callable[[Tensor], object] | None = None  # of what it led to
 
@@ -99,18 +104,40 @@ class FirstCall:
         self._hook = self.model.register_forward_hook(self._keep, with_kwargs=True)
         return self._hook
 
+    def __reduce__(self) -> tuple:
+        return FirstCall, (None,)
+
     def _keep(self, model: nn.Module, given: tuple, named: dict[str, Any], output: Any) -> None:
-        if model.training:
-            self._hook.remove()
-            if not (numbers := _differentiable(output)):
-                return  # nothing to be told of a network whose output holds no number, or hides it
-            self.given = given, named
+        if self.model is None or not model.training:
+            return
+        if torch.compiler.is_compiling():
+            if not torch.compiler.is_exporting():  # this is part of the graph, which keeps what it is called on
+                self.given = given, named
+            return
+        if _is_traced(model, (given, named, output)) or not (numbers := _differentiable(output)):
+            return  # nothing to be told of a network whose output holds no number, or hides it
+        self._hook.remove()
+        self.given = given, named
+        check, self.check = self.check, None
+        try:
+            if check is not None:
+                check(numbers[0])
+        except LotteryError:
+            self._refused()
+            raise
+
+    def settle(self) -> None:
+        """Make a call that a compiled graph has kept once more, outside of it: it shows no layers to the ``check``."""
+        if self.given is None or self.check is None:
+            return
+        given, named = self.given
+        with aside(self.model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             try:
-                if self.check is not None:
-                    self.check(numbers[0])
+                self.model(*given, **named)
             except LotteryError:
-                self._refused()
                 raise
+            except Exception:  # of the reader's network: nothing can be told of it
+                self.check = None
 
     def __call__(self) -> Tensor | None:
         """A number that depends on every part of the network's first output: the loss, where it tells one."""
@@ -123,3 +150,12 @@ class FirstCall:
 
 def _differentiable(output: Any) -> list[Tensor]:
     return [leaf for leaf in structure.leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
+
+
+def _is_traced(model: nn.Module, call: Any) -> bool:
+    """Whether a call has other tensors in it than a training has, or other weights than its own."""
+    if torch.jit.is_tracing() or not all(isinstance(weight, nn.Parameter) for weight in model.parameters()):
+        return True  # the latter as by torch.func.functional_call
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # by vmap or grad
+    tensors = [leaf for leaf in structure.leaves(call) if isinstance(leaf, Tensor)]
+    return any(isinstance(tensor, FakeTensor) or wrapped(tensor) for tensor in tensors)

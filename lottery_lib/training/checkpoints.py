@@ -8,6 +8,7 @@ import hashlib
 import json
 import zlib
 from dataclasses import asdict
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from lottery_lib.files import bits, require_writable, whole
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.training import distributed, speed
-from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.evaluation import measured
 from lottery_lib.training.modes import as_trained, aside
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value
@@ -40,6 +41,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | Path, identity: str):
+        if not isinstance(folder, (str, PathLike)):
+            raise LotteryError(f"work = {folder!r}: must be a folder's path, as work='work'")
         require_writable(Path(folder))
         self.path = Path(folder) / f"{identity}.safetensors"
 
@@ -75,6 +78,7 @@ class Checkpoint:
             return None
         if texts.get("checksum") != _checksum(tensors, texts.get("history", "")):
             return None
+        states.make_buffers(model, _within("model", tensors))
         states.load(model, _within("model", tensors))
         rule.load(_within("rule", tensors))
         _load_optimizer_tensors(optimizer, _within("optimizer", tensors))
@@ -129,7 +133,7 @@ def _probe(model: nn.Module, data: TrainingData, task: Task) -> str:
     if len(structure.lengths(batch)) == 1:
         values.append(task.value(model, structure.rows(batch, slice(1))))
     if task.metric is not None and data.val is not None:
-        values.append(torch.tensor(evaluate(model, data.val, task.loss, task.objective, task.metric)["metric"]))
+        values.append(torch.tensor(measured(model, data.val, task)["metric"]))
     told = " ".join("none" if value is None else f"{value.item():.5g}" for value in values)
     return told if task.metric is None else f"{told} {getattr(task.metric, '__qualname__', '')}"
 

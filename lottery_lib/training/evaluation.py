@@ -1,5 +1,7 @@
 """How good a network is on a split: its loss, its accuracy where there is one, and a metric of the reader's own."""
 
+import math
+import warnings
 from typing import Any
 
 import torch
@@ -10,14 +12,14 @@ from lottery_lib.data import structure
 from lottery_lib.data.splits import EvaluationSplit
 from lottery_lib.errors import LotteryError
 from lottery_lib.training.modes import evaluating
-from lottery_lib.training.tasks import Loss, Metric, Objective, Task
+from lottery_lib.training.tasks import Loss, Metric, Objective, Task, require_one, told
 
 SINGLE, SECOND, LAST = "a score for each label", "classes second", "classes last"  # readings of outputs and labels
+UNMEASURED = "is a number in the data or the weights not finite, or every label one that the loss ignores?"
 VOID = 255  # a label of pixels that nobody has labelled
 Counts = dict[str, tuple[Any, Any]]  # reading -> labels that are met, and those that count
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module, split: EvaluationSplit, loss: Loss = cross_entropy, objective: Objective | None = None,
     metric: Metric | None = None,
@@ -43,16 +45,26 @@ def evaluate(
     75.0
 
     Raises:
-        LotteryError: the split gives no batch, or is no split.
+        LotteryError: the split gives no batch, or is no split; or a batch does not go through network and loss.
     """
+    task = Task(loss, objective, metric)
+    with told("the split cannot be evaluated"):
+        found = measured(model, split, task)
+    if not math.isfinite(found.get("loss", 0.0)):
+        warnings.warn(f"the loss on the split is {found['loss']:g}: {UNMEASURED}", stacklevel=2)
+    return found
+
+
+@torch.no_grad()
+def measured(model: nn.Module, split: EvaluationSplit, task: Task) -> dict[str, float]:
+    """``evaluate``, where whoever calls it says what fails."""
     in_order = getattr(split, "in_order", None)
     if not callable(in_order):
         raise LotteryError(
             f"a {type(split).__name__} is no split to evaluate on; give data.train or data.val, "
             "of data = own(train, val)"
         )
-    task = Task(loss, objective, metric)
-    accuracy = _Accuracy(loss)
+    accuracy = _Accuracy(task.loss)
     losses: Tensor | float = 0.0
     samples, told = 0, True
     with evaluating(model):
@@ -62,6 +74,7 @@ def evaluate(
             if value is None:
                 told = False
                 continue
+            require_one(value, not isinstance(value, Tensor) or (value.numel() == 1 and not value.is_complex()))
             losses = losses + value * structure.size(batch)
             if judged is not None:
                 accuracy.add(*judged)
@@ -69,7 +82,7 @@ def evaluate(
             raise LotteryError("the split to evaluate on gives no batch of data; leave it out, or give at least one")
         metrics = {"loss": float(losses) / samples} if told else {}
         metrics |= accuracy.metrics()
-        return metrics if metric is None else metrics | {"metric": float(metric(model, split.in_order()))}
+        return metrics if task.metric is None else metrics | {"metric": float(task.metric(model, split.in_order()))}
 
 
 class _Accuracy:

@@ -24,11 +24,11 @@ from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization
 from lottery_lib.training import distributed, speed
 from lottery_lib.training.checkpoints import Checkpoint, identity
-from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.evaluation import UNMEASURED, measured
 from lottery_lib.training.modes import as_trained
 from lottery_lib.training.recipes import Recipe
-from lottery_lib.training.rehearsal import rehearse, told
-from lottery_lib.training.tasks import Loss, Metric, Objective, Task
+from lottery_lib.training.rehearsal import rehearse
+from lottery_lib.training.tasks import Loss, Metric, Objective, Task, told
 
 
 @dataclass
@@ -120,7 +120,7 @@ def train(
     device = next(model.parameters()).device
     steps = data.train.steps(recipe.batch_size)
     if start < stop:
-        rehearse(model, data, recipe, task)
+        rehearse(model, data, recipe, task, others)
     checkpoint = Checkpoint(work, identity(model, data, recipe, rule, seed, start, stop, task)) if work else None
     history = (checkpoint.resume(model, rule, optimizer) if checkpoint else None) or []
 
@@ -154,11 +154,13 @@ def train(
                 with told(f"batch {step} of epoch {epoch} fails, both counted from 0"), autocast:
                     value = task.value(forward, batch)
                 model.zero_grad(set_to_none=True)
-                value.backward()
+                with told(f"the backward pass of batch {step} of epoch {epoch} fails"):
+                    value.backward()
                 unreached = {name: weight for name, weight in unreached.items() if weight.grad is None}
                 rule.fill_gradients()
                 rule.pull_back()
-                optimizer.step()
+                with told(f"the optimiser's step after batch {step} of epoch {epoch} fails"):
+                    optimizer.step()
                 rule.push_forward()
                 total += value.detach()
                 taken += 1
@@ -176,8 +178,11 @@ def train(
             )
         if data.val is not None:
             with seeded(device, seed, epoch), told(f"validation after epoch {epoch} fails"):
-                validated = evaluate(model, data.val, loss, objective, metric)
+                validated = measured(model, data.val, task)
             metrics |= {f"val_{key}": value for key, value in validated.items()}
+            losses = [each.get("val_loss", 0.0) for each in (*history, metrics)]
+            if not math.isfinite(losses[-1]) and all(map(math.isfinite, losses[:-1])):  # said once
+                warnings.warn(f"the validation loss of epoch {epoch} is {losses[-1]:g}: {UNMEASURED}", stacklevel=2)
         metrics |= {key: value.item() for key, value in rule.metrics().items()}
         if isinstance(forward, speed.Timed) and forward.compiled is not None:
             found = float(forward.compiled)

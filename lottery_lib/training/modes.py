@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lottery_lib import states
 from lottery_lib.data.splits import TrainingData
 
 
@@ -41,8 +42,8 @@ def aside(model: nn.Module, data: TrainingData | None = None) -> Iterator[None]:
     gradients are not looked after.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [buffer.clone() for buffer in model.buffers()]
-    states = [(module, deepcopy(module.get_extra_state())) for module in model.modules() if _keeps_more(module)]
+    buffers = states.Buffers(model)
+    more = [(module, deepcopy(module.get_extra_state())) for module in model.modules() if _keeps_more(module)]
     splits = () if data is None else (data.train, data.val)
     drawn = [(own, own.get_state()) for split in splits for own in getattr(split, "generators", ())]
     drawn_by_python, drawn_by_numpy = random.getstate(), np.random.get_state()
@@ -53,15 +54,31 @@ def aside(model: nn.Module, data: TrainingData | None = None) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-        with torch.no_grad():
-            for buffer, before in zip(model.buffers(), buffers):
-                buffer.copy_(before)
-        for module, kept in states:
+        buffers.restore(model)
+        for module, kept in more:
             module.set_extra_state(kept)
         for own, state in drawn:
             own.set_state(state)
         random.setstate(drawn_by_python)
         np.random.set_state(drawn_by_numpy)
+
+
+@contextmanager
+def restored_on_failure(model: nn.Module) -> Iterator[states.Snapshot]:
+    """Where what runs within fails, or is interrupted, state, buffers and modes are as before, and no gradient is left.
+
+    It is given the state before.
+    """
+    begun = states.snapshot(model)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield begun
+    except BaseException:
+        states.load(model, begun)
+        model.zero_grad(set_to_none=True)
+        for module, training in modes:
+            module.training = training
+        raise
 
 
 def _keeps_more(module: nn.Module) -> bool:

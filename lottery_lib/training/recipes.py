@@ -44,7 +44,8 @@ class Recipe:
             if not getattr(self, name) > 0:
                 raise LotteryError(f"{name} = {getattr(self, name)!r}: must be > 0")
         errors.hold(self, {
-            "momentum": (0 <= self.momentum < 1, "in [0, 1)"), "weight_decay": (self.weight_decay >= 0, "≥ 0")
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"), "weight_decay": (self.weight_decay >= 0, "≥ 0"),
+            "compile_from": (self.compile_from is None or self.compile_from >= 0, "≥ 0, or None"),
         })  # fmt: skip
         if self.optimizer != "sgd" and (self.nesterov or self.momentum != Recipe.momentum):
             raise LotteryError(f"{self.optimizer} reads neither momentum nor nesterov; leave them out")
@@ -53,7 +54,7 @@ class Recipe:
         if self.nesterov and not self.momentum:
             raise LotteryError("nesterov = True: needs a momentum > 0")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
+            if getattr(self, name) not in [*known]:  # a list has no hash to be sought by
                 raise LotteryError(f"unknown {name} {getattr(self, name)!r}{hint(getattr(self, name), known)}")
 
     def lr_at(self, fraction: float) -> float:

@@ -1,6 +1,7 @@
 """What a training lowers, and what it is measured by."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lottery_lib.data.splits import Batch
-from lottery_lib.errors import LotteryError
+from lottery_lib.errors import LotteryError, hint
 
 Loss = Callable[[Any, Any], Tensor]  # of (outputs, labels), a scalar
 Objective = Callable[[Any, Batch], Any]  # of (model, batch), a scalar; in evaluation it may be None, and is left out
 Metric = Callable[[nn.Module, Iterable[Batch]], float]  # of the model, as it is evaluated, and all batches
+OPTIONS = ("loss", "objective", "metric", "work", "progress")  # of ``train``, which searches and ``retrain`` take too
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,39 @@ class Task:
                 "batch normalisation cannot train on a batch of one sample; choose another batch size, or drop the "
                 "last batch (drop_last=True)"
             ) from reason
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """A block that runs the reader's data, network, loss or metric: whatever it raises is said in a sentence.
+
+    Raises:
+        LotteryError: ``what`` fails, and why.
+    """
+    try:
+        yield
+    except LotteryError:
+        raise
+    except Exception as reason:
+        line = str(reason).strip().partition("\n")[0]
+        raise LotteryError(f"{what}: {type(reason).__name__}: {line}") from reason
+
+
+def require_one(value: Any, one: bool) -> None:
+    """LotteryError, with what the loss of a batch is, unless it is ``one`` number."""
+    if not one:
+        shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        shown += " of complex numbers" if isinstance(value, Tensor) and value.is_complex() else ""
+        raise LotteryError(f"the loss of a batch must be one number, a tensor of shape (), but it is {shown}")
+
+
+def require_options(options: Collection[str], config: Collection[str] = ()) -> None:
+    """LotteryError for an option that is none of ``OPTIONS``; ``config`` are the fields that a config tells."""
+    for name in sorted(set(options).difference(OPTIONS)):
+        why = (
+            f"the config tells it; give Config({name}=…)" if name in config else "no option here" + hint(name, OPTIONS)
+        )
+        raise LotteryError(f"{name}: {why}")
 
 
 def _pair(batch: Batch) -> tuple[Any, Any]:

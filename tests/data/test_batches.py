@@ -1,11 +1,14 @@
 """batches.py: a reader's data in its forms, and a reader's network from its data to a saved ticket."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 from toy import copied, noise, same_bits, same_values
 
 from lottery_lib import masks, methods
@@ -13,7 +16,8 @@ from lottery_lib.data import batches, structure
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import concave, magnitude, saliency
 from lottery_lib.tickets import Ticket
-from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.evaluation import evaluate
+from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
 
 X, Y = torch.arange(20.0).view(10, 2), torch.arange(10)
@@ -140,12 +144,26 @@ def test_more_batches_than_declared_are_refused_and_fewer_are_counted():
         ((X, Y, Y[:-1]), "10 and 10 and 9 samples: there must be as many in every tensor"),
         ({"x": X, "y": Y[:-1]}, "10 and 9 samples: there must be as many in every tensor"),
         ({"x": [1, 2]}, "no tensors with samples: there must be as many"),
+        ([X, Y], "a pair of whole tensors must be a tuple: own"),
+        ([X.numpy(), Y.numpy()], "a pair of whole tensors must be a tuple: own"),
     ],
 )
 def test_data_in_no_known_form_are_refused(source, message):
     for arguments in ((source,), ((X, Y), source)):
         with pytest.raises(LotteryError, match=message):
             batches.own(*arguments)
+
+
+def test_a_list_of_batches_that_are_one_tensor_each_is_none_of_whole_tensors():
+    for several in ([X, X], [X[:4], Y], [X]):
+        assert batches.own(several).train.steps(1) == len(several)
+
+
+@pytest.mark.parametrize("device", ["cudaa", "cuda:99", None])
+def test_a_device_that_is_not_there_is_refused(device):
+    for source in ((X, Y), [(X, Y)]):
+        with pytest.raises(LotteryError, match=f"^device = {device!r}: PyTorch finds none here; must be one it does, "):
+            batches.own(source, device=device)
 
 
 def test_an_iterable_without_batches_is_refused_when_used(tmp_path):
@@ -168,6 +186,92 @@ def test_fingerprints_tell_data_apart():
     assert len({d.fingerprint for d in data}) == len(data)
     assert batches.own((X.clone(), Y)).fingerprint == data[0].fingerprint
     assert batches.own(loader, key="one").fingerprint == batches.own((X, Y), key="one").fingerprint
+
+
+class Noisy(Dataset):
+    """Draws its augmentation from one generator or another."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, row):
+        return X[row] + self.draw(), Y[row]
+
+
+class Own(Noisy):
+    def __init__(self):
+        super().__init__(lambda: torch.rand(2, generator=self.generator))
+        self.generator = torch.Generator().manual_seed(3)
+
+
+def loader(source, own=False, **more):
+    generator = torch.Generator().manual_seed(5) if own else None
+    return DataLoader(source, batch_size=4, generator=generator, **more)
+
+
+def sampled():
+    return BatchSampler(RandomSampler(X, generator=torch.Generator().manual_seed(5)), 4, drop_last=False)
+
+
+LOADERS = {
+    "torch": lambda: loader(Noisy(lambda: torch.rand(2)), shuffle=True),
+    "numpy": lambda: loader(Noisy(lambda: np.random.rand()), shuffle=True),
+    "python": lambda: loader(Noisy(lambda: random.random()), shuffle=True),
+    "the loader's own": lambda: loader(TensorDataset(X, Y), own=True, shuffle=True),
+    "a batch sampler's own": lambda: DataLoader(TensorDataset(X, Y), batch_sampler=sampled()),
+    "the data's own": lambda: loader(Own()),
+}
+
+
+class Killed(Exception):
+    pass
+
+
+def generators():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_killed_training_goes_on_with_the_same_bits_whatever_its_data_draw_from(name, tmp_path):
+    def run(folder, data, kill=None):
+        calls = []
+
+        def metric(model, given):
+            calls.append(given)
+            if len(calls) == kill:
+                raise Killed
+            return 0.0
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.2), nn.Linear(8, 10))
+        history = train(model, data, Recipe(epochs=4, lr=1e-3), metric=metric, work=tmp_path / folder)
+        return copied(model.state_dict()), [epoch["loss"] for epoch in history.epochs]
+
+    whole, losses = run("whole", batches.own(LOADERS[name](), (X, Y)))
+    data, before = batches.own(LOADERS[name](), (X, Y)), generators()
+    with pytest.raises(LotteryError, match="Killed"):
+        run("killed", data, kill=5)
+    assert before == generators()
+    for again in (batches.own(LOADERS[name](), (X, Y)), data):  # in a new process, or in the same notebook
+        random.seed(1), np.random.seed(1)
+        state, resumed = run("killed", again)
+        assert resumed == losses and same_bits(state, whole)
+    assert len(list((tmp_path / "killed").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["the loader's own", "a batch sampler's own", "the data's own"])
+def test_a_generator_of_their_own_starts_from_seed_and_epoch_and_goes_on_as_it_was(name):
+    split = batches.own(LOADERS[name]()).train
+    states = [own.get_state() for own in split.generators]
+    drawn = {key: torch.cat([x for x, _ in split.batches(4, epoch=key[0], seed=key[1])]) for key in ((0, 0), (1, 0))}
+    assert not torch.equal(drawn[0, 0], drawn[1, 0])
+    again = batches.own(LOADERS[name]()).train
+    assert torch.equal(torch.cat([x for x, _ in again.batches(4, epoch=1)]), drawn[1, 0])
+    assert states and all(torch.equal(own.get_state(), state) for own, state in zip(split.generators, states))
 
 
 # A reader's own network

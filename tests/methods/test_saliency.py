@@ -8,6 +8,7 @@ from toy import LEAST, convnet, copied, digits, find, lenet, noise, perceptron, 
 
 from lottery_lib import masks
 from lottery_lib.data import batches
+from lottery_lib.errors import LotteryError
 from lottery_lib.methods import saliency
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.weights import initialize, prunable
@@ -200,3 +201,39 @@ def test_scores_are_taken_without_moving_the_model(criterion, mode):
         inputs, labels = digits().train.images[:256].to(dtype) / 255, digits().train.labels[:256]
         ticket = saliency.search(model, batches.own((inputs, labels)), saliency.Config(**LEAST, criterion=criterion))
         assert same_bits(ticket.rewind, start) and {p.dtype for p in model.parameters()} == {dtype}
+
+
+@pytest.mark.parametrize("criterion", ["snip", "grasp"])
+def test_a_later_batch_that_fails_or_is_not_finite_is_named(criterion):
+    inputs, labels = problem().train.samples
+    config = saliency.Config(recipe=RECIPE, criterion=criterion, density=0.5)
+    late = torch.full_like(labels[:16], 100)
+    with pytest.raises(LotteryError, match="^batch 1 of epoch 0 fails, both counted from 0: IndexError: Target 100"):
+        saliency.search(net(), batches.own([(inputs[:16], labels[:16]), (inputs[16:32], late)]), config)
+    message = "^the loss of batch 1 of epoch 0 is nan, both counted from 0: is a number in the data not finite"
+    with pytest.raises(LotteryError, match=message):
+        saliency.search(net(), batches.own([(inputs[:16], labels[:16]), (inputs[16:32] / 0, labels[16:32])]), config)
+    with pytest.raises(LotteryError, match="^the gradient at '.*' is not finite, though the loss is: has the loss"):
+        loss = {"loss": lambda outputs, labels: (outputs - outputs.detach()).sum().sqrt()}  # √0
+        saliency.search(net(), problem(), config, **loss)
+
+
+def test_synflow_takes_networks_that_make_buffers_as_they_run():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net()
+
+        def forward(self, inputs):
+            if not hasattr(self, "scale"):
+                self.register_buffer("scale", torch.ones(1))
+            return self.net(inputs) * self.scale
+
+    config = saliency.Config(recipe=RECIPE, criterion="synflow", density=0.5)
+    plain, late = (saliency.search(model, problem(), config).mask for model in (net(), Late()))
+    assert all(map(torch.equal, plain.values(), late.values()))
+
+
+def test_a_criterion_that_is_a_list_is_unknown():
+    with pytest.raises(LotteryError, match="^unknown criterion \\['snip'\\]"):
+        saliency.Config(criterion=["snip"])

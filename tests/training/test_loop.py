@@ -20,7 +20,8 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.methods import continuous
 from lottery_lib.relaxation import FixedMask, RelaxedMask
 from lottery_lib.training import checkpoints, loop
-from lottery_lib.training.loop import evaluate, train
+from lottery_lib.training.evaluation import evaluate, measured
+from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
 
 
@@ -324,7 +325,7 @@ def test_a_damaged_checkpoint_is_ignored_and_replaced(damage, complete, tmp_path
             monkeypatch.context() as patch,
             pytest.raises(LotteryError, match="^validation after epoch 2 fails: Lookup"),
         ):
-            patch.setattr(loop, "evaluate", fails_at(3))
+            patch.setattr(loop, "measured", fails_at(3))
             train(lenet(), digits(), RECIPE, work=tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
@@ -347,7 +348,7 @@ def fails_at(call):
         calls.append(args)
         if len(calls) == call:
             raise LookupError
-        return evaluate(*args)
+        return measured(*args)
 
     return fails
 

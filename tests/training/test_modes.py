@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from toy import RECIPE, convnet, copied, digits, same_bits
 
+from lottery_lib.errors import LotteryError
 from lottery_lib.methods import concave, saliency
 from lottery_lib.training.evaluation import evaluate
 from lottery_lib.training.loop import train
@@ -58,6 +59,6 @@ def test_what_is_frozen_tells_trainings_apart(tmp_path):
 
 def test_an_evaluation_that_fails_leaves_the_modes_alone():
     model, norm = frozen()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(LotteryError, match="^the split cannot be evaluated: RuntimeError: The size of tensor a"):
         evaluate(model, digits().val, loss=lambda *_: torch.zeros(2) + torch.zeros(3))
     assert model.training and not norm.training

@@ -12,10 +12,13 @@ from toy import RECIPE, Dropping, convnet, copied, digits, noise, perceptron, sa
 
 from lottery_lib.data import batches
 from lottery_lib.errors import LotteryError
-from lottery_lib.methods import controls, saliency
+from lottery_lib.methods import controls, retrain, saliency
 from lottery_lib.training import loop
+from lottery_lib.training.evaluation import evaluate
 from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
+from lottery_lib.training.rehearsal import rehearse
+from lottery_lib.training.tasks import Task
 
 X, Y = torch.randn(12, 6, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -35,7 +38,18 @@ def normalized():
     return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
 
 
+class Doubled(nn.Module):
+    """Changes in place what the layer before it needs again."""
+
+    def forward(self, inputs):
+        return inputs.mul_(2)
+
+
 WHOLE = {"x": X, "y": Y}
+SPARSE = {
+    "model": nn.Sequential(nn.EmbeddingBag(5, 4, sparse=True), nn.Linear(4, 3)),
+    "data": batches.own((torch.arange(24).view(12, 2) % 5, Y)),
+}
 CASES = {
     "a dict without objective": (
         {"data": batches.own(WHOLE)},
@@ -98,6 +112,18 @@ CASES = {
         {"metric": lambda model, batches: 1.0},
         "^a metric is measured on validation data, and none are given; give them, or no metric",
     ),
+    "a backward pass that fails": (
+        {"model": nn.Sequential(nn.Linear(6, 3), nn.Sigmoid(), Doubled())},
+        "^the backward pass of the first batch fails, before any step was taken: RuntimeError: one of the variables",
+    ),
+    "a sparse gradient under adamw": (
+        SPARSE | {"recipe": Recipe(epochs=1, optimizer="adamw", lr=0.001)},
+        "^'0.weight' gets a sparse gradient, which adamw cannot take; give sparse=False$",
+    ),
+    "a sparse gradient under weight decay": (
+        SPARSE | {"recipe": Recipe(epochs=1, weight_decay=0.1)},
+        "^'0.weight' gets a sparse gradient, which weight decay cannot take; give sparse=False$",
+    ),
     "two things to lower": (
         {"loss": mse_loss, "objective": lambda model, batch: 0},
         "both a loss and an objective are given",
@@ -136,6 +162,63 @@ def test_a_later_batch_that_fails_is_named():
     late = [(X[:4], Y[:4]), (X[4:6], torch.tensor([0, 10]))]
     with pytest.raises(LotteryError, match="^batch 1 of epoch 0 fails, .*: IndexError: Target 10 is out of bounds"):
         train(nn.Sequential(nn.Linear(6, 3)), batches.own(late), Recipe(epochs=1))
+
+
+def test_a_backward_pass_or_a_step_that_fails_later_is_named(monkeypatch):
+    calls = []
+
+    def loss(outputs, labels):
+        calls.append(1)
+        return cross_entropy(outputs, labels, reduction="none" if len(calls) > 2 else "mean")
+
+    late = batches.own([(X[:4], Y[:4]), (X[4:8], Y[4:8])])
+    with pytest.raises(LotteryError, match="^the backward pass of batch 1 of epoch 0 fails: RuntimeError: grad can be"):
+        train(nn.Sequential(nn.Linear(6, 3)), late, Recipe(epochs=1), loss=loss)
+    monkeypatch.setattr(loop.torch.optim.SGD, "step", lambda self: 1 / 0)
+    with pytest.raises(LotteryError, match="^the optimiser's step after batch 0 of epoch 0 fails: ZeroDivisionError"):
+        train(nn.Sequential(nn.Linear(6, 3)), late, Recipe(epochs=1))
+
+
+def test_gradients_that_are_sparse_train_where_the_optimiser_takes_them():
+    model, data = nn.Sequential(nn.EmbeddingBag(5, 4, sparse=True), nn.Linear(4, 3)), SPARSE["data"]
+    assert train(model, data, Recipe(epochs=1)).epochs
+    covered = controls.Config(density=0.5, names=("0.weight",), recipe=Recipe(epochs=1, weight_decay=0.1))
+    assert retrain(model, data, controls.search(model, data, covered), covered.recipe).epochs
+
+
+def test_a_dry_run_leaves_gradients_alone():
+    model = perceptron()
+    model[0].weight.grad = gradient = torch.ones_like(model[0].weight)
+    rehearse(model, batches.own((X, Y)), RECIPE, Task())
+    assert model[0].weight.grad is gradient and (gradient == 1).all() and model[2].weight.grad is None
+
+
+def test_validation_that_tells_nothing_is_said_once():
+    data = batches.own((X, Y), (X / 0, Y))
+    with pytest.warns(UserWarning, match="^the validation loss of epoch 0 is nan: is a number in the data or") as told:
+        history = train(perceptron(), data, RECIPE)
+    assert len(told) == 1 and np.isnan([each["val_loss"] for each in history.epochs]).all()
+    with pytest.warns(UserWarning, match="^the loss on the split is nan: is a number in the data or the weights not"):
+        evaluate(perceptron(), data.val)
+
+
+EVALUATED = {
+    "a loss of many numbers": (
+        {"loss": lambda outputs, labels: cross_entropy(outputs, labels, reduction="none")},
+        "^the loss of a batch must be one number, a tensor of shape \\(\\), but it is a tensor of shape \\(12,\\)",
+    ),
+    "labels out of range": (
+        {"split": batches.own((X, Y + 5)).train},
+        "^the split cannot be evaluated: IndexError: Target 5 is out of bounds.$",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EVALUATED)
+def test_what_cannot_be_evaluated_is_one_sentence(case):
+    given, message = EVALUATED[case]
+    with pytest.raises(LotteryError, match=message):
+        evaluate(perceptron(), **{"split": batches.own((X, Y)).train} | given)
 
 
 def test_searches_without_training_say_so_too():
