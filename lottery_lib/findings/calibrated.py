@@ -128,8 +128,11 @@ def behind(cells: pd.DataFrame) -> str:
         for cell in below[["model", "dataset", "density_asked", "contrast", "mean", "half_width", "n"]].itertuples()
     ]
     if not told:
-        return f"Nowhere does it lie more than {LITTLE:g} points below, on the mean."
-    return f"It lies more than {LITTLE:g} points below, on the mean, in {len(told)} of {len(cells)}: {'; '.join(told)}."
+        return f"Nowhere does the calibrated search lie more than {LITTLE:g} points below, on the mean."
+    return (
+        f"The calibrated search lies more than {LITTLE:g} points below, on the mean, in {len(told)} of {len(cells)}: "
+        f"{'; '.join(told)}."
+    )
 
 
 def rules() -> str:

@@ -13,11 +13,22 @@ import pandas as pd
 
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols
-from lottery_lib.findings import calibrated, effects, planted, planted_networks, relaxed_masks, rules, tables, verdicts
+from lottery_lib.findings import (
+    calibrated,
+    effects,
+    planted,
+    planted_networks,
+    relaxed_masks,
+    rules,
+    tables,
+    tuning,
+    verdicts,
+)
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings.cells import BETTER, EQUAL, NOT_WORSE, OPEN, WORSE
-from lottery_lib.findings.comparisons import number, span, tally
+from lottery_lib.findings.comparisons import listed, number, span, tally
 from lottery_lib.findings.rules import MIXED, UNDECIDED
+from lottery_lib.findings.tables import PLACE
 from lottery_lib.findings.verdicts import Answer, Verdict
 
 
@@ -38,6 +49,10 @@ VERDICTS: dict[str, Callable[[], Verdict | None]] = {
 NOT_RUN = "not yet run"
 SEARCH, ROUNDS = "one search", "in rounds"  # contrasts
 GRADUAL = {SEARCH: ("mask, log, calibrated", "gradual magnitude")}
+DEARER = {
+    "IMP rewound to an early epoch": ("mask, log, calibrated, in rounds", "IMP, early rewinding"),
+    "gradual pruning as long": ("mask, log, calibrated, in rounds", "gradual magnitude, 5 recipes long"),
+}
 LEAD = (
     "Tickets of a learned concave mask, found in one search, against those of iterative magnitude pruning (IMP): mean "
     "difference in points of test accuracy, over settings (a network at a density each), with its 95 % interval over "
@@ -120,7 +135,7 @@ def headline() -> str:
     items: dict[str, list[str]] = {}
     for (dataset, contrast), found in against_imp().items():
         items.setdefault(dataset, []).append(_said(*found, contrast))
-    lines = [*(" ".join(said) for said in items.values()), *_against_gradual()]
+    lines = [*(" ".join(said) for said in items.values()), *_against_gradual(), *_in_rounds_against()]
     return "\n".join([LEAD, "", *(f"- {line}" for line in lines)])
 
 
@@ -129,8 +144,21 @@ def _against_gradual() -> list[str]:
     cells = measured.cells(tables.chosen(tables.runs()), GRADUAL)
     judged = cells[cells.judgement.isin(measured.JUDGED)].sort_values("reduced", kind="stable")  # the full ones first
     told = [f"on {tables.dataset(name)} {tally(rows)}" for name, rows in judged.groupby("dataset", sort=False)]
-    how = "**Against magnitude pruned gradually inside one training**, a control that costs as much as one search"
-    return [f"{how}, the mask is {'; '.join(told)}."] if told else []
+    how = "**Against magnitude pruned gradually inside one training**, a control that costs as much as a search and its"
+    return [f"{how} retraining, the mask is {'; '.join(told)}."] if told else []
+
+
+def _in_rounds_against() -> list[str]:
+    """A sentence on what costs as much as a search in rounds and is used beside plain IMP; it decides no claim."""
+    cells = measured.cells(tables.chosen(tables.runs()), DEARER)
+    told = []
+    for (contrast, dataset), rows in cells.groupby(["contrast", "dataset"], sort=False):
+        judged = rows[rows.judgement.isin(measured.JUDGED)]
+        few = f"on record for too few seeds (n = {span(rows.n)})"
+        said = f"against which the mask is {tally(judged)}" if len(judged) else few
+        told.append(f"{contrast} on {tables.dataset(dataset)}, {said}")
+    how = "**What costs as much as searching in rounds** may be a better opponent than plain IMP"
+    return [f"{how}: {'; '.join(told)}."] if told else []
 
 
 def against_imp() -> dict[tuple[str, str], tuple[effects.Effect, pd.DataFrame]]:
@@ -182,10 +210,19 @@ def _said(found: effects.Effect, cells: pd.DataFrame, contrast: str) -> str:
     reduced = [protocols.config_class(name).recipe.epochs for name in cells.protocol[cells.reduced.astype(bool)]]
     cut = f", in trainings cut to {span(pd.Series(reduced))} epochs" if reduced else ""
     said = f"**On {tables.dataset(cells.dataset.iloc[0])}{cut}, {level}{told}"
+    if slow := [tables.task(*place) for place in _at_another_rate(cells)]:
+        said += f" The protocol of {listed(slow)} has not the best learning rate that was tried."
     if failed := cells.doubtful.sum():
         beside = "hardly or not above SNIP, which prunes before any training"
         said += f" In {_share(failed, found.cells)} IMP is {beside}: it may have failed rather than been beaten."
     return said
+
+
+def _at_another_rate(cells: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Model, data set and protocol of each place whose dense network was better at another rate, on validation."""
+    rates = tuning.rates(tables.runs())
+    places = rates[rates.above > 0].merge(cells[PLACE].drop_duplicates(), on=PLACE)
+    return [*places[["model", "dataset", "protocol"]].itertuples(index=False, name=None)]
 
 
 def _share(part: int, of: int) -> str:

@@ -214,4 +214,5 @@ def machine(found: dict) -> str:
 def memory(found: dict) -> pd.DataFrame:
     """Bytes a weight at a step's peak, beside the weight itself, phase by phase."""
     rows = pd.DataFrame(found["memory"]).set_index("phase").bytes_a_weight
-    return pd.DataFrame({"bytes a weight": rows, "beyond dense": rows - rows["dense"]}).round(1).rename_axis(None)
+    found = pd.DataFrame({"bytes a weight": rows, "beyond dense": rows - rows["dense"]}).round(1).rename_axis(None)
+    return found.rename(index=lambda phase: LOOPS["ours", phase])

@@ -1,12 +1,14 @@
 """Networks that this library did not build: is the calibrated search as good there as the best of five λ?"""
 
+import math
+
 import pandas as pd
 
 from lottery_lib.experiments import records
 from lottery_lib.experiments.strangers import NETWORKS, Stranger
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import SEEDS
-from lottery_lib.findings.comparisons import interval, listed, number
+from lottery_lib.findings.comparisons import interval, listed, number, span
 from lottery_lib.findings.tables import COMPUTED
 
 SWEPT = ["network", "asked", "lam", "candidates"]
@@ -92,8 +94,6 @@ def told(table: pd.DataFrame) -> str:
     known = found[found.n >= SEEDS]
     if known.empty:
         return "No network is on record with three seeds yet."
-    both = pairs(table).merge(known[SWEPT], on=SWEPT)
-    whole = interval(both.groupby(["seed"]).points.mean().groupby(lambda _: 0)).iloc[0]
     clear = known[known.points.abs() > known.half_width]
     differ = [f"{row.network} ({number(row.points, row.half_width, '+')})" for row in clear.itertuples()]
     which = listed(differ) if differ else "no single one"
@@ -102,7 +102,9 @@ def told(table: pd.DataFrame) -> str:
     over = f"{len(known)} networks" if len(known) > 1 else "1 network"
     return (
         f"Over {over}, the calibrated ticket minus the best of the sweep is "
-        f"{number(whole['mean'], whole.half_width, '+')} points, n = {whole.n:g}; by more than its interval: {which}. "
+        f"{number(known.points.mean(), math.nan, '+')} points on average, from "
+        f"{number(known.points.min(), math.nan, '+')} to {number(known.points.max(), math.nan, '+')}, n = "
+        f"{span(known.n)}; by more than its interval: {which}. "
         f"Densities are off by {100 * found.error.max():.2g} % at most.{none}"
     )
 

@@ -277,8 +277,7 @@ def best(runs: pd.DataFrame) -> pd.DataFrame:
     all of them have, the first among these; the test accuracy has no part in it. Of equals, the one on record for more
     seeds counts. Where a seed was computed in two ways (``COMPUTED``), the one counts by which most of its place was.
     """
-    # one text for each setting of the hyper-parameters, as missing values never equal each other
-    runs = runs.assign(tuned=runs[HYPERPARAMETERS].map(repr).agg(" ".join, axis=1) if len(runs) else "")
+    runs = runs.assign(tuned=runs.groupby(HYPERPARAMETERS, dropna=False).ngroup())
     usual = runs.groupby([*PLACE, *COMPUTED], dropna=False).run.transform("size") if len(runs) else 0
     runs = runs.assign(usual=usual).sort_values("usual", ascending=False, kind="stable").drop(columns="usual")
     runs = runs.drop_duplicates([*SETTING, "tuned", "seed"])

@@ -182,7 +182,7 @@ function drawCurve(chart, { task, search }, { density, accuracy: now }) {
 /** The lines' names, under the plots; what comes back is called with a task, and hides the lines that it lacks. */
 function legend(parent) {
   const line = html("p", { className: "legend" }, parent);
-  const names = { ours: "this search", imp: "IMP", dense: "dense", interpolated: "interpolated" };
+  const names = { ours: "mask", imp: "IMP", dense: "dense", interpolated: "interpolated" };
   const items = Object.fromEntries(Object.entries(names).map(([name, text]) => {
     const item = html("span", {}, line);
     const key = svg("svg", { viewBox: "0 0 24 12", "aria-hidden": "true", class: "plot" }, item);
@@ -261,7 +261,8 @@ function build(el, model) {
     note.textContent = !live ? "Both need a Python kernel: open this page as a notebook."
       : model.get("note") || (exact ? "The mask is here: any α is exact." : `α moves in steps of ${1 / task.bins}.`);
     if (!exact) note.textContent += ` Measured: ${among.filter(measured).length} of ${among.length} stops of α, marked below it.`;
-    note.textContent += ` Tickets of this search that were retrained: ${search.points.length}.`;
+    note.textContent += ` ${search.asked ? "Searches of this kind whose ticket was" : "Tickets of this search that were"} ` +
+      `retrained: ${search.points.length}.`;
     Object.assign(root.dataset, { lam: search.lam, rate: search.mask_lr, alpha: view.alpha, kept: view.kept.join(" "),
       asked: search.asked ?? "", density: view.density, kind: view.accuracy.kind, accuracy: view.accuracy.accuracy ?? "" }); // for tests
   };

@@ -14,7 +14,7 @@ const NUMBERS = [
   ["loss", "training loss", (value) => value.toFixed(4)],
   ["objective", "… with penalty", (value) => value.toFixed(4)],
   ["zeros", "exactly zero", percent],
-  ["density", "density, m ≥ α", shown],
+  ["density", "density, ≥ α", shown],
   ["flips", "sign changes, last step", String],
   ["accuracy", "test accuracy", percent],
   ["ticket", "… of what is ≥ α alone", percent],

@@ -143,7 +143,7 @@ def expected(config, penalty, alpha, steps):
     return table
 
 
-LABELS = ("training loss", "… with penalty", "exactly zero", "density, m ≥ α", "sign changes, last step",
+LABELS = ("training loss", "… with penalty", "exactly zero", "density, ≥ α", "sign changes, last step",
           "test accuracy", "… of what is ≥ α alone")  # fmt: skip
 
 
@@ -242,7 +242,7 @@ def test_play_pause_step_and_reset(open_widget):
     agrees(page, EASY, steps=steps)
     page.get_by_role("button", name="Reset").click()
     settled(page, 0)
-    assert seen(page)["density, m ≥ α"][0] == 1 and seen(page)["exactly zero"] == [0, 0]
+    assert seen(page)["density, ≥ α"][0] == 1 and seen(page)["exactly zero"] == [0, 0]
     quiet(visit)
 
 

@@ -95,7 +95,7 @@ def test_machines_stand_side_by_side_with_the_precision_of_each(found):
 
 
 def test_memory_is_given_beyond_dense(found):
-    assert costs.memory(found)["beyond dense"].to_dict() == {"dense": 0.0, "relaxed": 18.0}
+    assert costs.memory(found)["beyond dense"].to_dict() == {"dense": 0.0, "relaxed: weights and mask": 18.0}
 
 
 def test_the_machine_and_the_warm_up_are_named(found):
