@@ -222,6 +222,7 @@ def to_prune(model: nn.Module, mask: Mask) -> None:
     >>> model.weight_mask
     tensor([[1., 0., 1.]])
     """
+    errors.require("model", model, nn.Module, "a torch.nn.Module")
     masks.validate(mask, model)
     own = states.parameters(model)
     kept = {own[name]: m for name, m in mask.items()}
@@ -268,9 +269,8 @@ def _out_first(weight: Tensor, layer: nn.Module | None) -> Tensor:
 
 
 def _state(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    if not isinstance(model, nn.Module):
-        errors.require("model", model, Mapping, "a torch.nn.Module, or its state_dict()")
     state = states.tensors(model) if isinstance(model, nn.Module) else model
+    errors.require("model", state, Mapping, "a torch.nn.Module, or its state_dict()")
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise LotteryError(f"the model's state {name!r} is a {type(value).__name__}; a ticket holds tensors only")
