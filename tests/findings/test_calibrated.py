@@ -142,4 +142,5 @@ def test_where_it_is_behind_is_told():
         "The calibrated search lies more than 0.1 points below, on the mean, in 6 of 6: LeNet-300-100 on MNIST at 0.2, "
     )
     assert "at 0.005, one search (−1.00 ±" in told and told.endswith(", n = 3).")
-    assert calibrated.behind(found.assign(mean=-0.05)) == "Nowhere does the calibrated search lie more than 0.1 points below, on the mean."
+    nowhere = "Nowhere does the calibrated search lie more than 0.1 points below, on the mean."
+    assert calibrated.behind(found.assign(mean=-0.05)) == nowhere
