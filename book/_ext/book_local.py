@@ -170,6 +170,9 @@ def describe(app, context, doctree):
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 
 
+FETCH = '<script>addEventListener("load", () => { for (const image of document.images) image.loading = "eager"; });</script>'
+
+
 class StillPictures(SphinxPostTransform):
     """Where scripts are off, let an interactive figure be the still picture that it carries."""
 
@@ -186,7 +189,9 @@ class StillPictures(SphinxPostTransform):
 
 
 def lighten(app, body):
-    """A page's HTML whose images are fetched when a reader comes near them; the room of a figure is kept until then."""
+    """A page's HTML whose images are fetched when the page is there, or a reader comes near them before; the room of a
+    figure is kept until then. Chromium prints no others: it does not fetch what paper alone will show.
+    """
     sources = {name: Path(app.srcdir, source) for source, name in app.builder.images.items()}
 
     def later(image):
@@ -196,7 +201,8 @@ def lighten(app, body):
         size = f'width="{width}" height="{height}" ' if drawn else ""
         return f'<img loading="lazy" decoding="async" {size}{image["rest"]}'
 
-    return re.sub(r'<img (?P<rest>[^>]*?src="(?:[^"]*/)?(?P<name>[^"]*)")', later, body)
+    found, images = re.subn(r'<img (?P<rest>[^>]*?src="(?:[^"]*/)?(?P<name>[^"]*)")', later, body)
+    return found + FETCH if images else found
 
 
 def finish_page(app, pagename, templatename, context, doctree):

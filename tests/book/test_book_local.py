@@ -108,8 +108,9 @@ def test_images_are_fetched_when_they_are_near_and_figures_keep_their_room(book,
     body = '<p>x</p><img alt="A dot" src="../_images/a%20b.svg" /><img src="p.png" alt="Two" />'
     assert book.lighten(app, body) == (
         '<p>x</p><img loading="lazy" decoding="async" width="96" height="49" alt="A dot" src="../_images/a%20b.svg" />'
-        '<img loading="lazy" decoding="async" src="p.png" alt="Two" />'
+        '<img loading="lazy" decoding="async" src="p.png" alt="Two" />' + book.FETCH
     )
+    assert book.lighten(app, "<p>x</p>") == "<p>x</p>"
 
 
 def test_labels_of_the_bibliography_are_those_of_the_text(book):

@@ -70,10 +70,10 @@ def test_the_sentence_is_of_all_networks_and_names_those_that_differ():
     same = made_up(3).assign(vectors="AVX2")
     told = strangers.told(same)  # ViT +1, +2, +3 and ShuffleNet 0, 0, 0
     assert (
-        "Over 2 networks, the calibrated ticket minus the best of the sweep is +1.00 ±\N{NO-BREAK SPACE}1.24 points"
+        "Over 2 networks, the calibrated ticket minus the best of the sweep is +1.00 points on average, from +0.00 to"
         in told
     )
-    assert "n = 3; by more than its interval: no single one. Densities are off by 0.2 % at most." in told
+    assert "+2.00, n = 3; by more than its interval: no single one. Densities are off by 0.2 % at most." in told
     worse = same.assign(test_accuracy=same.test_accuracy - 10 * (same.lam.isna() & (same.asked < 1)))
     assert "its interval: ShuffleNet (−10.00 ±\N{NO-BREAK SPACE}0.00) and ViT (−8.00 ±" in strangers.told(worse)
     assert strangers.told(same[:0]).startswith("No network")
