@@ -170,7 +170,9 @@ def describe(app, context, doctree):
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 
 
-FETCH = '<script>addEventListener("load", () => { for (const image of document.images) image.loading = "eager"; });</script>'
+FETCH = """<script>
+addEventListener("load", () => { for (const image of document.images) image.loading = "eager"; });
+</script>"""
 
 
 class StillPictures(SphinxPostTransform):
