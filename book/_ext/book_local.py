@@ -171,7 +171,7 @@ def describe(app, context, doctree):
 
 
 FETCH = """<script>
-addEventListener("load", () => { for (const image of document.images) image.loading = "eager"; });
+addEventListener("beforeprint", () => { for (const image of document.images) image.loading = "eager"; });
 </script>"""
 
 
@@ -191,9 +191,7 @@ class StillPictures(SphinxPostTransform):
 
 
 def lighten(app, body):
-    """A page's HTML whose images are fetched when the page is there, or a reader comes near them before; the room of a
-    figure is kept until then. Chromium prints no others: it does not fetch what paper alone will show.
-    """
+    """A page's HTML whose images are fetched when a reader comes near them, or prints; figures keep their room."""
     sources = {name: Path(app.srcdir, source) for source, name in app.builder.images.items()}
 
     def later(image):

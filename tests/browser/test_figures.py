@@ -46,10 +46,11 @@ LONG = SITE / "notebooks" / "11_why_concave.html"
 
 
 @pytest.mark.skipif(not LONG.exists(), reason="the book is not built: make book")
-def test_all_images_are_there_without_scrolling_as_paper_shows_them(open_page):
+def test_what_is_fetched_when_it_is_near_is_fetched_for_paper_too(open_page):
     page, _ = open_page(SITE / "index.html", width=1280)
-    page.goto(LONG.as_uri(), wait_until="domcontentloaded")
+    page.goto(LONG.as_uri())
     assert not page.evaluate(THERE)
+    page.pdf()
     page.wait_for_function(THERE)
 
 
