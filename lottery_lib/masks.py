@@ -107,11 +107,11 @@ def random(model: nn.Module | Shapes, density: float, seed: int, per_layer: bool
         device, model = next(model.parameters()).device, shapes(whole)
     generator = torch.Generator().manual_seed(errors.seed(seed))
     mask: Mask = {}
-    for shapes_ in [{name: shape} for name, shape in model.items()] if per_layer else [model]:
-        weights = sum(map(math.prod, shapes_.values()))
+    for ranked in [{name: shape} for name, shape in model.items()] if per_layer else [model]:
+        weights = sum(map(math.prod, ranked.values()))
         kept = torch.zeros(weights, dtype=torch.bool)
         kept[torch.randperm(weights, generator=generator)[: count(density, weights)]] = True
-        mask |= _split(kept.to(device), shapes_)
+        mask |= _split(kept.to(device), ranked)
     return mask
 
 

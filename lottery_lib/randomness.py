@@ -11,6 +11,29 @@ from lottery_lib import errors
 
 
 @contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn within, the generators of PyTorch, NumPy and Python go on as they were afterwards."""
+    by_python, by_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(by_python)
+        np.random.set_state(by_numpy)
+
+
+@contextmanager
+def put_back(generators: Iterable[torch.Generator]) -> Iterator[None]:
+    """Generators of somebody else's, as a DataLoader's own, likewise."""
+    before = [(own, own.get_state()) for own in generators]
+    try:
+        yield
+    finally:
+        for own, state in before:
+            own.set_state(state)
+
+
+@contextmanager
 def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
     """The generators of PyTorch, NumPy and Python start from (seed, epoch) within, and go on as they were afterwards.
 
@@ -18,29 +41,20 @@ def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
         LotteryError: the seed is no valid one.
     """
     start = _start(seed, epoch)
-    drawn_by_python, drawn_by_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(start)
-            np.random.seed(start)  # which a reader's data may draw from, as Python's: their augmentation
-            random.seed(start)
-            yield
-    finally:
-        random.setstate(drawn_by_python)
-        np.random.set_state(drawn_by_numpy)
+    with undisturbed(device):
+        torch.manual_seed(start)
+        np.random.seed(start)  # which a reader's data may draw from, as Python's: their augmentation
+        random.seed(start)
+        yield
 
 
 @contextmanager
-def started(generators: Iterable[torch.Generator], seed: int = 0, epoch: int = 0) -> Iterator[None]:
-    """Generators of somebody else's, as a DataLoader's own, likewise."""
-    before = [(own, own.get_state()) for own in generators]
-    try:
-        for own, _ in before:
+def started(generators: list[torch.Generator], seed: int = 0, epoch: int = 0) -> Iterator[None]:
+    """Generators of somebody else's likewise."""
+    with put_back(generators):
+        for own in generators:
             own.manual_seed(_start(seed, epoch))
         yield
-    finally:
-        for own, state in before:
-            own.set_state(state)
 
 
 def generator(seed: int, epoch: int) -> np.random.Generator:

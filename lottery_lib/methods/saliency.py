@@ -20,7 +20,7 @@ from lottery_lib.randomness import seeded
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.modes import as_trained
 from lottery_lib.training.rehearsal import rehearse
-from lottery_lib.training.tasks import told
+from lottery_lib.training.tasks import NOT_FINITE, told
 
 TEMPERATURE = 200.0  # GraSP divides the logits by it, as its authors do
 SYNFLOW_ROUNDS = 100
@@ -137,8 +137,7 @@ def _gradients(trainer: Trainer, batches: list[Batch], temperature: float | None
             value = trainer.task.value(model, batch)
             if not value.isfinite():
                 raise LotteryError(
-                    f"the loss of batch {number} of epoch 0 is {value.item():g}, both counted from 0: is a number in "
-                    "the data not finite, or every label one that the loss ignores?"
+                    f"the loss of batch {number} of epoch 0 is {value.item():g}, both counted from 0: {NOT_FINITE}"
                 )
             for sum_, gradient in zip(total, torch.autograd.grad(value, weights, materialize_grads=True)):
                 sum_ += gradient

@@ -1,16 +1,14 @@
 """Which layers are in training mode, and how a look at a network leaves no trace."""
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 
-import numpy as np
-import torch
 from torch import nn
 
 from lottery_lib import states
 from lottery_lib.data.splits import TrainingData
+from lottery_lib.randomness import put_back, undisturbed
 
 
 def as_trained(model: nn.Module) -> None:
@@ -45,22 +43,17 @@ def aside(model: nn.Module, data: TrainingData | None = None) -> Iterator[None]:
     buffers = states.Buffers(model)
     more = [(module, deepcopy(module.get_extra_state())) for module in model.modules() if _keeps_more(module)]
     splits = () if data is None else (data.train, data.val)
-    drawn = [(own, own.get_state()) for split in splits for own in getattr(split, "generators", ())]
-    drawn_by_python, drawn_by_numpy = random.getstate(), np.random.get_state()
+    generators = [own for split in splits for own in getattr(split, "generators", ())]
     device = next(model.parameters()).device
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with put_back(generators), undisturbed(device):
+        try:
             yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        buffers.restore(model)
-        for module, kept in more:
-            module.set_extra_state(kept)
-        for own, state in drawn:
-            own.set_state(state)
-        random.setstate(drawn_by_python)
-        np.random.set_state(drawn_by_numpy)
+        finally:
+            for module, training in modes:
+                module.training = training
+            buffers.restore(model)
+            for module, kept in more:
+                module.set_extra_state(kept)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.training.evaluation import measured
 from lottery_lib.training.modes import as_trained, aside
 from lottery_lib.training.recipes import Recipe
-from lottery_lib.training.tasks import Task, require_one, told
+from lottery_lib.training.tasks import NOT_FINITE, Task, require_one, told
 
 
 def rehearse(
@@ -41,8 +41,7 @@ def rehearse(
             broken = [name for name, each in trained.items() if not each.isfinite().all()]
             why = f"{broken[0]!r} is not finite; load or draw the weights anew" if broken else ""
             raise LotteryError(
-                f"the loss of the first batch is {value.item():g}, before any step was taken: "
-                + (why or "is a number in the data not finite, or every label one that the loss ignores?")
+                f"the loss of the first batch is {value.item():g}, before any step was taken: " + (why or NOT_FINITE)
             )
         with _gradients_aside(model):
             with told("the backward pass of the first batch fails, before any step was taken"):

@@ -14,6 +14,7 @@ from lottery_lib.errors import LotteryError, hint
 Loss = Callable[[Any, Any], Tensor]  # of (outputs, labels), a scalar
 Objective = Callable[[Any, Batch], Any]  # of (model, batch), a scalar; in evaluation it may be None, and is left out
 Metric = Callable[[nn.Module, Iterable[Batch]], float]  # of the model, as it is evaluated, and all batches
+NOT_FINITE = "is a number in the data not finite, or every label one that the loss ignores?"
 OPTIONS = ("loss", "objective", "metric", "work", "progress")  # of ``train``, which searches and ``retrain`` take too
 
 
