@@ -23,16 +23,13 @@ STEPS_A_PRICE = 20  # 200 prices in some 4,000 steps, LeNet's search; in longer 
 
 
 class Calibrated(CalibratedMask):
-    """A search as it is half way: its first step sets a price, the next thousands do not; and ``price`` sets one."""
+    """A search as it is half way: its first step sets a price, the next thousands do not; and ``update`` sets one."""
 
     def __init__(self, model: nn.Module):
         names = prunable(model)
         kept = count(DENSITY, sum(model.get_parameter(name).numel() for name in names))
         super().__init__(model, names, regularizers.Log(), kept, LONG)
         self.step = LONG // 2 - 1
-
-    def price(self) -> None:
-        self._set_price(1)
 
 
 PHASES: dict[str, Callable[[nn.Module], Parameterization]] = {
@@ -63,6 +60,6 @@ class Ours:
         seconds = history.epochs[-1]["seconds"] / self.data.train.steps(self.recipe.batch_size)
         if isinstance(self.rule, Calibrated):
             began = time.perf_counter()
-            self.rule.price()
+            self.rule.update(1)
             seconds += (time.perf_counter() - began) / STEPS_A_PRICE
         return seconds

@@ -7,10 +7,11 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from types import NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 LEAST, MOST = 1e-30, 1e30  # the size of a number other than 0, within float32
+RIGHT = {bool: "True or False", float: "a number", int: "a whole number"}  # what a field must be
 SEEDS = 2**63  # so many there are; a seed and a small number are one of PyTorch's seeds too
 
 
@@ -46,10 +47,10 @@ def settle(config: Any) -> None:
         value = plain(getattr(config, item.name))
         if item.name == "seed":
             value = seed(value)
-        elif right := _misfit(item.type, value):
-            raise LotteryError(f"{item.name} = {value!r}: must be {right}")
         for number in value if isinstance(value, tuple) else (value,):
             _require(item.name, number)
+        if right := _misfit(value, item.type):
+            raise LotteryError(f"{item.name} = {value!r}: must be {right}")
         object.__setattr__(config, item.name, value)
 
 
@@ -77,19 +78,28 @@ def seed(value: Any) -> int:
     raise LotteryError(f"seed = {value!r}: must be a whole number, from 0 to 2^63 - 1")
 
 
-def _misfit(kind: Any, value: Any) -> str | None:
-    """What a field must be whose value is none of its kind, if that is a number or a flag; None if all is well."""
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value has a type: int, float (finite or whole), bool (no number here), str, None, Literal, list, tuple,
+    dict, or a union of these. What lists and tuples hold is looked at, where their type tells it."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(fits(value, option) for option in args)
+    if kind in (list, tuple) or origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            return False
+        args = args[:1] * len(value) if origin is list or Ellipsis in args else args
+        return not origin or (len(args) == len(value) and all(map(fits, value, args)))
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return value in args if origin is Literal else type(value) is kind
+
+
+def _misfit(value: Any, kind: Any) -> str | None:
+    """What a field must be whose value does not fit, if that is a number or a flag; None if all is well."""
     kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    kinds = {*get_args(kind)} if isinstance(kind, UnionType) else {kind}
-    if not kinds & {int, float, bool} or (value is None and NoneType in kinds):
-        return None
-    if bool in kinds:
-        return None if isinstance(value, bool) else "True or False"
-    if isinstance(value, bool):  # which Python counts among the whole numbers
-        return "a number"
-    if float in kinds:
-        return None if isinstance(value, (int, float)) else "a number"
-    return None if isinstance(value, int) else "a whole number"
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    right = next((said for each, said in RIGHT.items() if each in kinds), None)
+    return right if right and not fits(value, kind) else None
 
 
 def _require(name: str, number: Any) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Mask = dict[str, Tensor]
 Shapes = Mapping[str, Sequence[int]]
+LOW, HIGH = 0.05, 0.95  # an entry of a relaxed mask between them is undecided
 
 
 def ones(model: nn.Module, names: Iterable[str] | None = None) -> Mask:
@@ -262,7 +263,7 @@ def histogram(values: Mapping[str, Tensor], bins: int = 100) -> np.ndarray:
     return np.stack(counts)
 
 
-def bimodality(values: Mapping[str, Tensor], low: float = 0.05, high: float = 0.95) -> float:
+def bimodality(values: Mapping[str, Tensor], low: float = LOW, high: float = HIGH) -> float:
     """The share of relaxed values strictly between ``low`` and ``high``: 0 for a mask that has made up its mind."""
     flat = _flat(values)
     return int(((flat > low) & (flat < high)).count_nonzero()) / flat.numel()

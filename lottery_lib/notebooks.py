@@ -149,7 +149,7 @@ def check(namespace: Mapping[str, Any]) -> None:
                 if name not in known:
                     raise LotteryError(f"unknown parameter {name!r}{errors.hint(name, known)}")
     for name, kind in known.items():
-        if not params.fits(namespace[name], kind):
+        if not errors.fits(namespace[name], kind):
             said = "a list" if kind is list else params.expected(kind)
             raise LotteryError(f"{name} = {namespace[name]!r}: must be {said}")
 

@@ -5,7 +5,7 @@ gives G = ∂L/∂W, and the chain rule through a mask is element-wise. So there
 the network, the addresses of its weights never change, and any ``nn.Module`` will do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -131,13 +131,13 @@ class RelaxedMask(Parameterization):
             torch._foreach_mul_(gradients, masks)  # in place: now ∂L/∂θ, before m moves
             for theta, gradient in zip(thetas, gradients):
                 theta.grad = gradient
-            self._penalize(part, mask_gradients)
+            self.penalize(part, mask_gradients)
             torch._foreach_add_(masks, mask_gradients, alpha=-self.mask_lr)
             torch._foreach_clamp_min_(masks, 0.0)
             torch._foreach_clamp_max_(masks, 1.0)
 
-    def _penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
-        """Add the penalty's pull to θ⊙G of these tensors, in place."""
+    def penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
+        """Add the penalty's pull to θ⊙G of these tensors, in place. A subclass may add another."""
         torch._foreach_add_(mask_gradients, [self.regularizer.gradient(m) for m in self.m[part]], alpha=self.lam)
 
     @torch.no_grad()
@@ -152,9 +152,17 @@ class RelaxedMask(Parameterization):
         return {"regularizer": repr(self.regularizer), "lam": self.lam, "mask_lr": self.mask_lr}
 
     def metrics(self) -> dict[str, Tensor]:
-        alive: Any = sum((m > 0).sum() for m in self.m)
         penalty: Any = sum(self.regularizer.penalty(m) for m in self.m)
-        return {"density": alive / sum(m.numel() for m in self.m), "penalty": self.lam * penalty}
+        return {"density": share(m > 0 for m in self.m), "penalty": self.lam * penalty}
+
+
+def share(marked: Iterable[Tensor]) -> Tensor:
+    """Which share of all entries of these bool tensors is True: a scalar on their device."""
+    count: Any = 0
+    entries = 0
+    for each in marked:
+        count, entries = count + each.sum(), entries + each.numel()
+    return count / entries
 
 
 def require_real(names: Sequence[str], weights: Sequence[Tensor]) -> None:

@@ -195,3 +195,13 @@ def withheld(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 def count(model: nn.Module) -> int:
     """How many entries all weights of a model have, covered or not."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.ndim >= 2)
+
+
+def is_identity(weight: Tensor) -> bool:
+    """Whether a weight begins as ``nn.init.eye_`` or ``dirac_`` has it, times a number, or several of them stacked."""
+    row, column, *inner = weight.nonzero(as_tuple=True)
+    if len(row) < min(weight.shape[:2]) or not (row % weight.shape[1] == column).all():
+        return False
+    central = all((place == size // 2).all() for place, size in zip(inner, weight.shape[2:]))
+    entries = weight[weight != 0]
+    return central and bool((entries == entries[0]).all())

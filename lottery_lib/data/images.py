@@ -26,7 +26,7 @@ class Split:
     """Images (N, C, H, W) uint8 and labels (N,) int64 on one device, with what turns them into a network's input.
 
     ``mean`` and ``std`` (C,) are those of the training split, in units of [0, 1] pixels. ``augment`` says whether
-    ``batches`` flips and crops unless told otherwise.
+    ``batches`` flips and crops.
     """
 
     images: Tensor
@@ -42,7 +42,7 @@ class Split:
         """Batches in an epoch of training: the last, incomplete one is dropped, so that step counts are fixed."""
         return len(self) // batch_size
 
-    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0, augment: bool | None = None) -> Iterator[Pair]:
+    def batches(self, batch_size: int, *, epoch: int = 0, seed: int = 0) -> Iterator[Pair]:
         """One shuffled epoch of ``steps(batch_size)`` pairs: images (B, C, H, W) float32, normalised, and labels (B,).
 
         Order and augmentation depend on ``(seed, epoch)`` only. They are drawn for the whole epoch and copied to the
@@ -55,11 +55,10 @@ class Split:
         order = torch.from_numpy(rng.permutation(n)).to(device)
         shift = torch.from_numpy(rng.integers(0, 2 * CROP + 1, size=(n, 2))).to(device)
         mirror = torch.from_numpy(rng.integers(0, 2, size=n).astype(bool)).to(device)
-        augment = self.augment if augment is None else augment
         for step in range(self.steps(batch_size)):
             batch = slice(step * batch_size, (step + 1) * batch_size)
             rows = order[batch]
-            if augment:
+            if self.augment:
                 images = crop_and_flip(self.images.index_select(0, rows), shift[batch], mirror[batch])
                 inputs = normalize(images, self.mean, self.std)
             else:
@@ -105,10 +104,6 @@ class Data:
         """Name, sizes and a hash of the training labels, which tells the seed of the split."""
         labels = hashlib.sha256(bits(self.train.labels)).hexdigest()[:16]
         return f"{self.name} {self.sizes} {labels}"
-
-    mean = property(lambda self: self.train.mean)
-    std = property(lambda self: self.train.std)
-    augment = property(lambda self: self.train.augment)
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

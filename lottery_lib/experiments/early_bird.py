@@ -4,7 +4,6 @@ Early-bird tickets (You et al. 2020) are drawn when the mask of one epoch is nea
 to stop a search is a choice, so no run of this protocol reads a test split.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
@@ -52,13 +51,13 @@ class DrawnMask(CalibratedMask):
     from then on, those that are largest.
     """
 
-    def __init__(self, *given: Any, **more: Any):
-        super().__init__(*given, **more)
+    def __init__(self, *given: Any):
+        super().__init__(*given)
         self.prices: Tensor | None = None
         self.drawn: list[Mask] = []
 
-    def _prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
-        self.prices = super()._prices(m, support, every)
+    def entry_prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
+        self.prices = super().entry_prices(m, support, every)
         return self.prices
 
     def metrics(self) -> dict[str, Tensor]:
@@ -73,8 +72,8 @@ class DrawnMask(CalibratedMask):
 class Drawing(concave.Config):
     """A calibrated search whose mask draws tickets on the way."""
 
-    def _kind(self) -> Callable[..., CalibratedMask]:
-        return DrawnMask
+    def calibrated_mask(self, *given: Any) -> CalibratedMask:
+        return DrawnMask(*given)
 
 
 def run(config: EarlyBird, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import protocols, records, sweeps, ticket_run
+from lottery_lib.experiments import arithmetic, protocols, records, sweeps, ticket_run
 from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.states import snapshot
 from lottery_lib.training.recipes import Recipe
@@ -79,7 +79,8 @@ class Experiment:
         if keep or records.exists(self.run):
             protocols.train(self.run, progress)
             return records.read(self.run)
-        return ticket_run.run(self.run, progress)
+        with arithmetic.held(self.run):
+            return ticket_run.run(self.run, progress)
 
 
 def _seconds_a_step(model: nn.Module, data: TrainingData, recipe: Recipe) -> float:

@@ -7,19 +7,18 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from lottery_lib.errors import LotteryError, hint
+from lottery_lib.errors import LotteryError, fits, hint
 
 Config = TypeVar("Config")
 WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", NoneType: "none"}
-NUMBER = (int, float)
 BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def parse(pairs: Iterable[str], fields: Mapping[str, Any], kind: str = "parameter") -> dict[str, Any]:
+def parse(pairs: Iterable[str], fields: Mapping[str, Any]) -> dict[str, Any]:
     """The values that ``NAME=VALUE`` texts give to typed ``fields`` (name -> type); only the names given are returned.
 
     Types: int, float (finite), str, bool, Literal[...], list[X], tuple[X, ...], tuple[X, Y], and unions such as
-    ``X | None``; lists are written ``3,8`` or ``[3, 8]``. ``kind`` is what the messages call a field.
+    ``X | None``; lists are written ``3,8`` or ``[3, 8]``.
 
     Raises:
         LotteryError: no '=', an unknown name, a name given twice, a value that does not fit the type.
@@ -29,11 +28,11 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Any], kind: str = "paramete
         name, equals, text = pair.partition("=")
         name, text = name.strip(), text.strip()
         if not (name and equals):
-            raise LotteryError(f"{kind} {pair!r} must be written as NAME=VALUE")
+            raise LotteryError(f"parameter {pair!r} must be written as NAME=VALUE")
         if name not in fields:
-            raise LotteryError(f"unknown {kind} {name!r}{hint(name, fields)}")
+            raise LotteryError(f"unknown parameter {name!r}{hint(name, fields)}")
         if name in values:
-            raise LotteryError(f"{kind} {name!r} is given twice; give it once")
+            raise LotteryError(f"parameter {name!r} is given twice; give it once")
         try:
             values[name] = _convert(text, fields[name])
         except ValueError:
@@ -75,8 +74,8 @@ def spelt(value: Any) -> str:
 
 
 def misfit(value: Any, kind: Any, place: str = "it") -> str | None:
-    """Where data read from a file do not have their ``kind``: a type, or several, a list's one kind, or a dict's kinds
-    by name, which may hold more. None if they do."""
+    """Where data read from a file do not have their ``kind``: a type (``errors.fits``), a list's one kind, or a
+    dict's kinds by name, which may hold more. None if they do."""
     if isinstance(kind, dict):
         if not isinstance(value, dict):
             return f"{place} is no dict"
@@ -88,23 +87,7 @@ def misfit(value: Any, kind: Any, place: str = "it") -> str | None:
         if not isinstance(value, list):
             return f"{place} is no list"
         return next(filter(None, (misfit(each, kind[0], place) for each in value)), None)
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    return None if fits else f"its {place} is {value!r}"
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """Whether a value that was not read from a text has the type ``kind``, one of those of ``parse``."""
-    origin, args = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return any(fits(value, option) for option in args)
-    if kind in (list, tuple) or origin in (list, tuple):
-        if not isinstance(value, (list, tuple)):
-            return False
-        args = args[:1] * len(value) if origin is list or Ellipsis in args else args
-        return not origin or (len(args) == len(value) and all(map(fits, value, args)))
-    if kind is float:
-        return type(value) in NUMBER and math.isfinite(value)
-    return value in args if origin is Literal else type(value) is kind
+    return None if fits(value, kind) else f"its {place} is {value!r}"
 
 
 def _convert(text: str, kind: Any) -> Any:

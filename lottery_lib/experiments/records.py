@@ -14,35 +14,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from pathlib import Path
-from types import NoneType
 from typing import Any, get_args
 from zipfile import BadZipFile
 
 import numpy as np
 
-from lottery_lib import paths
+from lottery_lib import masks, paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import params
 from lottery_lib.provenance import provenance
 
-NUMBER = params.NUMBER
 RECORD = {  # what is read of every record; a record may hold more
     "run": str, "protocol": str, "config": dict,
     "provenance": {"device": str, "torch": str, "numpy": str, "commit": str, "threads": int},
 }  # fmt: skip
 TICKET = {  # and of a ticket protocol's
-    "dataset": str, "model": str, "reduced": bool, "density": NUMBER, "search_epochs": NUMBER, "total_epochs": NUMBER,
-    "val_accuracy": NUMBER, "test_accuracy": NUMBER, "seconds": NUMBER, "history": [dict],
+    "dataset": str, "model": str, "reduced": bool, "density": float, "search_epochs": float, "total_epochs": float,
+    "val_accuracy": float, "test_accuracy": float, "seconds": float, "history": [dict],
     "images": {"train": int, "test": int},
     "config": {
-        "method": str, "density": NUMBER, "seed": int, "rounds": int, "precision": str, "regularizer": (str, NoneType),
-        "score": (str, NoneType), "per_layer": bool, "rewind_epoch": int,
-        **dict.fromkeys(("eps", "lam", "mask_lr", "start", "alpha"), (*NUMBER, NoneType)),
+        "method": str, "density": float, "seed": int, "rounds": int, "precision": str, "regularizer": str | None,
+        "score": str | None, "per_layer": bool, "rewind_epoch": int,
+        **dict.fromkeys(("eps", "lam", "mask_lr", "start", "alpha"), float | None),
     },
     "recipe": {"batch_size": int, "precision": str},
 }  # fmt: skip
 SOMETIMES = {
-    "calibration": {"alpha": NUMBER}, "bimodality": NUMBER,
+    "calibration": {"alpha": float}, "bimodality": float,
     "layers": [{"layer": str, "shape": [int], "weights": int, "kept": int}],
 }  # fmt: skip
 
@@ -120,9 +118,24 @@ def read_run(run: str) -> tuple[dict, dict[str, np.ndarray]]:
     return read_folder(paths.RESULTS / run)
 
 
+def read_record(run: str) -> dict:
+    """The record alone of the run of that name, without unpacking its arrays; LotteryError if it is damaged."""
+    return _record(paths.RESULTS / run / "record.json")
+
+
+def read_arrays(run: str) -> dict[str, np.ndarray]:
+    """The arrays alone of the run of that name; LotteryError if they are damaged."""
+    return _arrays(paths.RESULTS / run / "arrays.npz")
+
+
 def read_folder(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
     """The record in a folder, which may be another checkout's, and its arrays; LotteryError if one is damaged."""
     return _record(folder / "record.json"), _arrays(folder / "arrays.npz")
+
+
+def mask(record: dict, packed: np.ndarray) -> masks.Mask:
+    """The mask on the CPU of a run's ticket, as its array ``mask`` has it; LotteryError if sizes differ."""
+    return masks.unpack(packed, {layer["layer"]: layer["shape"] for layer in record["layers"]})
 
 
 def finished() -> list[Path]:

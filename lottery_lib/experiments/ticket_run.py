@@ -11,7 +11,6 @@ from lottery_lib import errors, masks, methods, models, paths
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data, halved
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.catalogue import METHODS, load_plugins
 from lottery_lib.methods import calibration
 from lottery_lib.regularizers import REGULARIZERS
@@ -138,7 +137,8 @@ class TicketRun:
     def search_config(self) -> methods.SearchConfig:
         """The config of the method that searches; for a derived control that of the ticket it is made from."""
         row = METHODS[self.method]
-        recipe = replace(self.training, epochs=self.search_length or self.training.epochs)
+        recipe = self.training
+        recipe = replace(recipe, epochs=self.search_length or recipe.epochs)
         given = asdict(self) | {"recipe": recipe, "shape": self.eps} | row.given
         given["rounds"] = self.round_densities if self.rounds_taken > 1 else ()
         return row.module.Config(**{f.name: given[f.name] for f in fields(row.module.Config) if f.name in given})
@@ -162,13 +162,9 @@ def run(config: TicketRun, progress: bool = False) -> tuple[dict, dict[str, np.n
 
     Returns the record and the arrays beside it: ``histogram`` (layers, bins) of the relaxed mask where there is one,
     and, for seed 0, the ticket's ``mask`` packed to a bit a weight. In the record, ``history`` is the retraining and
-    ``search`` the search, epoch by epoch.
+    ``search`` the search, epoch by epoch. It has the bits of its record on the threads that its protocol is held to
+    (``arithmetic.held``), as ``protocols.train`` sees to.
     """
-    with arithmetic.held(config):
-        return _run(config, progress)
-
-
-def _run(config: TicketRun, progress: bool) -> tuple[dict, dict[str, np.ndarray]]:
     data, model = prepare(config)
     options = {"work": paths.WORK, "progress": progress}
     recipe = config.training

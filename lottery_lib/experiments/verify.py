@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lottery_lib import masks, paths
+from lottery_lib import paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import arithmetic, protocols, records
 from lottery_lib.provenance import GPU, provenance, vectors
@@ -116,8 +116,7 @@ def _difference(record: dict, arrays: dict, again: dict, remade: dict) -> str:
         return f"{'same ticket' if 'mask_sha256' in record else 'no ticket'}, {accuracy}"
     if "mask" not in arrays:
         return f"another ticket, {accuracy}"
-    shapes = {layer["layer"]: layer["shape"] for layer in record["layers"]}
-    first, second = (masks.unpack(each["mask"], shapes) for each in (arrays, remade))
+    first, second = (records.mask(record, each["mask"]) for each in (arrays, remade))
     kept = sum(int(mask.sum()) for mask in first.values())
     gone = sum(int((first[name] & ~second[name]).sum()) for name in first)
     return f"another ticket, {100 * gone / kept:.2g} % of its weights differ, {accuracy}"
@@ -145,7 +144,7 @@ def _make(results: str, run: str, folder: str) -> None:
     """In the process that computes as the record was computed."""
     with tempfile.TemporaryDirectory() as work:
         paths.RESULTS, paths.WORK = Path(results), Path(work)
-        record, _ = records.read_run(run)
+        record = records.read_record(run)
         torch.set_num_threads(record["provenance"]["threads"])
         config = protocols.config_class(record["protocol"])(**record["config"])
         if getattr(config, "precision", None) == "auto":

@@ -23,7 +23,7 @@ from lottery_lib.findings.cheaper import WHOLE
 from lottery_lib.findings.comparisons import number
 from lottery_lib.findings.rules import FAILS
 from lottery_lib.findings.tables import COMPUTED, PLACE
-from lottery_lib.findings.verdicts import Answer, Verdict, ruled
+from lottery_lib.findings.verdicts import Answer, Verdict, on_cells
 from lottery_lib.methods import feedback
 from lottery_lib.methods.calibration import CalibratedMask, Calibration
 from lottery_lib.methods.concave import TOLERANCE
@@ -81,13 +81,14 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
     of the density asked for, at α = 0.1 and with no top-k, and by the rule in ``book/claims.yml`` their tickets are not
     worse than those of the best fixed λ. If the first fails, so does the whole.
     """
-    chosen = tables.chosen(table)
-    found = ruled("O1", table, chosen)
+    rule, chosen = judging.rule("O1"), tables.chosen(table)
+    cells = judging.judged(rule, chosen)
+    found = on_cells(rule, table, chosen, cells)
     if found is None:
         return None
     runs = steered(tables.whole_searches(table))
     runs = runs[runs.name.str.startswith(WHOLE)]
-    tried = _tried_by_hand(table, chosen)
+    tried = _tried_by_hand(table, rule, cells)
     answers = []
     for answer in found.answers:
         own, by_hand = (rows[rows.dataset.map(tables.dataset) == answer.dataset] for rows in (runs, tried))
@@ -99,10 +100,8 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
     return replace(found, answers=tuple(answers), findings=(far, *found.findings))
 
 
-def _tried_by_hand(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    """The cells that decide O1, with how many ``candidates`` the opponent's λ was chosen from."""
-    rule = judging.rule("O1")
-    cells = judging.judged(rule, chosen)
+def _tried_by_hand(table: pd.DataFrame, rule: judging.Rule, cells: pd.DataFrame) -> pd.DataFrame:
+    """Those of a rule's ``cells`` that decide, with how many ``candidates`` the opponent's λ was chosen from."""
     cells = cells[cells.good | cells.bad]
     cells = cells.assign(name=[rule.contrasts[contrast][1] for contrast in cells.contrast])
     return cells.merge(tuning.candidates(table), on=tables.SETTING)
@@ -175,14 +174,14 @@ class _WatchedMask(CalibratedMask):
         self.quantiles: list[float] = []
         self.seen: list[tuple[dict[str, float], np.ndarray]] = []
 
-    def _prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
-        prices = super()._prices(m, support, every)
+    def entry_prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
+        prices = super().entry_prices(m, support, every)
         self.quantiles = prices.quantile(torch.tensor(QUANTILES)).tolist()
         return prices
 
-    def _set_price(self, every: int) -> None:
+    def update(self, every: int) -> None:
         self.quantiles = [float("nan")] * len(QUANTILES)  # while entries settle there are no prices
-        super()._set_price(every)
+        super().update(every)
         values = {str(number): m for number, m in enumerate(self.m)}
         above = masks.density(masks.threshold(values, self.calibration.alpha))
         frame = {"done": self.step / self.steps, "lam": self.lam, "density": above}

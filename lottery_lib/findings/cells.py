@@ -13,6 +13,7 @@ from scipy import stats
 from lottery_lib.findings.tables import COMPUTED, PLACE
 from lottery_lib.methods.concave import TOLERANCE
 
+KEY = [*PLACE, "density_asked", "contrast"]  # of a cell
 Contrasts = Mapping[str, tuple[str, str]]  # what to call one -> the names of its two lines
 LEVEL = 0.05
 SEEDS = 3  # fewer tell nothing, whatever the value

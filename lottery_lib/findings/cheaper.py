@@ -66,7 +66,7 @@ def untrained(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     among = runs[runs.method.isin(tables.UNTRAINED)]
     for (name, density, *_), group in among.groupby(["name", "density_asked", *tables.PLACE], sort=False):
-        searched = pd.Series([records.read_run(run)[0]["search"][-1]["val_accuracy"] for run in group.run])
+        searched = pd.Series([records.read_record(run)["search"][-1]["val_accuracy"] for run in group.run])
         told = {"network": tables.where(group).iloc[0], "mask": name, "density": density}
         for called, values in (
             ("not a weight trained: validation, %", searched),

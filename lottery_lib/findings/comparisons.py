@@ -10,12 +10,12 @@ from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, SEEDS, TOO_FEW
 from lottery_lib.findings.tables import SETTING, rank
 
 
-def lines(cells: pd.DataFrame, title: str = "") -> list[str]:
+def lines(cells: pd.DataFrame) -> list[str]:
     """What cells come to, a line a place, as ``LeNet-300-100 on MNIST (lenet), n = 5: one search, better at 0.01``."""
     found = []
     for place, rows in tables.places(cells).items():
         parts = [", ".join(filter(None, [how, _judgements(one)])) for how, one in rows.groupby("contrast", sort=False)]
-        found.append(f"{title}{place}, {seeds(rows.n)}: {'; '.join(parts)}")
+        found.append(f"{place}, {seeds(rows.n)}: {'; '.join(parts)}")
     return found
 
 
@@ -126,15 +126,15 @@ def interval(groups: pd.api.typing.SeriesGroupBy) -> pd.DataFrame:
     return found.assign(half_width=t * found.deviation / found.n.map(math.sqrt)).drop(columns="deviation")
 
 
-def summary(runs: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
-    """Mean of ``value`` over the seeds of each setting, half the width of its 95 % interval (Student's t), and n.
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """Over the seeds of each setting: the mean test accuracy in percent, half the width of its 95 % interval, and n.
 
-    The interval of a single seed is unknown, NaN. ``total_epochs`` and ``density`` are means too.
+    It is Student's t. The interval of a single seed is unknown, NaN. ``total_epochs`` and ``density`` are means too.
     """
     if runs.empty:
         return pd.DataFrame(columns=[*SETTING, "mean", "n", "half_width", "total_epochs", "density"])
     grouped = runs.groupby(SETTING)
-    found = interval(grouped[value]).join(grouped[["total_epochs", "density"]].mean()).reset_index()
+    found = interval(grouped.test_accuracy).join(grouped[["total_epochs", "density"]].mean()).reset_index()
     order = [(*place, rank(called), -density) for *place, called, density in found[SETTING].to_numpy()]
     return found.iloc[sorted(range(len(found)), key=order.__getitem__)].reset_index(drop=True)
 

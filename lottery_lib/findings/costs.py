@@ -164,7 +164,7 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
     for line, each in runs.groupby(["protocol", "model", "name"], sort=False):
         protocol, model, called = line
         run = each.iloc[0]
-        record = records.read_run(run.run)[0]
+        record = records.read_record(run.run)
         timed = model, record.get("width", 1.0), record["recipe"]["batch_size"], "ours"
         if (*timed, "dense") not in times.index:
             continue

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from lottery_lib.findings.cells import BETTER, SEEDS, WORSE, Contrasts, pairs
+from lottery_lib.findings.cells import BETTER, KEY, SEEDS, WORSE, Contrasts, pairs
 from lottery_lib.findings.comparisons import number, span
-from lottery_lib.findings.tables import PLACE
-
-KEY = [*PLACE, "density_asked", "contrast"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from lottery_lib import masks, models, states
 from lottery_lib.data import datasets
 from lottery_lib.experiments import arithmetic
 from lottery_lib.experiments.protocols import DigitsLeNet
-from lottery_lib.findings.relaxed_masks import HIGH, LOW
 from lottery_lib.methods import concave
 from lottery_lib.methods.base import Trainer
 from lottery_lib.relaxation import FixedMask, RelaxedMask
@@ -94,7 +93,7 @@ class _Signs:
 
     def __call__(self) -> dict[str, Tensor]:
         m = torch.cat([values.flatten() for values in self.rule.m])
-        kept, undecided = m >= ALPHA, (m > LOW) & (m < HIGH)
+        kept, undecided = m >= ALPHA, (m > masks.LOW) & (m < masks.HIGH)
         new = torch.tensor(torch.nan)
         if self.before is not None:
             new = (kept & ~self.before).sum() / kept.sum().clamp(min=1)

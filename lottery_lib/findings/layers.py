@@ -1,7 +1,5 @@
 """Where tickets put their weights: the density of each layer, of the tickets of a method at a place."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -22,7 +20,7 @@ def densities(runs: pd.DataFrame, density: float) -> pd.DataFrame:
     rows = []
     for run in runs[(runs.density_asked == density) & (runs.method != "dense")].itertuples():
         place = {key: getattr(run, key) for key in tables.PLACE}
-        for order, layer in enumerate(records.read_run(run.run)[0]["layers"]):
+        for order, layer in enumerate(records.read_record(run.run)["layers"]):
             called = layer["layer"].removesuffix(".weight")
             found = {"layer": called, "order": order, "weights": layer["weights"], "density": layer["density"]}
             rows.append(place | {"name": run.name} | found)
@@ -33,8 +31,8 @@ def densities(runs: pd.DataFrame, density: float) -> pd.DataFrame:
     return found.sort_values([*tables.PLACE, "name", "order"], key=_ranked, ignore_index=True)
 
 
-def factors(found: pd.DataFrame, others: Mapping[str, str] = UNLIKE) -> pd.DataFrame:
-    """By what factor the layers of the calibrated log mask differ in density from those of ``others``: a row a place.
+def factors(found: pd.DataFrame) -> pd.DataFrame:
+    """By what factor the layers of the calibrated log mask differ in density from those of ``UNLIKE``: a row a place.
 
     It is the geometric mean over layers, without weights, of the larger through the smaller density; an empty layer
     counts as one with half a weight. NaN where one of the two is not on record. ``found`` is of ``densities``.
@@ -42,8 +40,8 @@ def factors(found: pd.DataFrame, others: Mapping[str, str] = UNLIKE) -> pd.DataF
     least = (0.5 / found.weights).clip(upper=0.5)
     logs = np.log(found.density.clip(lower=least)).rename("log")
     wide = found.assign(log=logs).pivot(index=[*tables.PLACE, "order"], columns="name", values="log")
-    wide = wide.reindex(columns=[WHOLE, *others])
-    apart = wide[[*others]].sub(wide[WHOLE], axis=0).abs()
+    wide = wide.reindex(columns=[WHOLE, *UNLIKE])
+    apart = wide[[*UNLIKE]].sub(wide[WHOLE], axis=0).abs()
     return np.exp(apart.groupby(tables.PLACE, sort=False).mean()).dropna(how="all")
 
 

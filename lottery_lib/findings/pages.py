@@ -10,6 +10,7 @@ from lottery_lib import paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import grids, records, ticket_run
 from lottery_lib.findings import rules, tables
+from lottery_lib.findings.cells import KEY
 from lottery_lib.findings.claims import Claim
 from lottery_lib.findings.comparisons import listed, number, span
 from lottery_lib.findings.tables import label
@@ -51,7 +52,7 @@ class Selection:
             raise LotteryError(f"{' and '.join(claims)} call different comparisons by the same name; ask for one")
         found = pd.concat([rules.shown(rule, runs) for rule in asked], ignore_index=True)
         found = found.sort_values("decides", ascending=False, kind="stable")
-        found = found.drop_duplicates([*tables.PLACE, "density_asked", "contrast"])
+        found = found.drop_duplicates(KEY)
         return found[found.protocol.isin([self.protocol]) | (self.protocol == "all")].reset_index(drop=True)
 
 

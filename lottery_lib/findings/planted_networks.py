@@ -27,6 +27,7 @@ NAMES = {
     for way, where in zip(WAYS, ("at equal density", "at the best λ", "from the target, which nobody knows"))
 }
 BOUND = "planted networks by the bound"
+LAM = 3e-3  # of searches that start in between
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from the target to m = 1
 CURVATURES = {  # what may stand for γ in T2 -> what to call it
     "along": "least on the search, kept entries",
@@ -96,17 +97,18 @@ def found(eps: float = 0.1) -> Found:
     return Found(eps, list(runs), pd.concat(points, ignore_index=True), errors)
 
 
-def from_between(config: PlantedNetworks, samples: int = 40, noise: float = 0.2, lam: float = 3e-3) -> pd.DataFrame:
-    """Live: searches that start ``share`` of the way from the target to m = 1, at one λ for both penalties.
+def from_between(config: PlantedNetworks) -> pd.DataFrame:
+    """Live: searches that start ``share`` of the way from the target to m = 1, at one λ for both penalties, with
+    40 samples and noise of 0.2.
 
     A row each depth, penalty and share, with the mean ``error`` where they end.
     """
     rows, generator = [], torch.Generator().manual_seed(config.seed)
     for depth in sorted({depth for depth, *_ in SETTINGS}):
-        problems, _ = networks.networks(config.problems, depth, samples, noise, generator)
+        problems, _ = networks.networks(config.problems, depth, samples=40, noise=0.2, generator=generator)
         many = problems.at(torch.arange(config.problems).repeat(len(SHARES)))
         share = torch.tensor(SHARES, dtype=torch.float64).repeat_interleave(config.problems)
-        start, price = many.target + share[:, None] * (1 - many.target), torch.full_like(share, lam)
+        start, price = many.target + share[:, None] * (1 - many.target), torch.full_like(share, LAM)
         for name, regularizer in zip(PENALTIES, (L1(), Log(config.eps))):
             m, *_ = solver.backtracking(many, regularizer, price, start, ITERATIONS)
             errors = bounds.distance(many, m).view(len(SHARES), -1).mean(1)

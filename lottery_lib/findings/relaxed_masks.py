@@ -12,7 +12,6 @@ from lottery_lib.findings import tables
 from lottery_lib.findings.tables import chosen
 
 SEARCH = [*tables.PLACE, "regularizer", "eps", "lam", "mask_lr", "rounds", "rewind_epoch", "precision", "seed"]
-LOW, HIGH = 0.05, 0.95  # between these a mask entry is undecided, as in ``masks.bimodality``
 DECIDED = 0.05  # the most of a layer's entries that may be
 
 
@@ -36,8 +35,7 @@ def _changes(search: pd.DataFrame) -> pd.DataFrame:
 def ticket_mask(run: str) -> masks.Mask | None:
     """The mask of a run's ticket, where it is on record (seed 0)."""
     record, arrays = records.read_run(run)
-    shapes = {layer["layer"]: layer["shape"] for layer in record["layers"]}
-    return masks.unpack(arrays["mask"], shapes) if "mask" in arrays else None
+    return records.mask(record, arrays["mask"]) if "mask" in arrays else None
 
 
 def at_equal_density(table: pd.DataFrame) -> pd.DataFrame:
@@ -99,7 +97,7 @@ def shares(counts: np.ndarray) -> dict[str, float]:
     ``between``, the bimodality number, may be small only because nearly all entries are zero. ``top`` says whether
     there is a second mode: of the entries from 0.05 up the share that lies from 0.95 up; 0 where there are none.
     """
-    low, high = (1 + round(bound * (len(counts) - 2)) for bound in (LOW, HIGH))
+    low, high = (1 + round(bound * (len(counts) - 2)) for bound in (masks.LOW, masks.HIGH))
     weights, between, top = counts.sum(), counts[low:high].sum(), counts[high:].sum()
     return {"zero": counts[0] / weights, "between": between / weights, "top": top / max(between + top, 1)}
 
@@ -134,10 +132,10 @@ def by_search(layers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("network").rename_axis(None)
 
 
-def at_density(table: pd.DataFrame, density: float, names: list[str], seed: int = 0) -> dict[str, tuple[dict, dict]]:
-    """Name -> record and arrays of the chosen run at that density; a method that is not on record is left out."""
+def at_density(table: pd.DataFrame, density: float, names: list[str]) -> dict[str, tuple[dict, dict]]:
+    """Name -> record and arrays of the chosen run at that density, on seed 0; one that is not on record is left out."""
     runs = chosen(table)
-    runs = runs[(runs.density_asked == density) & (runs.seed == seed)].set_index("name")
+    runs = runs[(runs.density_asked == density) & (runs.seed == 0)].set_index("name")
     return {called: records.read_run(runs.loc[called, "run"]) for called in names if called in runs.index}
 
 
@@ -145,6 +143,5 @@ def first_layers(table: pd.DataFrame, density: float, names: list[str]) -> dict[
     """Name -> the first layer's mask (units, inputs) of the chosen run at that density."""
     layers = {}
     for called, (record, arrays) in at_density(table, density, names).items():
-        shapes = {layer["layer"]: layer["shape"] for layer in record["layers"]}
-        layers[called] = next(iter(masks.unpack(arrays["mask"], shapes).values())).numpy()
+        layers[called] = next(iter(records.mask(record, arrays["mask"]).values())).numpy()
     return layers

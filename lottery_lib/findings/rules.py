@@ -15,14 +15,14 @@ from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import params, protocols
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings import tables
-from lottery_lib.findings.cells import BETTER, DEARER, EQUAL, JUDGED, WORSE, Contrasts
+from lottery_lib.findings.cells import BETTER, DEARER, EQUAL, JUDGED, KEY, WORSE, Contrasts
 from lottery_lib.findings.tables import PLACE
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # seven times as fast
 FEWEST = 2  # cells that must be decided: one alone may be luck
 ROW = {  # of a claim that has a rule
-    "asks": str, "contrasts": dict, "beside": dict, "conditions": dict, "epochs": params.NUMBER,
-    "primary": [{"protocol": str, "model": str, "densities": [params.NUMBER]}],
+    "asks": str, "contrasts": dict, "beside": dict, "conditions": dict, "epochs": float,
+    "primary": [{"protocol": str, "model": str, "densities": [float]}],
 }  # fmt: skip
 HOLDS, MIXED, FAILS, UNDECIDED = "holds", "mixed", "does not hold", "not enough evidence"
 
@@ -39,14 +39,14 @@ class Rule:
     beside: Contrasts = field(default_factory=dict)
 
     def cells(self) -> pd.DataFrame:
-        """The primary cells: ``PLACE``, ``density_asked`` and ``contrast``."""
+        """The primary cells: the columns of ``KEY``."""
         rows = []
         for entry in self.primary:
             protocol = protocols.config_class(entry["protocol"])
             place = (entry["protocol"], entry["model"], protocol.dataset, protocol.reduced)
             of = entry.get("contrasts", list(self.contrasts))
             rows += [(*place, density, contrast) for contrast in of for density in entry["densities"]]
-        return pd.DataFrame(rows, columns=[*PLACE, "density_asked", "contrast"])
+        return pd.DataFrame(rows, columns=KEY)
 
 
 def read() -> dict[str, dict]:
@@ -121,9 +121,8 @@ def judged(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
 def beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     """What else is on record of the claim's contrasts, and of those beside it; it decides nothing."""
     found = measured.cells(runs, {**rule.contrasts, **rule.beside}, share=rule.epochs)
-    on = [*PLACE, "density_asked", "contrast"]
-    known = pd.MultiIndex.from_frame(rule.cells()[on])
-    return found[~pd.MultiIndex.from_frame(found[on]).isin(known)].reset_index(drop=True)
+    known = pd.MultiIndex.from_frame(rule.cells()[KEY])
+    return found[~pd.MultiIndex.from_frame(found[KEY]).isin(known)].reset_index(drop=True)
 
 
 def shown(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:

@@ -33,7 +33,7 @@ def runs() -> pd.DataFrame:
 
 
 def _cut(record: dict) -> dict[str, float]:
-    histogram = records.read_run(record["run"])[1].get("histogram")
+    histogram = records.read_arrays(record["run"]).get("histogram")
     return {} if histogram is None else dict(zip(CUT, tables.cut(histogram.sum(0), record["density"])))
 
 

@@ -101,7 +101,7 @@ def _cut(record: dict) -> dict[str, float]:
         return {}
     if config["alpha"] is not None or config["lam"] is None:
         return {"implied_alpha": record.get("calibration", {}).get("alpha") or config["alpha"], "tied": 0.0}
-    counts = records.read_run(record["run"])[1].get("histogram")
+    counts = records.read_arrays(record["run"]).get("histogram")
     if counts is None or counts.ndim != 2 or counts.dtype.kind not in "iu" or counts.shape[1] < 3 or not len(counts):
         raise records.damaged(paths.RESULTS / record["run"] / "arrays.npz", "its histogram is missing, or none")
     groups = counts if config["per_layer"] else counts.sum(0, keepdims=True)  # what is ranked together

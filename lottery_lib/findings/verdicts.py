@@ -68,11 +68,6 @@ class Verdict:
     device: str
     command: str
 
-    @property
-    def status(self) -> str:
-        """Over all data sets the worst that is decided."""
-        return rules.worst([answer.status for answer in self.answers])
-
     def __str__(self) -> str:
         """What is decided and where, the worst first; how places begin alike is said once."""
         of: dict[str, list[str]] = {}
@@ -94,7 +89,11 @@ def ruled(id: str, table: pd.DataFrame, runs: pd.DataFrame | None = None) -> Ver
     ``runs`` are those of the table that count, with their lines' names; else ``tables.chosen``.
     """
     runs, rule = tables.chosen(table) if runs is None else runs, rules.rule(id)
-    cells = rules.judged(rule, runs)
+    return on_cells(rule, table, runs, rules.judged(rule, runs))
+
+
+def on_cells(rule: rules.Rule, table: pd.DataFrame, runs: pd.DataFrame, cells: pd.DataFrame) -> Verdict | None:
+    """The same, on a claim's primary cells as ``rules.judged`` gives them."""
     if not (cells.n > 0).any():
         return None
     of = {name: cells[cells.dataset == name] for name in rule.cells().dataset.unique()}  # in the order of the claim

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -21,7 +22,7 @@ from lottery_lib.training.modes import aside, restored_on_failure
 from lottery_lib.training.recipes import Recipe
 from lottery_lib.training.rehearsal import first_batch, first_value
 from lottery_lib.training.tasks import Task, require_options
-from lottery_lib.weights import PARAMETRIZED, count, left_dense, prunable, require_whole, share, withheld
+from lottery_lib.weights import PARAMETRIZED, count, is_identity, left_dense, prunable, require_whole, share, withheld
 
 MUCH = 0.2  # of a network's parameters that stay dense, to be said
 FEW = 0.01  # of a weight's entries may be zero by chance
@@ -98,7 +99,7 @@ class Trainer:
     history: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(init=False)  # of the parameters that the mask covers
     begun: dict[str, Tensor] = field(init=False, default_factory=dict)  # the state before the search
-    block: Any = field(init=False)
+    undo: ExitStack = field(init=False, default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         require_options(self.options, [item.name for item in fields(self.config)])
@@ -112,7 +113,7 @@ class Trainer:
             padding = getattr(layers[name.rpartition(".")[0]], "padding_idx", None)  # a row of zeros from the start
             zero = (weight == 0).float()
             zeros = float((zero if padding is None else zero[torch.arange(len(zero)) != padding]).mean())
-            if FEW < zeros < 1 and not (weight.ndim > 1 and _is_identity(weight)):  # a whole layer may begin at zero
+            if FEW < zeros < 1 and not (weight.ndim > 1 and is_identity(weight)):  # a whole layer may begin at zero
                 other = "search in rounds" if self.run is None else "attach before a checkpoint is loaded"
                 raise LotteryError(
                     f"{100 * zeros:.0f} % of {name!r} are zero already, as of a network that was pruned; rewind it "
@@ -138,12 +139,11 @@ class Trainer:
         )
 
     def __enter__(self) -> "Trainer":
-        self.block = restored_on_failure(self.model)
-        self.begun = self.block.__enter__()
+        self.begun = self.undo.enter_context(restored_on_failure(self.model))
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        self.block.__exit__(*failure)
+        self.undo.__exit__(*failure)
 
     def train(self, rule: Parameterization | None = None, **span: int) -> History:
         """From the rewind epoch to the end of the recipe, unless ``span`` (start, stop) says otherwise."""
@@ -179,6 +179,16 @@ class Trainer:
     def round_epochs(self) -> int:
         """How many epochs one training takes from the rewind epoch to the end."""
         return self.config.recipe.epochs - self.config.rewind_epoch
+
+    @property
+    def round_steps(self) -> int:
+        """How many steps it takes."""
+        return self.round_epochs * self.data.train.steps(self.config.recipe.batch_size)
+
+    @property
+    def search_epochs(self) -> int:
+        """How many epochs all rounds take, with those before the rewind epoch."""
+        return self.config.rewind_epoch + len(self.config.densities) * self.round_epochs
 
     def parameters(self) -> list[Tensor]:
         """The weights that a mask covers, in the order of ``names``."""
@@ -245,16 +255,6 @@ class Trainer:
                 "train; ask for a higher density",
                 stacklevel=5,
             )
-
-
-def _is_identity(weight: Tensor) -> bool:
-    """Whether a weight begins as ``nn.init.eye_`` or ``dirac_`` has it, times a number, or several of them stacked."""
-    row, column, *inner = weight.nonzero(as_tuple=True)
-    if len(row) < min(weight.shape[:2]) or not (row % weight.shape[1] == column).all():
-        return False
-    central = all((place == size // 2).all() for place, size in zip(inner, weight.shape[2:]))
-    entries = weight[weight != 0]
-    return central and bool((entries == entries[0]).all())
 
 
 def retrain(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.regularizers import Log, Regularizer
-from lottery_lib.relaxation import RelaxedMask
+from lottery_lib.relaxation import RelaxedMask, share
 
 VERSION = 1  # raised when the same search would set other values
 STEEP = Log()  # the shape of the penalty at the end, whatever it was before: a linear one would open no gap
@@ -59,7 +59,11 @@ def require_steep(regularizer: Regularizer, alpha: float) -> None:
 
 
 class CalibratedMask(RelaxedMask):
-    """W = m⊙θ with λ and η_m set on the way, so that ``kept`` entries end at or above α after ``steps`` steps."""
+    """W = m⊙θ with λ and η_m set on the way, so that ``kept`` entries end at or above α after ``steps`` steps.
+
+    A subclass may see or change what is set: in an ``update`` as a whole, λ in ``price``, or what λ is chosen from in
+    ``entry_prices``. Each is told how many steps there are from one update to the next, ``every``.
+    """
 
     def __init__(
         self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, kept: int, steps: int,
@@ -79,17 +83,17 @@ class CalibratedMask(RelaxedMask):
         past_watching = self.step - max(5, int(plan.watch * self.steps))
         every = max(1, self.steps // plan.updates)
         if past_watching > 0 and (self.step % every == 0 or past_watching == 1):
-            self._set_price(every)
+            self.update(every)
         super().pull_back()
 
-    def _penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
+    def penalize(self, part: slice, mask_gradients: tuple[Tensor, ...]) -> None:
         torch._foreach_lerp_(self.opposed[part], mask_gradients, self.memory)
         if self.steepness:
             torch._foreach_mul_(mask_gradients, self._heed())
             torch._foreach_add_(mask_gradients, [STEEP.gradient(m) for m in self.m[part]], alpha=self.steepness)
             torch._foreach_add_(mask_gradients, self.level)
             return
-        super()._penalize(part, mask_gradients)
+        super().penalize(part, mask_gradients)
         if self.lam < 0:  # a subsidy, but not for what earlier rounds have pruned
             torch._foreach_mul_(mask_gradients, self.alive[part])
 
@@ -98,8 +102,8 @@ class CalibratedMask(RelaxedMask):
         left = max(0, self.steps - self.step + 1)  # a loop of one's own may take more steps than it said
         return min(1.0, left / ((1 - self.calibration.settling) * self.steps)) ** 2
 
-    def _set_price(self, every: int) -> None:
-        """λ, and before that what it depends on: η in the beginning; in the end steepness and level about α."""
+    def update(self, every: int) -> None:
+        """Set λ, and before that what it depends on: η in the beginning; in the end steepness and level about α."""
         plan, done = self.calibration, self.step / self.steps
         m, support = _flat(self.m), _flat(self.opposed).div_(-(1 - (1 - self.memory) ** (self.step - 1)))
         if done <= plan.follow or not self.mask_lr:
@@ -107,14 +111,16 @@ class CalibratedMask(RelaxedMask):
             least = max(LEAST * float(support.abs().sum() / _flat(self.alive).sum()), TINY)
             self.mask_lr = plan.reach / (self.steps * max(_kth_largest(support, last), least))
         if done < plan.settling:
-            self.lam = self._price(m, support, every)
+            self.lam = self.price(m, support, every)
         else:
             self._settle(m, support, every)
 
-    def _price(self, m: Tensor, support: Tensor, every: int) -> float:
-        return _kth_largest(self._prices(m, support, every), self.kept)
+    def price(self, m: Tensor, support: Tensor, every: int) -> float:
+        """λ, from all entries (d,) and their supports (d,), which may be written over."""
+        return _kth_largest(self.entry_prices(m, support, every), self.kept)
 
-    def _prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
+    def entry_prices(self, m: Tensor, support: Tensor, every: int) -> Tensor:
+        """The λ (d,) at which each entry would just land at α; of entries and supports as in ``price``."""
         need, half_way = self._need(m, support, every)
         return need.div_(self.regularizer.gradient(half_way))
 
@@ -155,8 +161,7 @@ class CalibratedMask(RelaxedMask):
         }
 
     def metrics(self) -> dict[str, Tensor]:
-        above: Any = sum((m >= self.calibration.alpha).sum() for m in self.m)
-        found = {"density": above / sum(m.numel() for m in self.m)}
+        found = {"density": share(m >= self.calibration.alpha for m in self.m)}
         return found | {"lam": torch.tensor(self.lam), "mask_lr": torch.tensor(self.mask_lr)}
 
 

@@ -8,7 +8,6 @@ are kept (our choice, to compare at equal density; thresholding at α *is* top-k
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +86,12 @@ class Config(SearchConfig):
             return RelaxedMask(trainer.model, trainer.names, penalty, self.lam, mask_lr, within=mask)
         kept = masks.count(density, sum(m.numel() for m in mask.values()))
         if steps is None:
-            steps = trainer.round_epochs * trainer.data.train.steps(self.recipe.batch_size)
-        return self._kind()(trainer.model, trainer.names, penalty, kept, steps, within=mask, calibration=self.plan)
+            steps = trainer.round_steps
+        return self.calibrated_mask(trainer.model, trainer.names, penalty, kept, steps, mask, self.plan)
 
-    def _kind(self) -> Callable[..., CalibratedMask]:
-        return CalibratedMask
+    def calibrated_mask(self, *given: Any) -> CalibratedMask:
+        """What moves the mask where λ is set on the way; ``given`` as of ``CalibratedMask``. A subclass has another."""
+        return CalibratedMask(*given)
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
@@ -122,9 +122,8 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
             states.load(model, rewind)
             rule = config.rule(trainer, density, mask)
             trainer.train(rule)
-            mask = _kept(rule, config, mask, density, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
-        epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
-        return _ticket(trainer, rule, mask, rewind, epochs)
+            mask = _kept(rule, config, mask, density, trainer.round_steps)
+        return _ticket(trainer, rule, mask, rewind, trainer.search_epochs)
 
 
 def attach(

@@ -23,7 +23,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer, require_config
-from lottery_lib.relaxation import Parameterization, like, require_real
+from lottery_lib.relaxation import Parameterization, like, require_real, share
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
 
@@ -54,6 +54,7 @@ class SigmoidMask(Parameterization):
         self.s = [like(w, s[name], wide=True) for name, w in zip(self.names, self.weights)]
         self.theta = [like(w, w.detach(), wide=True).requires_grad_() for w in self.weights]
         self.leaves, self.lam, self.mask_lr, self.beta = self.theta, lam, mask_lr, 1.0
+        self.gates = [torch.sigmoid(s) for s in self.s]  # σ(βs), as the weights were last written by
 
     @torch.no_grad()
     def advance(self, fraction: float) -> None:
@@ -62,16 +63,17 @@ class SigmoidMask(Parameterization):
 
     @torch.no_grad()
     def pull_back(self) -> None:
-        for w, s, theta in zip(self.weights, self.s, self.theta):
+        for w, s, theta, gate in zip(self.weights, self.s, self.theta, self.gates):
             gradient: Any = w.grad  # not None: it was filled
-            gate = torch.sigmoid(self.beta * s)
+            gradient = gradient.to(theta.dtype)  # in half precision, or where the network was converted
             theta.grad = gate * gradient
             s -= self.mask_lr * (theta * gradient + self.lam) * self.beta * gate * (1 - gate)
 
     @torch.no_grad()
     def push_forward(self) -> None:
-        for w, s, theta in zip(self.weights, self.s, self.theta):
-            torch.mul(torch.sigmoid(self.beta * s), theta, out=w)
+        self.gates = [torch.sigmoid(self.beta * s) for s in self.s]
+        for w, gate, theta in zip(self.weights, self.gates, self.theta):
+            torch.mul(gate, theta, out=w)
 
     def state(self) -> dict[str, Tensor]:
         return self._named("s", self.s) | self._named("theta", self.theta)
@@ -80,8 +82,7 @@ class SigmoidMask(Parameterization):
         return {"lam": self.lam, "mask_lr": self.mask_lr}
 
     def metrics(self) -> dict[str, Tensor]:
-        alive: Any = sum((s > 0).sum() for s in self.s)
-        return {"density": alive / sum(s.numel() for s in self.s)}
+        return {"density": share(s > 0 for s in self.s)}
 
 
 def search(model: nn.Module, data: TrainingData, config: Config, **options: Any) -> Ticket:
@@ -104,10 +105,10 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
             rule = SigmoidMask(model, s, config.lam, config.mask_lr)
             trainer.train(rule)
             values = dict(zip(rule.names, rule.s))
-            _say_if_unmoved(rule, s, trainer.round_epochs * data.train.steps(config.recipe.batch_size))
+            _say_if_unmoved(rule, s, trainer.round_steps)
             mask = masks.top_k(values, density, mask, config.per_layer)
             s = {name: (HOTTEST * value).clamp(max=config.start) for name, value in values.items()}
-        return _ticket(trainer, rule, mask, rewind, config.rewind_epoch + len(config.densities) * trainer.round_epochs)
+        return _ticket(trainer, rule, mask, rewind, trainer.search_epochs)
 
 
 def attach(

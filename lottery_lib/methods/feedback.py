@@ -6,9 +6,8 @@ entry without support would land at α, take η_m as the calibrated search does,
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -45,8 +44,8 @@ class Config(concave.Config):
         if self.lam is not None:
             raise LotteryError(f"lam = {self.lam!r}: feedback sets it; leave it out")
 
-    def _kind(self) -> Callable[..., CalibratedMask]:
-        return partial(FeedbackMask, controller=self.controller)
+    def calibrated_mask(self, *given: Any) -> CalibratedMask:
+        return FeedbackMask(*given, controller=self.controller)
 
 
 class FeedbackMask(CalibratedMask):
@@ -54,12 +53,12 @@ class FeedbackMask(CalibratedMask):
 
     def __init__(
         self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, kept: int, steps: int,
-        within: Mask | None = None, calibration: Calibration = UNSETTLED, controller: str = "multiplicative",
+        within: Mask | None = None, calibration: Calibration = UNSETTLED, *, controller: str = "multiplicative",
     ):  # fmt: skip
         super().__init__(model, names, regularizer, kept, steps, within, replace(calibration, settling=math.inf))
         self.controller, self.integral = controller, 0.0
 
-    def _price(self, m: Tensor, support: Tensor, every: int) -> float:
+    def price(self, m: Tensor, support: Tensor, every: int) -> float:
         plan, done, share = self.calibration, self.step / self.steps, every / self.steps
         target = self.kept / len(m)
         target += (1 - target) * max(0.0, 1 - done / plan.landing) ** 3

@@ -4,7 +4,6 @@ Biases and normalisation are trained as ever. The network at the end of the sear
 al. 2020): it classifies with weights that were never trained. Edge-popup, in ``popup``, finds them its own way.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +26,8 @@ class Config(concave.Config):
         if self.lam is not None:
             raise LotteryError(f"lam = {self.lam!r}: a search with frozen weights sets it; leave it out")
 
-    def _kind(self) -> Callable[..., CalibratedMask]:
-        return FrozenMask
+    def calibrated_mask(self, *given: Any) -> CalibratedMask:
+        return FrozenMask(*given)
 
 
 class FrozenMask(CalibratedMask):

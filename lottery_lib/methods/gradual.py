@@ -17,7 +17,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer, require_config
-from lottery_lib.relaxation import FixedMask
+from lottery_lib.relaxation import FixedMask, share
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
 
@@ -70,8 +70,7 @@ class GradualMask(FixedMask):
         return {"density": self.target, "per_layer": self.by_layer}
 
     def metrics(self) -> dict[str, Tensor]:
-        kept: Any = sum(m.count_nonzero() for m in self.mask)
-        return {"density": kept / sum(m.numel() for m in self.mask)}
+        return {"density": share(m > 0 for m in self.mask)}
 
 
 def attach(

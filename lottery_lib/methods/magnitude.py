@@ -60,8 +60,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
             mask = masks.top_k(scores, density, mask, config.per_layer)
             if not config.rewind_weights:
                 rewind = snapshot(model)
-        epochs = config.rewind_epoch + len(config.densities) * trainer.round_epochs
-        return trainer.ticket(mask, rewind, epochs)
+        return trainer.ticket(mask, rewind, trainer.search_epochs)
 
 
 def _scores(trained: dict[str, Tensor], start: dict[str, Tensor], score: str) -> dict[str, Tensor]:

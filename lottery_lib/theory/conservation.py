@@ -61,7 +61,7 @@ class State:
         return torch.cat([(m**2 / MASK_STEP + sign * t**2 / STEP).flatten() for m, t in zip(self.m, self.theta)])
 
 
-def drift(steps: int = 300, seed: int = 0) -> pd.DataFrame:
+def drift(steps: int = 300) -> pd.DataFrame:
     """Every walk of ``WALKS`` on the 8×8 digits from the same start, m = 1: a row each look.
 
     Columns: ``walk``; ``time``, steps times their length in units of the full one; ``drift``, the median over weights
@@ -69,24 +69,25 @@ def drift(steps: int = 300, seed: int = 0) -> pd.DataFrame:
     """
     found = []
     for name, walk in WALKS.items():
-        state = start(seed)
+        state = start()
         before, scale = state.conserved(), state.scale()
-        for time, loss in descend(state, walk, steps, seed):
+        for time, loss in descend(state, walk, steps):
             changed = 100 * (state.conserved() - before).abs() / scale
             found.append({"walk": name, "time": time, "drift": changed.median().item(), "loss": loss})
     return pd.DataFrame(found)
 
 
-def splits(regularizer: str, lam: float = 2e-3, weight_decay: float = 1e-2, steps: int = 400) -> pd.DataFrame:
+def splits(regularizer: str, steps: int = 400) -> pd.DataFrame:
     """Where a walk with penalty, decay and box ends: a row each weight that is left, with its ``m`` and ``u``.
 
     u, the size of w times √(µ/λ), is all that the cheapest split depends on (``theory.induced``).
     """
     state = start()
-    for _ in descend(state, Walk(lam, weight_decay, project=True, shorter=5, regularizer=regularizer), steps):
+    walk = Walk(lam=2e-3, weight_decay=1e-2, project=True, shorter=5, regularizer=regularizer)
+    for _ in descend(state, walk, steps):
         pass
     m, theta = (torch.cat([layer.flatten() for layer in layers]) for layers in (state.m, state.theta))
-    u = (m * theta).abs() * (weight_decay / lam) ** 0.5
+    u = (m * theta).abs() * (walk.weight_decay / walk.lam) ** 0.5
     return pd.DataFrame({"u": u[m > 0].numpy(), "m": m[m > 0].numpy()})
 
 

@@ -10,6 +10,7 @@ from lottery_lib.theory import bounds
 from lottery_lib.theory.networks import Networks
 
 STEPS = 96  # of Lanczos at most
+POINTS = 8  # on the way from the target to a mask
 EMPTY = 1e-10  # as long is what rounding leaves of a direction once all are found, next to the curvature met
 
 
@@ -41,13 +42,13 @@ def least(problems: Networks, m: Tensor, on: Tensor, steps: int = STEPS) -> Tens
     return torch.where(none, torch.nan, torch.linalg.eigvalsh(matrix)[:, 0])
 
 
-def between(problems: Networks, m: Tensor, points: int = 8) -> Tensor:
-    """The least (n,) of ``least`` at the middles of ``points`` equal parts of the way from m̃ to m.
+def between(problems: Networks, m: Tensor) -> Tensor:
+    """The least (n,) of ``least`` at the middles of eight equal parts of the way from m̃ to m.
 
     On the entries where these differ: it is what T2 needs, were the points dense. NaN where m is the target.
     """
     away = m - problems.target
-    places = [problems.target + away * (number + 0.5) / points for number in range(points)]
+    places = [problems.target + away * (number + 0.5) / POINTS for number in range(POINTS)]
     return torch.stack([least(problems, place, away != 0) for place in places]).amin(0)
 
 

@@ -130,10 +130,10 @@ def quadratics(n: int, d: int, noise: bool, generator: torch.Generator) -> Quadr
     return Quadratic(target, hessian, slope)
 
 
-def logistics(n: int, d: int, noise: bool, generator: torch.Generator, samples: int = 32) -> Logistic:
-    """n logistic problems with inputs N(0, ¼). Labels are the probabilities under m̃; with noise, drawn from them."""
+def logistics(n: int, d: int, noise: bool, generator: torch.Generator) -> Logistic:
+    """n logistic problems with 32 inputs N(0, ¼). Labels are the probabilities under m̃; with noise, drawn from them."""
     target = targets(n, d, generator)
-    inputs = torch.randn(n, samples, d, generator=generator, dtype=torch.float64) / 2
+    inputs = torch.randn(n, 32, d, generator=generator, dtype=torch.float64) / 2
     labels = torch.sigmoid(_apply(inputs, target))
     return Logistic(target, inputs, torch.bernoulli(labels, generator=generator) if noise else labels)
 

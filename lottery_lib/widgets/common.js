@@ -163,7 +163,7 @@ export function ticks({ min, max, log = false }, count = 4) {
 
 /**
  * Axes in SVG. `x` and `y` are `{ min, max, log, label }`. Draw on `layer` at X(x), Y(y); `line(points, name)` adds a
- * curve of that class, `rescale({ x, y })` draws other axes and clears the layer, `describe(text)` says what is seen.
+ * curve of that class, `upright(x)` a threshold there, `rescale({ x, y })` draws other axes and clears the layer, `describe(text)` says what is seen.
  */
 export function plot(parent, { title, x, y, width = 300, height = 200 }) {
   const left = 38, right = 8, top = 20, bottom = 34, floor = height - bottom;
@@ -181,6 +181,7 @@ export function plot(parent, { title, x, y, width = 300, height = 200 }) {
       const path = points.map(([a, b]) => `${self.X(a).toFixed(2)},${self.Y(b).toFixed(2)}`).join(" ");
       return svg("polyline", { points: path, class: name }, layer);
     },
+    upright: (at) => svg("path", { d: `M${self.X(at)} ${top}V${floor}`, class: "threshold" }, layer),
     describe: (text) => root.setAttribute("aria-label", `${title}: ${text}`),
     rescale(scales) {
       ({ x, y } = { x, y, ...scales });
@@ -202,6 +203,19 @@ export function plot(parent, { title, x, y, width = 300, height = 200 }) {
   };
   self.rescale({});
   return self;
+}
+
+/** A mask's histogram on a `plot`: counts of entries at 0, in equal bins, and at 1; those above `alpha` are kept. */
+export function bars(chart, counts, alpha) {
+  const bins = counts.length - 2;
+  const bar = (from, to, count, kept) => {
+    const [x, y] = [chart.X(from), chart.Y(count)];
+    const box = { x, y, width: chart.X(to) - x, height: chart.floor - y, class: kept ? "kept" : "pruned" };
+    if (count) svg("rect", box, chart.layer);
+  };
+  bar(-0.04, -0.015, counts[0], false);
+  counts.slice(1, -1).forEach((count, j) => bar(j / bins, (j + 1) / bins, count, (j + 0.5) / bins > alpha));
+  bar(1.015, 1.04, counts.at(-1), true);
 }
 
 /**

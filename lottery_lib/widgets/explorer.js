@@ -1,5 +1,5 @@
 // The explorer of density, λ and α. It works from the tables in the page; what a kernel computed (`view`) comes first where it fits.
-import { choice, frame, greet, html, linkWords, plot, scientific, shown, speaker, svg } from "./common.js";
+import { bars, choice, frame, greet, html, linkWords, plot, scientific, shown, speaker, svg } from "./common.js";
 
 const whole = (number) => number.toLocaleString("en");
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
@@ -113,14 +113,7 @@ function offering(parent, model, name, label) {
 function drawHistogram(chart, { task, search }, { alpha }) {
   const counts = Array.from({ length: task.bins + 2 }, (_, j) => sum(search.counts.map((layer) => layer[j])));
   chart.rescale({ y: { min: 0.7, max: 2 * Math.max(...counts), log: true } });
-  const bar = (from, to, count, name) => {
-    const [x, y] = [chart.X(from), chart.Y(count)];
-    if (count) svg("rect", { x, y, width: chart.X(to) - x, height: chart.floor - y, class: name }, chart.layer);
-  };
-  bar(-0.04, -0.015, counts[0], "pruned");
-  bar(1.015, 1.04, counts.at(-1), "kept");
-  counts.slice(1, -1).forEach((count, j) =>
-    bar(j / task.bins, (j + 1) / task.bins, count, (j + 0.5) / task.bins > alpha ? "kept" : "pruned"));
+  bars(chart, counts, alpha);
   threshold(chart, alpha, `α = ${alpha}`);
   chart.describe(`of ${whole(sum(counts))} entries, ${whole(counts[0])} are exactly 0, ` +
     `${whole(sum(counts.slice(1, -1)))} lie between, ${whole(counts.at(-1))} are exactly 1`);
@@ -128,7 +121,7 @@ function drawHistogram(chart, { task, search }, { alpha }) {
 
 function threshold(chart, at, text) {
   const x = chart.X(at), [shift, anchor] = x > 220 ? [-5, "end"] : [5, "start"];
-  svg("path", { d: `M${x} ${chart.top}V${chart.floor}`, class: "threshold" }, chart.layer);
+  chart.upright(at);
   const label = svg("text", { x: x + shift, y: chart.top + 9, "text-anchor": anchor, class: "halo" }, chart.layer);
   label.textContent = text;
 }
@@ -173,7 +166,7 @@ function drawCurve(chart, { task, search }, { density, accuracy: now }) {
   curve(search.points, "ours");
   if (!density) return;
   if (now.kind === "unknown") return threshold(chart, density, "not measured");
-  threshold(chart, density, "");
+  chart.upright(density);
   const ends = search.points.filter((point) => now.between?.includes(point.density));
   if (ends.length) line(ends, "interpolated");
   dot({ density, ...now }, 6, now.kind);

@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from lottery_lib import masks, paths
 from lottery_lib.errors import LEAST, MOST, LotteryError, hint
-from lottery_lib.experiments import records, ticket_run
+from lottery_lib.experiments import arithmetic, records, ticket_run
 from lottery_lib.figures import style
 from lottery_lib.findings import tables
 from lottery_lib.widgets import searches
@@ -109,7 +109,8 @@ class TicketExplorer(InteractiveFigure):
         self.bring()
         search, alpha = self.search, self.view["alpha"]
         config = replace(search.config, alpha=alpha)
-        with _counted(search.steps, lambda share: self._tell(f"retraining: {share} %")):
+        told = _counted(search.steps, lambda share: self._tell(f"retraining: {share} %"))
+        with told, arithmetic.held(config):
             record = records.read(config)[0] if records.exists(config) else ticket_run.run(config)[0]
         search.add(Point(record["density"], record["test_accuracy"], None, 1, alpha))
         self._publish()

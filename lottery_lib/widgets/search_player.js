@@ -1,5 +1,5 @@
 // A calibrated search as a film: one slider through its frames, and a button that moves it.
-import { calm, frame, html, plot, scientific, shown, slider, speaker, svg } from "./common.js";
+import { bars, calm, frame, html, plot, scientific, shown, slider, speaker, svg } from "./common.js";
 
 const PAUSE = 90; // milliseconds a frame
 const percent = (share) => `${shown(100 * share)} %`;
@@ -34,19 +34,11 @@ function render({ model, el }) {
   let timer = null;
 
   function draw() {
-    const now = frames[model.get("frame")], bins = now.counts.length - 2;
+    const now = frames[model.get("frame")];
     histogram.layer.replaceChildren();
     left.layer.replaceChildren();
-    const column = (from, to, count, kept) => {
-      const [x, y] = [histogram.X(from), histogram.Y(count)];
-      const box = { x, y, width: histogram.X(to) - x, height: histogram.floor - y, class: kept ? "kept" : "pruned" };
-      if (count) svg("rect", box, histogram.layer);
-    };
-    column(-0.04, -0.015, now.counts[0], false);
-    now.counts.slice(1, -1).forEach((count, j) => column(j / bins, (j + 1) / bins, count, (j + 0.5) / bins > alpha));
-    column(1.015, 1.04, now.counts.at(-1), true);
-    const x = histogram.X(alpha);
-    svg("path", { d: `M${x} ${histogram.top}V${histogram.floor}`, class: "threshold" }, histogram.layer);
+    bars(histogram, now.counts, alpha);
+    histogram.upright(alpha);
     svg("path", { d: `M${left.X(0)} ${left.Y(asked)}H${left.X(100)}`, class: "threshold" }, left.layer);
     left.line(frames.map(({ done, density }) => [100 * done, Math.max(density, least)]), "chosen");
     const at = { cx: left.X(100 * now.done), cy: left.Y(Math.max(now.density, least)), r: 5, class: "measured" };
@@ -54,8 +46,7 @@ function render({ model, el }) {
     for (const [curve, values] of curves) {
       curve.layer.replaceChildren();
       curve.line(epochs.map(({ done }, k) => [100 * done, values[k]]), "chosen");
-      const x = curve.X(100 * now.done);
-      svg("path", { d: `M${x} ${curve.top}V${curve.floor}`, class: "threshold" }, curve.layer);
+      curve.upright(100 * now.done);
       const last = values[epochs.findLastIndex(({ done }) => done <= now.done + 1e-9)];
       curve.describe(last === undefined ? "before the end of the first epoch" : shown(last));
     }

@@ -221,7 +221,7 @@ def pack(tasks: Mapping[str, Task]) -> tuple[list[dict], bytes]:
 def _search(runs: pd.DataFrame, whole: Mapping[str, dict]) -> Search:
     """The search that all these runs share but for their seed; its mask is that of the first."""
     first = runs.iloc[0]
-    config, (_, arrays) = _config(whole[first.run]), records.read_run(first.run)
+    config, arrays = _config(whole[first.run]), records.read_arrays(first.run)
     settings = runs.assign(name="").groupby("alpha", dropna=False)
     points = [point for alpha, rows in settings for point in _points(comparisons.summary(rows), alpha)]
     if config.calibrated:

@@ -61,14 +61,14 @@ def make_split(n=40, shape=(3, 8, 8), augment=False):
 
 def test_digits(digits):
     assert digits.sizes == {"train": 1258, "val": 180, "test": 359}
-    assert (digits.name, digits.classes, digits.shape, digits.augment) == ("digits", 10, (1, 8, 8), False)
+    assert (digits.name, digits.classes, digits.shape, digits.train.augment) == ("digits", 10, (1, 8, 8), False)
     for part in (digits.train, digits.val, digits.test):
         assert part.images.dtype == torch.uint8 and part.labels.dtype == torch.int64
         assert part.images.max() == 255 and part.images.min() == 0
         share = part.labels.bincount(minlength=10) / len(part)
         assert (share - 0.1).abs().max() < 0.01
-    torch.testing.assert_close(digits.mean, (digits.train.images / 255).mean((0, 2, 3)))
-    torch.testing.assert_close(digits.std, (digits.train.images / 255).std((0, 2, 3), correction=0))
+    torch.testing.assert_close(digits.train.mean, (digits.train.images / 255).mean((0, 2, 3)))
+    torch.testing.assert_close(digits.train.std, (digits.train.images / 255).std((0, 2, 3), correction=0))
 
 
 def test_splits_of_digits_are_a_partition(digits):
@@ -110,8 +110,9 @@ def test_hold_out_takes_every_class_in_its_share(n, count):
 def test_mnist():
     mnist = datasets.load("mnist")
     assert mnist.sizes == {"train": 55000, "val": 5000, "test": 10000}
-    assert (mnist.shape, mnist.classes, mnist.augment) == ((1, 28, 28), 10, False)
-    assert mnist.mean.item() == pytest.approx(0.1307, abs=5e-4) and mnist.std.item() == pytest.approx(0.3081, abs=5e-4)
+    assert (mnist.shape, mnist.classes, mnist.train.augment) == ((1, 28, 28), 10, False)
+    assert mnist.train.mean.item() == pytest.approx(0.1307, abs=5e-4)
+    assert mnist.train.std.item() == pytest.approx(0.3081, abs=5e-4)
     assert (sha(mnist.train.labels), sha(mnist.val.images), sha(mnist.test.images)) == PINNED_MNIST
     x_train, _, _, y_test = logistic.binary(mnist)
     assert x_train.shape == (6131 + 5851, 784) and y_test.sum() == 974 and len(y_test) == 1010 + 974
@@ -173,16 +174,6 @@ def test_the_incomplete_batch_is_dropped_in_training_and_kept_in_evaluation():
 def test_a_batch_that_does_not_fit(batch_size):
     with pytest.raises(LotteryError, match=f"batch size {batch_size}: must lie between 1 and 40,"):
         next(make_split(40).batches(batch_size))
-
-
-def test_augmentation_can_be_switched_per_call():
-    def pixels(split, augment):
-        return torch.cat([images.flatten() for images, _ in split.batches(8, augment=augment)])
-
-    plain, augmented = make_split(), make_split(augment=True)
-    assert torch.equal(pixels(plain, None), pixels(augmented, False))
-    assert torch.equal(pixels(plain, True), pixels(augmented, None))
-    assert not torch.equal(pixels(plain, False), pixels(plain, True))
 
 
 def test_crop_and_flip_against_one_image_at_a_time():
@@ -282,7 +273,7 @@ def test_fashion_mnist_is_read_and_damage_is_named(root):
     raw = root / "FashionMNIST" / "raw"
     write_mnist(raw)
     fashion = datasets.load("fashion-mnist")
-    assert fashion.sizes == {"train": 55000, "val": 5000, "test": 10000} and not fashion.augment
+    assert fashion.sizes == {"train": 55000, "val": 5000, "test": 10000} and not fashion.train.augment
     assert torch.equal(fashion.val.labels.bincount(), torch.full((10,), 500))
 
     images = raw / "train-images-idx3-ubyte"
@@ -334,7 +325,7 @@ def test_cifar_is_read_and_damage_is_named(root, monkeypatch, name, dataset):
 
     cifar = datasets.load(name)
     assert cifar.sizes == {"train": 1000, "val": 5000, "test": 6000}
-    assert (cifar.shape, cifar.classes, cifar.augment, cifar.val.augment) == ((3, 32, 32), classes, True, False)
+    assert (cifar.shape, cifar.classes, cifar.train.augment, cifar.val.augment) == ((3, 32, 32), classes, True, False)
     test = pickle.loads((folder / lists["test_list"][0][0]).read_bytes())
     assert torch.equal(cifar.test.images, torch.from_numpy(test["data"]).view(-1, 3, 32, 32))
     assert cifar.test.labels.tolist() == test[key]
@@ -365,7 +356,7 @@ def tiny(request, root):
 
 def test_tiny_imagenet(tiny, monkeypatch):
     first = datasets.load("tiny-imagenet")
-    assert first.sizes == {"train": 57, "val": 3, "test": 3} and first.augment
+    assert first.sizes == {"train": 57, "val": 3, "test": 3} and first.train.augment
     assert (first.shape, first.classes) == ((3, 64, 64), 3)
     assert first.test.labels.tolist() == [1, 0, 2]  # classes in the order of their names, images as annotated
     assert torch.equal(first.test.images.flatten(1).float().mean(1).round(), torch.tensor([0.0, 80.0, 160.0]))

@@ -79,11 +79,6 @@ def test_refuses_in_one_sentence(pairs, sentence):
     assert str(refused.value) == sentence
 
 
-def test_names_the_kind_of_field():
-    with pytest.raises(LotteryError, match="^unknown option 'x'; known: none$"):
-        params.parse(["x=1"], {}, kind="option")
-
-
 @pytest.mark.parametrize("kind", [dict, list])
 def test_refuses_a_type_that_no_text_can_spell(kind):
     with pytest.raises(LotteryError, match="^table = '1': must be set in Python: no text can spell "):

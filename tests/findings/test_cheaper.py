@@ -75,7 +75,7 @@ def test_masks_are_held_against_that_of_the_whole_search(found, monkeypatch):
 
 def test_what_a_mask_knows_without_training(found, monkeypatch):
     record = {"search": [{"val_accuracy": 20.0}, {"val_accuracy": 60.0}]}
-    monkeypatch.setattr(cheaper.records, "read_run", lambda run: (record, {}))
+    monkeypatch.setattr(cheaper.records, "read_record", lambda run: record)
     (row,) = cheaper.untrained(found).reset_index().to_dict("records")
     assert (row["mask"], row["n"]) == ("edge-popup", 5)
     assert row["not a weight trained: validation, %"].startswith("60.00")

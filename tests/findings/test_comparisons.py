@@ -16,8 +16,8 @@ def test_what_is_said_are_the_numbers():
         *line("dense", [99.0], 1.0),
     )
     found = cells.cells(tables.chosen(table), {"how": ("mask, log", "IMP")})
-    assert comparisons.lines(found, "of ") == [
-        "of LeNet-300-100 on MNIST (lenet), n = 1 to 3: how, not enough seeds at 0.1, better at 0.05 (+1.00 ±\xa00.05)"
+    assert comparisons.lines(found) == [
+        "LeNet-300-100 on MNIST (lenet), n = 1 to 3: how, not enough seeds at 0.1, better at 0.05 (+1.00 ±\xa00.05)"
     ]
     assert comparisons.tally(found) == "better in 1 of 1 cells"
     unjudged = found.assign(model="resnet20", judgement="not enough seeds")

@@ -130,7 +130,7 @@ def test_a_ticket_is_priced_by_its_epochs_and_the_steps_of_its_phases(found, mon
     untimed = runs.assign(model="vgg16")
     monkeypatch.setattr(costs.tables, "chosen", lambda table: table)
     record = {"images": {"train": 128_000}, "recipe": {"batch_size": 128}}
-    monkeypatch.setattr(costs.records, "read_run", lambda run: (record, {}))
+    monkeypatch.setattr(costs.records, "read_record", lambda run: record)
     other = runs.assign(density_asked=0.2, test_accuracy=0.0)
     priced = costs.to_a_ticket(pd.concat([runs, untimed, other]), found, 0.05)
     assert set(priced.index) == {"mask, log, calibrated", "mask, log", "IMP"} and set(priced.network) == {

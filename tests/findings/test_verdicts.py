@@ -41,14 +41,13 @@ def test_each_data_set_has_its_answer_with_its_numbers():
     assert (mnist.dataset, mnist.status, cifar.dataset, cifar.status) == ("MNIST", HOLDS, "CIFAR-10", UNDECIDED)
     assert mnist.numbers == "better in 2 of 2 cells, +1.03 ±\xa00.14 points, n = 3"
     assert cifar.numbers == "2 of 6 cells decided, n = 0 to 3, reduced"
-    assert verdict.status == HOLDS  # the worst that is decided
     assert str(mnist) == f"holds on MNIST ({mnist.numbers})" and str(verdict) == "holds on MNIST"
     assert any("one search, better at 0.1 (+1.03 ±" in finding for finding in verdict.findings)
 
 
 def test_one_seed_says_nothing():
     verdict = verdicts.ruled("C5", runs(*(row for row in better() if row["seed"] == 0)))
-    assert {answer.status for answer in verdict.answers} == {UNDECIDED} and verdict.status == UNDECIDED
+    assert {answer.status for answer in verdict.answers} == {UNDECIDED} and str(verdict) == UNDECIDED
     assert "points" not in verdict.answers[0].numbers
 
 
@@ -204,9 +203,9 @@ def records(seeds: int = 3) -> list[dict]:
 
 def test_c1_holds_at_its_bounds():
     verdict = verdicts.oscillation(records())
-    assert (verdict.status, verdict.device) == (HOLDS, "an abacus")
+    assert (verdict.answers[0].status, verdict.device) == (HOLDS, "an abacus")
     assert verdict.answers[0].numbers == "9 of 9 runs, n = 3" and len(verdict.findings) == 3
-    assert verdicts.oscillation(records(2)).status == UNDECIDED and verdicts.oscillation([]) is None
+    assert str(verdicts.oscillation(records(2))) == UNDECIDED and verdicts.oscillation([]) is None
 
 
 @pytest.mark.parametrize(
@@ -217,10 +216,10 @@ def test_c1_holds_at_its_bounds():
 def test_c1_needs_every_method(name, change):
     found = records()
     found[4]["methods"][name] |= change
-    assert verdicts.oscillation(found).status == "mixed, 8 of 9"
+    assert verdicts.oscillation(found).answers[0].status == "mixed, 8 of 9"
     for run in found:
         run["methods"][name] |= change
-    assert verdicts.oscillation(found).status == FAILS
+    assert verdicts.oscillation(found).answers[0].status == FAILS
 
 
 def test_c1_says_what_proximal_gradient_does():

@@ -264,10 +264,11 @@ def test_weights_that_somebody_else_writes_to_are_named_and_stay(write, after):
     assert torch.equal(model.fc1.weight, written)
 
 
-def test_weights_may_be_exchanged_for_a_while_and_moved_to_another_type():
+@pytest.mark.parametrize("method", [concave, continuous, gradual])
+def test_weights_may_be_exchanged_for_a_while_and_moved_to_another_type(method):
     model = network()
     optimizer = sgd(model)
-    search = concave.attach(model, optimizer, steps=STEPS, lam=1e-3)
+    search = method.attach(model, optimizer, steps=STEPS)
     loop(model, optimizer, last=5)
     with torch.no_grad():
         kept = [weight.clone() for weight in model.parameters()]
@@ -276,6 +277,9 @@ def test_weights_may_be_exchanged_for_a_while_and_moved_to_another_type():
         for weight, value in zip(model.parameters(), kept):
             weight.copy_(value)
     model.double()
+    images, labels = next(DATA.train.batches(64, epoch=0, seed=0))
+    optimizer.zero_grad()
+    cross_entropy(model(images.double()), labels).backward()
     optimizer.step()
     assert search.step == 6
 

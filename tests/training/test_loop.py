@@ -49,7 +49,7 @@ def test_schedules_at_their_corners(schedule, shares):
         ({"lr": math.nan}, "lr = nan: must be a finite number"),
         ({"momentum": -0.1}, "momentum = -0.1: must be in [0, 1)"),
         ({"momentum": 1.5}, "momentum = 1.5: must be in [0, 1)"),
-        ({"epochs": True}, "epochs = True: must be a number"),
+        ({"epochs": True}, "epochs = True: must be a whole number"),
         ({"fast": "no"}, "fast = 'no': must be True or False"),
         ({"nesterov": 1}, "nesterov = 1: must be True or False"),
         ({"weight_decay": math.nan}, "weight_decay = nan: must be a finite number"),
