@@ -67,10 +67,14 @@ PICTURE = (
 PAGE = """# The claims, cell by cell
 
 What became of each claim of the paper, and of the questions it leaves open. This page is written by
-`lottery claims --write` from the committed records; [how claims are judged](judging.md) says what the words mean."""
-NOTE = (
-    "*Not worse by M* is told of an interval that lies above −M. M is a tenth of the distance from the dense network "
-    f"to a random mask, at least {measured.LEAST:g} points and at most {measured.MOST:g}."
+`lottery claims --write` from the committed records; [how claims are judged](judging.md) says what the words mean. A
+difference that two claims share may have another ± in each, widened for as many cells as the claim judges together."""
+KEY = (
+    "A *cell* is two methods at one network, data set and density: their difference in test accuracy (in the error "
+    f"of the mask for C2 and O3), paired over {measured.SEEDS} seeds or more. It is *better* if the 95 % interval "
+    "lies above zero, *not worse by M* if it lies above −M, and *undecided* if the interval is too wide to tell, or "
+    "seeds are too few. M, the least difference that matters, is a tenth of the distance from the dense network to "
+    f"a random mask, at least {measured.LEAST:g} points and at most {measured.MOST:g}."
 )
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 
@@ -245,10 +249,10 @@ def _extremes(cells: pd.DataFrame) -> str:
 
 
 def summary(claims: list[Claim]) -> str:
-    """What stands in the README: the answers, the figure, the table and what M is, as Markdown."""
+    """What stands in the README: the answers, the figure, and the table below the words to read it by, as Markdown."""
     picture = f"![{PICTURE}](figures/claims.svg)"
     rows = table(claims, lambda claim: f"book/claims.md#{claim.id.lower()}")
-    return f"{headline()}\n\n{picture}\n\n{rows}\n\n{NOTE}"
+    return f"{headline()}\n\n{picture}\n\n{KEY}\n\n{rows}"
 
 
 def table(claims: list[Claim], link: Callable[[Claim], str]) -> str:
