@@ -96,7 +96,7 @@ class Row:
 def forest(claims: list[Claim], overall: Mapping[str, Mapping[str, Effect]] | None = None) -> Figure:
     """Differences in test accuracy on one axis of points, a row a claim and data set (``findings.claims.load``).
 
-    Above them, for each data set, that of the mask to IMP ``overall`` (``findings.claims.overall``).
+    Above them, for each data set, that of the mask to IMP ``overall`` (``findings.headline.overall``).
     A dot with its 95 % interval over seeds, and the number of them; a grey stroke for each cell it is the mean of.
     Nothing is drawn where a cell rests on fewer than three seeds, and no interval where some cells are better and
     others worse. What holds under a condition stands apart from the rest of its claim. Claims that are not about

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-from lottery_lib.findings import claims
+from lottery_lib.findings import claims, headline
 from lottery_lib.paths import ROOT
 
 SITE = ROOT / "_build" / "html"
@@ -103,11 +103,16 @@ def test_the_landing_page_answers_its_title():
     if not (SITE / "index.html").exists():
         pytest.skip("the book is not built: make book")
     article = soup(SITE / "index.html").find("article")
-    shown = [article.find("p"), *article.find("ul").find_all("li")]
-    said = [line.removeprefix("- ").replace("**", "") for line in claims.headline().splitlines() if line]
-    assert [item.get_text().split() for item in shown] == [line.split() for line in said]
+    answer, table, how, doubts = headline.markdown().replace("*", "").split("\n\n")
+    first, second, *_ = article.find_all("p")
+    assert [first.get_text().split(), second.get_text().split()] == [answer.split(), how.split()]
+    listed = [item.get_text().split() for item in article.find("ul").find_all("li")]
+    assert listed == [line.removeprefix("- ").split() for line in doubts.splitlines()]
+    numbers, found_table, *_ = article.find_all("table")
+    shown = [[cell.get_text().split() for cell in row.find_all("td")] for row in numbers.find_all("tr")[1:]]
+    assert shown == [[cell.split() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
     found = claims.load()
-    rows = [[cell.get_text(strip=True) for cell in row.find_all("td")] for row in article.find("table").find_all("tr")]
+    rows = [[cell.get_text(strip=True) for cell in row.find_all("td")] for row in found_table.find_all("tr")]
     answered = {(row[0], row[2].removesuffix(", reduced")) for row in rows if row}
     for claim in found:
         for answer in claim.verdict.answers if claim.verdict else ():
