@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lottery_lib.errors import LotteryError
-from lottery_lib.figures.style import BLUE, COLUMN, SKY, STYLE, VERMILION, new_figure
+from lottery_lib.figures.style import BLACK, BLUE, COLUMN, PURPLE, SKY, STYLE, VERMILION, new_figure
 
 
 @mpl.rc_context(STYLE)
@@ -36,15 +36,14 @@ def curves(record: dict) -> Figure:
 
 def _mask(ax: Axes, watched: list[dict], moving: list[str], counted: str) -> None:
     numbers = range(1, len(watched) + 1)
-    ax.plot(numbers, [epoch["density"] for epoch in watched], color=BLUE, marker=".")
+    ax.plot(numbers, [epoch["density"] for epoch in watched], color=BLACK, marker=".")
     _by_epoch(ax, f"share of entries {counted}")
     ax.set(ylim=(0, 1.02))
-    ax.yaxis.label.set_color(BLUE)
     if "lam" in moving:
         other = ax.twinx()
-        other.plot(numbers, [epoch["lam"] for epoch in watched], color=VERMILION, ls="--", marker=".")
+        other.plot(numbers, [epoch["lam"] for epoch in watched], color=PURPLE, ls="--", marker=".")
         other.set(yscale="log", ylabel="λ")
-        other.yaxis.label.set_color(VERMILION)
+        other.yaxis.label.set_color(PURPLE)
         other.spines["right"].set_visible(True)
 
 
