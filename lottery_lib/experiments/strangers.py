@@ -1,7 +1,8 @@
 """Networks that this library did not build: torchvision's, pruned as a reader would prune a network of their own.
 
 Each is as small as its parts allow and keeps the initial weights that its authors draw. The embedded 8×8 digits are
-enlarged to the 32×32 pixels, in three channels, that such networks expect. A search is told the density alone, or λ.
+enlarged to the 32×32 pixels, in three channels, that such networks expect. A search is told the density alone, or λ;
+a random mask beside it says how much a mask has to tell there at all.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from torchvision.models.regnet import BlockParams
 from lottery_lib import errors, masks, methods, paths
 from lottery_lib.data import datasets
 from lottery_lib.data.images import Data
-from lottery_lib.methods import calibration, concave
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods import calibration, concave, controls
 from lottery_lib.training.evaluation import evaluate
 from lottery_lib.training.loop import train
 from lottery_lib.training.recipes import Recipe
@@ -51,11 +53,15 @@ class Stranger:
     density: Annotated[float, "share of the weights to keep, in (0, 1]; 1 for dense"] = 0.05
     lam: Annotated[float | None, "λ of the mask; none: set by the search"] = None
     seed: Annotated[int, "of initial weights and batches"] = 0
+    method: Annotated[Literal["concave", "random"], "a learned mask, or a random one"] = "concave"
 
     def __post_init__(self):
         errors.settle(self)
         known = (self.network in NETWORKS, f"one of {', '.join(NETWORKS)}")
-        errors.hold(self, {"network": known, "density": (0 < self.density <= 1, "in (0, 1]")})
+        method = (self.method in ("concave", "random"), "concave or random")
+        errors.hold(self, {"network": known, "density": (0 < self.density <= 1, "in (0, 1]"), "method": method})
+        if self.method == "random" and self.lam is not None:
+            raise LotteryError(f"lam = {self.lam:g}: a random mask has no λ; leave it out")
         self.search_config()  # checks the rest
 
     @property
@@ -67,7 +73,9 @@ class Stranger:
     def recipe(self) -> Recipe:
         return NETWORKS[self.network][1]
 
-    def search_config(self) -> concave.Config:
+    def search_config(self) -> concave.Config | controls.Config:
+        if self.method == "random":
+            return controls.Config(density=self.density, recipe=self.recipe, seed=self.seed)
         by_hand = {} if self.lam is None else {"lam": self.lam, "mask_lr": MASK_LR}
         return concave.Config(density=self.density, recipe=self.recipe, seed=self.seed, **by_hand)
 
@@ -84,10 +92,11 @@ def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.nd
         model = NETWORKS[config.network][0](num_classes=data.classes)
     found, arrays = {"density": 1.0, "seconds": 0.0}, {}
     if config.density < 1:
-        ticket = concave.search(model, data, config.search_config(), **options)
+        search = {"concave": concave, "random": controls}[config.method].search
+        ticket = search(model, data, config.search_config(), **options)
         history = methods.retrain(model, data, ticket, config.recipe, seed=config.seed, **options)
         found = {"density": ticket.density, "seconds": ticket.info.get("seconds", 0.0)}
-        arrays = {"histogram": masks.histogram(ticket.relaxed)}
+        arrays = {"histogram": masks.histogram(ticket.relaxed)} if ticket.relaxed else {}
     else:
         history = train(model, data, config.recipe, seed=config.seed, **options)
     return {

@@ -14,6 +14,7 @@ from lottery_lib.findings.tables import COMPUTED
 SWEPT = ["network", "asked", "lam", "candidates"]
 MEANS = ["calibrated", "by_hand"]  # test accuracies
 CUT = ["alpha", "tied"]
+MASK, RANDOM = "concave", "random"  # methods
 
 
 def runs() -> pd.DataFrame:
@@ -24,11 +25,11 @@ def runs() -> pd.DataFrame:
     """
     found = [record for record in records.read_all() if record["protocol"] == Stranger.protocol]
     rows = [
-        record["config"] | tables.computed(record) | {"asked": record["config"]["density"]} | _cut(record)
-        | {key: record[key] for key in ("density", "val_accuracy", "test_accuracy")}
+        {"method": MASK, "asked": record["config"]["density"]} | record["config"] | tables.computed(record)
+        | _cut(record) | {key: record[key] for key in ("density", "val_accuracy", "test_accuracy")}
         for record in found
     ]  # fmt: skip
-    columns = ["network", "asked", "density", "lam", "seed", *COMPUTED, *CUT, "val_accuracy", "test_accuracy"]
+    columns = ["network", "method", "asked", "density", "lam", "seed", *COMPUTED, *CUT, "val_accuracy", "test_accuracy"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["lam", *CUT], float))
 
 
@@ -49,18 +50,21 @@ def against_a_sweep(table: pd.DataFrame) -> pd.DataFrame:
     ``lam`` has the highest mean validation accuracy of its candidates; ``points`` is how much more the calibrated one
     has on the test split, a mean over the ``n`` seeds that both have with half of its 95 % interval (Student's t);
     ``alpha`` the largest at which tickets by that λ are cut; ``error`` the largest relative error of the calibrated
-    densities; ``dense`` the accuracy of the whole network.
+    densities; ``dense`` and ``random`` the accuracies of the whole network and of random masks of the same density, on
+    all their seeds.
     """
     both = pairs(table)
     if both.empty:
-        return both.reindex(columns=[*SWEPT, *MEANS, "points", "n", "half_width", "alpha", "error", "dense"])
+        return both.reindex(columns=[*SWEPT, *MEANS, "points", "n", "half_width", "alpha", "error", "dense", "random"])
     groups = both.groupby(SWEPT)
     found = groups[MEANS].mean().join(interval(groups.points).rename(columns={"mean": "points"})).reset_index()
     found = found.join(groups.alpha.agg(lambda alphas: alphas.max(skipna=False)), on=SWEPT)
-    calibrated = table[(table.asked < 1) & table.lam.isna()]
+    calibrated = table[(table.asked < 1) & table.lam.isna() & (table.method == MASK)]
     errors = (calibrated.density / calibrated.asked - 1).abs().groupby([calibrated.network, calibrated.asked]).max()
     dense = table[table.asked == 1].groupby("network").test_accuracy.mean()
+    drawn = table[table.method == RANDOM].groupby(["network", "asked"]).test_accuracy.mean()
     found = found.join(errors.rename("error"), on=["network", "asked"]).join(dense.rename("dense"), on="network")
+    found = found.join(drawn.rename("random"), on=["network", "asked"])
     order = {network: place for place, network in enumerate(NETWORKS)}
     return found.sort_values("network", key=lambda column: column.map(order), ignore_index=True)
 
@@ -71,7 +75,7 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
     A λ that has no ticket on some seed, where a layer ended empty or the loss was not finite, is no candidate.
     """
     found = []
-    for (network, asked), own in table[table.asked < 1].groupby(["network", "asked"]):
+    for (network, asked), own in table[(table.asked < 1) & (table.method == MASK)].groupby(["network", "asked"]):
         calibrated, swept = own[own.lam.isna()], own[own.lam.notna()]
         if calibrated.empty or swept.empty:
             continue
@@ -115,6 +119,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "network": found.network,
         "dense": found.dense.map("{:.1f}".format).where(found.dense.notna(), "–"),
+        "random mask": found.random.map("{:.1f}".format).where(found.random.notna(), "–"),
         "calibrated": found.calibrated.map("{:.1f}".format),
         "best λ": found.by_hand.map("{:.1f}".format),
         "cut at α": found.alpha.map("{:.2f}".format).where(found.alpha.notna(), "–"),

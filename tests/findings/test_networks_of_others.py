@@ -12,7 +12,7 @@ def run(network: str, lam: float | None, seed: int, val: float, test: float, **g
     accuracies = {"val_accuracy": val, "test_accuracy": test}
     cut = {"alpha": 0.1, "tied": 0.0}
     return (
-        {"network": network, "asked": 0.05, "density": 0.05, "lam": lam, "seed": seed}
+        {"network": network, "method": "concave", "asked": 0.05, "density": 0.05, "lam": lam, "seed": seed}
         | COMPUTED | cut | accuracies | given
     )  # fmt: skip
 
@@ -41,6 +41,15 @@ def test_the_best_by_hand_is_chosen_on_validation():
     assert vit.points == pytest.approx(2) and vit.half_width == pytest.approx(4.303 / 3**0.5, rel=1e-3)
     assert (vit.calibrated, vit.by_hand, vit.dense) == (81, 79, 95) and vit.error == pytest.approx(0.002)
     assert (shuffle.network, shuffle.n) == ("ShuffleNet", 2)  # other arithmetic is no pair
+
+
+def test_random_masks_stand_beside_and_are_no_search():
+    made = made_up(3)
+    drawn = [run("ViT", None, seed, 70, 60 + seed, method="random", density=0.0502) for seed in range(3)]
+    with_them = strangers.against_a_sweep(pd.concat([made, pd.DataFrame(drawn)]).astype({"lam": float}))
+    assert list(with_them.random[:1].isna()) == [True] and with_them.random[1] == 61
+    assert with_them.drop(columns="random").equals(found(3).drop(columns="random"))
+    assert list(strangers.readable(with_them)["random mask"]) == ["–", "61.0"]
 
 
 def test_what_is_not_the_papers_ticket_can_be_left_out():
