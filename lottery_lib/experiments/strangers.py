@@ -53,14 +53,14 @@ class Stranger:
     density: Annotated[float, "share of the weights to keep, in (0, 1]; 1 for dense"] = 0.05
     lam: Annotated[float | None, "λ of the mask; none: set by the search"] = None
     seed: Annotated[int, "of initial weights and batches"] = 0
-    method: Annotated[Literal["concave", "random"], "a learned mask, or a random one"] = "concave"
+    mask: Annotated[Literal["learned", "random"], "learned by the search, or random"] = "learned"
 
     def __post_init__(self):
         errors.settle(self)
         known = (self.network in NETWORKS, f"one of {', '.join(NETWORKS)}")
-        method = (self.method in ("concave", "random"), "concave or random")
-        errors.hold(self, {"network": known, "density": (0 < self.density <= 1, "in (0, 1]"), "method": method})
-        if self.method == "random" and self.lam is not None:
+        mask = (self.mask in ("learned", "random"), "learned or random")
+        errors.hold(self, {"network": known, "density": (0 < self.density <= 1, "in (0, 1]"), "mask": mask})
+        if self.mask == "random" and self.lam is not None:
             raise LotteryError(f"lam = {self.lam:g}: a random mask has no λ; leave it out")
         self.search_config()  # checks the rest
 
@@ -74,7 +74,7 @@ class Stranger:
         return NETWORKS[self.network][1]
 
     def search_config(self) -> concave.Config | controls.Config:
-        if self.method == "random":
+        if self.mask == "random":
             return controls.Config(density=self.density, recipe=self.recipe, seed=self.seed)
         by_hand = {} if self.lam is None else {"lam": self.lam, "mask_lr": MASK_LR}
         return concave.Config(density=self.density, recipe=self.recipe, seed=self.seed, **by_hand)
@@ -92,7 +92,7 @@ def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.nd
         model = NETWORKS[config.network][0](num_classes=data.classes)
     found, arrays = {"density": 1.0, "seconds": 0.0}, {}
     if config.density < 1:
-        search = {"concave": concave, "random": controls}[config.method].search
+        search = (controls if config.mask == "random" else concave).search
         ticket = search(model, data, config.search_config(), **options)
         history = methods.retrain(model, data, ticket, config.recipe, seed=config.seed, **options)
         found = {"density": ticket.density, "seconds": ticket.info.get("seconds", 0.0)}

@@ -14,7 +14,7 @@ from lottery_lib.findings.tables import COMPUTED
 SWEPT = ["network", "asked", "lam", "candidates"]
 MEANS = ["calibrated", "by_hand"]  # test accuracies
 CUT = ["alpha", "tied"]
-MASK, RANDOM = "concave", "random"  # methods
+LEARNED, RANDOM = "learned", "random"  # masks
 
 
 def runs() -> pd.DataFrame:
@@ -25,11 +25,11 @@ def runs() -> pd.DataFrame:
     """
     found = [record for record in records.read_all() if record["protocol"] == Stranger.protocol]
     rows = [
-        {"method": MASK, "asked": record["config"]["density"]} | record["config"] | tables.computed(record)
+        {"mask": LEARNED, "asked": record["config"]["density"]} | record["config"] | tables.computed(record)
         | _cut(record) | {key: record[key] for key in ("density", "val_accuracy", "test_accuracy")}
         for record in found
     ]  # fmt: skip
-    columns = ["network", "method", "asked", "density", "lam", "seed", *COMPUTED, *CUT, "val_accuracy", "test_accuracy"]
+    columns = ["network", "mask", "asked", "density", "lam", "seed", *COMPUTED, *CUT, "val_accuracy", "test_accuracy"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["lam", *CUT], float))
 
 
@@ -59,10 +59,10 @@ def against_a_sweep(table: pd.DataFrame) -> pd.DataFrame:
     groups = both.groupby(SWEPT)
     found = groups[MEANS].mean().join(interval(groups.points).rename(columns={"mean": "points"})).reset_index()
     found = found.join(groups.alpha.agg(lambda alphas: alphas.max(skipna=False)), on=SWEPT)
-    calibrated = table[(table.asked < 1) & table.lam.isna() & (table.method == MASK)]
+    calibrated = table[(table.asked < 1) & table.lam.isna() & (table["mask"] == LEARNED)]
     errors = (calibrated.density / calibrated.asked - 1).abs().groupby([calibrated.network, calibrated.asked]).max()
     dense = table[table.asked == 1].groupby("network").test_accuracy.mean()
-    drawn = table[table.method == RANDOM].groupby(["network", "asked"]).test_accuracy.mean()
+    drawn = table[table["mask"] == RANDOM].groupby(["network", "asked"]).test_accuracy.mean()
     found = found.join(errors.rename("error"), on=["network", "asked"]).join(dense.rename("dense"), on="network")
     found = found.join(drawn.rename("random"), on=["network", "asked"])
     order = {network: place for place, network in enumerate(NETWORKS)}
@@ -75,7 +75,7 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
     A λ that has no ticket on some seed, where a layer ended empty or the loss was not finite, is no candidate.
     """
     found = []
-    for (network, asked), own in table[(table.asked < 1) & (table.method == MASK)].groupby(["network", "asked"]):
+    for (network, asked), own in table[(table.asked < 1) & (table["mask"] == LEARNED)].groupby(["network", "asked"]):
         calibrated, swept = own[own.lam.isna()], own[own.lam.notna()]
         if calibrated.empty or swept.empty:
             continue
@@ -111,6 +111,16 @@ def told(table: pd.DataFrame) -> str:
         f"{span(known.n)}; by more than its interval: {which}. "
         f"Densities are off by {100 * found.error.max():.2g} % at most.{none}"
     )
+
+
+def above_random(table: pd.DataFrame) -> str:
+    """A sentence on how far ``against_a_sweep`` is above random masks of the same density; "" if none is on record."""
+    found = against_a_sweep(table).dropna(subset="random")
+    if found.empty:
+        return ""
+    above = {name: found[name] - found.random for name in MEANS}
+    own, swept = (" to ".join(number(end, math.nan, "+") for end in (of.min(), of.max())) for of in above.values())
+    return f"A random mask of the same density is left behind by {own} points, and by the best of the sweep by {swept}."
 
 
 def readable(found: pd.DataFrame) -> pd.DataFrame:

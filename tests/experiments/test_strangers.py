@@ -40,14 +40,14 @@ def test_a_run_reaches_its_density_and_leaves_the_random_state(lam, monkeypatch,
 
 def test_what_sets_a_run_apart_is_in_its_name():
     runs = [Stranger(), Stranger("ViT"), Stranger(density=0.2), Stranger(lam=1e-4), Stranger(seed=1)]
-    assert len({records.name(run) for run in [*runs, Stranger(method="random")]}) == 6
+    assert len({records.name(run) for run in [*runs, Stranger(mask="random")]}) == 6
 
 
 def test_a_random_mask_has_the_density_and_no_relaxed_one(monkeypatch, tmp_path):
     build, recipe = NETWORKS["DenseNet"]
     monkeypatch.setitem(NETWORKS, "DenseNet", (build, replace(recipe, epochs=1)))
     monkeypatch.setattr(strangers.paths, "WORK", tmp_path)
-    record, arrays = strangers.run(Stranger("DenseNet", 0.2, method="random"))
+    record, arrays = strangers.run(Stranger("DenseNet", 0.2, mask="random"))
     assert record["density"] == pytest.approx(0.2, rel=1e-3) and arrays == {}
 
 
@@ -57,8 +57,8 @@ def test_a_random_mask_has_the_density_and_no_relaxed_one(monkeypatch, tmp_path)
         ({"network": "AlexNet"}, "network = 'AlexNet': must be one of ShuffleNet, RegNet, DenseNet, ConvNeXt, ViT"),
         ({"density": 0.0}, "density = 0.0: must be in (0, 1]"),
         ({"lam": -1.0}, "lam = -1.0: must be"),
-        ({"lam": 1e-4, "method": "random"}, "lam = 0.0001: a random mask has no λ; leave it out"),
-        ({"method": "snip"}, "method = 'snip': must be"),
+        ({"lam": 1e-4, "mask": "random"}, "lam = 0.0001: a random mask has no λ; leave it out"),
+        ({"mask": "snip"}, "mask = 'snip': must be learned or random"),
     ],
 )
 def test_what_is_out_of_range_is_refused(given, message):

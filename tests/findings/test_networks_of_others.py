@@ -12,7 +12,7 @@ def run(network: str, lam: float | None, seed: int, val: float, test: float, **g
     accuracies = {"val_accuracy": val, "test_accuracy": test}
     cut = {"alpha": 0.1, "tied": 0.0}
     return (
-        {"network": network, "method": "concave", "asked": 0.05, "density": 0.05, "lam": lam, "seed": seed}
+        {"network": network, "mask": "learned", "asked": 0.05, "density": 0.05, "lam": lam, "seed": seed}
         | COMPUTED | cut | accuracies | given
     )  # fmt: skip
 
@@ -45,11 +45,15 @@ def test_the_best_by_hand_is_chosen_on_validation():
 
 def test_random_masks_stand_beside_and_are_no_search():
     made = made_up(3)
-    drawn = [run("ViT", None, seed, 70, 60 + seed, method="random", density=0.0502) for seed in range(3)]
+    drawn = [run("ViT", None, seed, 70, 60 + seed, mask="random", density=0.0502) for seed in range(3)]
     with_them = strangers.against_a_sweep(pd.concat([made, pd.DataFrame(drawn)]).astype({"lam": float}))
     assert list(with_them.random[:1].isna()) == [True] and with_them.random[1] == 61
     assert with_them.drop(columns="random").equals(found(3).drop(columns="random"))
     assert list(strangers.readable(with_them)["random mask"]) == ["–", "61.0"]
+    table = pd.concat([made, pd.DataFrame(drawn)])
+    said = "left behind by +20.00 to +20.00 points, and by the best of the sweep by +18.00"
+    assert said in strangers.above_random(table)
+    assert strangers.above_random(made) == ""
 
 
 def test_what_is_not_the_papers_ticket_can_be_left_out():
