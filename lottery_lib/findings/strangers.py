@@ -114,13 +114,16 @@ def told(table: pd.DataFrame) -> str:
 
 
 def above_random(table: pd.DataFrame) -> str:
-    """A sentence on how far ``against_a_sweep`` is above random masks of the same density; "" if none is on record."""
+    """A sentence on where ``against_a_sweep`` is above random masks of the same density; "" if none is on record."""
     found = against_a_sweep(table).dropna(subset="random")
     if found.empty:
         return ""
-    above = {name: found[name] - found.random for name in MEANS}
-    own, swept = (" to ".join(number(end, math.nan, "+") for end in (of.min(), of.max())) for of in above.values())
-    return f"A random mask of the same density is left behind by {own} points, and by the best of the sweep by {swept}."
+    above: dict[bool, list[str]] = {}
+    for network, by in zip(found.network, found.calibrated - found.random):
+        above.setdefault(by > 0, []).append(f"{network} ({number(by, math.nan, '+')})")
+    said = {True: "above them", False: "not above them"}
+    told = [f"{said[so]} on {listed(above[so])}" for so in said if so in above]
+    return f"Beside random masks of the same density, the calibrated ticket is {', and '.join(told)}."
 
 
 def readable(found: pd.DataFrame) -> pd.DataFrame:

@@ -51,8 +51,9 @@ def test_random_masks_stand_beside_and_are_no_search():
     assert with_them.drop(columns="random").equals(found(3).drop(columns="random"))
     assert list(strangers.readable(with_them)["random mask"]) == ["–", "61.0"]
     table = pd.concat([made, pd.DataFrame(drawn)])
-    said = "left behind by +20.00 to +20.00 points, and by the best of the sweep by +18.00"
-    assert said in strangers.above_random(table)
+    assert strangers.above_random(table).endswith("the calibrated ticket is above them on ViT (+20.00).")
+    better = table.assign(test_accuracy=table.test_accuracy + 30 * (table["mask"] == "random"))
+    assert strangers.above_random(better).endswith("ticket is not above them on ViT (−10.00).")
     assert strangers.above_random(made) == ""
 
 
