@@ -113,7 +113,7 @@ def _with_density(answer: Answer, runs: pd.DataFrame, candidates: pd.Series) -> 
     near = runs.error.abs() <= TOLERANCE
     told = f"{answer.counted}; {near.sum()} of {len(runs)} densities within 2 %"
     if single := (candidates == 1).sum():
-        told += f"; by hand a single λ gave the paper's ticket in {single} of {len(candidates)} decided"
+        told += f"; in {single} of {len(candidates)} decided only one λ by hand gave the paper's ticket"
     missed = runs.seed.nunique() >= SEEDS and near.mean() < MOST
     return replace(answer, status=FAILS if missed else answer.status, counted=told)
 

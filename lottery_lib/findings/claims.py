@@ -50,11 +50,13 @@ What became of each claim of the paper, and of the questions it leaves open. Thi
 `lottery claims --write` from the committed records; [how claims are judged](judging.md) says what the words mean. A
 difference that two claims share may have another ± in each, widened for as many cells as the claim judges together."""
 KEY = (
-    "A *cell* is two methods at one network, data set and density: their difference in test accuracy (in the error "
-    f"of the mask for C2 and O3), paired over {measured.SEEDS} seeds or more. It is *better* if the 95 % interval "
-    "lies above zero, *not worse by M* if it lies above −M, and *undecided* if the interval is too wide to tell, or "
-    "seeds are too few. M, the least difference that matters, is a tenth of the distance from the dense network to "
-    f"a random mask, at least {measured.LEAST:g} points and at most {measured.MOST:g}."
+    "A *cell* is two methods at one network, data set and density: their difference in test accuracy (in the "
+    "error of the mask for C2 and O3), paired over seeds. It is *better* or *worse* if the 95 % interval lies on "
+    "one side of zero, *equal* if within ±M, *not worse by M* if above −M. It is *undecided* if the interval is "
+    f"too wide to tell, or seeds are fewer than {measured.SEEDS}; and a claim has *not enough evidence* unless "
+    "half of its cells are decided, and two at least. M, the least difference that matters, is a tenth of the "
+    f"distance from the dense network to a random mask, at least {measured.LEAST:g} points and at most "
+    f"{measured.MOST:g}."
 )
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 
