@@ -18,6 +18,7 @@ DEARER = {
     "gradual pruning as long": ("mask, log, calibrated, in rounds", "gradual magnitude, 5 recipes long"),
 }
 LEAD = "Tickets of a learned concave mask against those of iterative magnitude pruning (IMP), at the same density:"
+NOTHING = "No ticket of a learned mask is on record beside one of iterative magnitude pruning yet."
 READ = (
     "*Difference*: the mean over settings, in points of test accuracy, with its 95 % interval over seeds; none is "
     "given where some settings are better and others worse. *Settings*: those with three seeds or more, of those "
@@ -39,8 +40,10 @@ def markdown() -> str:
     Level means within the margin of the finest of its cells.
     """
     found = against_imp()
-    doubts = [*_failed(found), *_slow(found), *_against_gradual(), *_in_rounds_against(), BLIND]
-    return "\n\n".join([_sentence(found), _table(found), READ, "\n".join(f"- {doubt}" for doubt in doubts)]).strip()
+    answer = [_sentence(found), _table(found), READ] if found else [NOTHING]
+    doubts = [*_failed(found), *_slow(found)] if found else []
+    doubts += [*_against_gradual(), *_in_rounds_against(), BLIND]
+    return "\n\n".join([*answer, "\n".join(f"- {doubt}" for doubt in doubts)])
 
 
 def against_imp() -> Found:
@@ -52,7 +55,7 @@ def against_imp() -> Found:
     """
     runs, asked = tables.chosen(tables.runs()), [rules.rule(id) for id in ("C4", "C5", "C9", "C10")]
     contrasts = {name: asked[0].contrasts[name] for name in (SEARCH, ROUNDS)}
-    cells = pd.concat([rules.judged(rule, runs) for rule in asked]).drop_duplicates(effects.KEY)
+    cells = pd.concat([rules.judged(rule, runs) for rule in asked]).drop_duplicates(measured.KEY)
     answers = {}
     for dataset in pd.concat([rule.cells() for rule in asked]).dataset.unique():  # in the order of the claims
         for contrast in contrasts:
@@ -72,6 +75,10 @@ def overall() -> dict[str, dict[str, effects.Effect]]:
     for (dataset, contrast), (found, _) in against_imp().items():
         rows.setdefault(contrast, {})[tables.dataset(dataset)] = found
     return rows
+
+
+def _cells(found: Found) -> pd.DataFrame:
+    return pd.concat([cells for _, cells in found.values()])
 
 
 def _sentence(found: Found) -> str:
@@ -97,7 +104,7 @@ def _level(effect: effects.Effect, cells: pd.DataFrame) -> str:
 
 
 def _reduced(found: Found) -> list[str]:
-    cells = pd.concat([cells for _, cells in found.values()]) if found else pd.DataFrame({"reduced": []})
+    cells = _cells(found)
     reduced = cells[cells.reduced.astype(bool)]
     if reduced.empty:
         return []
@@ -153,7 +160,7 @@ def _unknown(found: Found) -> str:
     """A sentence on the networks at which nobody can tell, as SNIP is not on record."""
     runs = tables.chosen(tables.runs())
     known = pd.MultiIndex.from_frame(runs.loc[runs.name == "SNIP", PLACE])
-    used = pd.concat([cells[PLACE] for _, cells in found.values()]).drop_duplicates()
+    used = _cells(found)[PLACE].drop_duplicates()
     without = used[~pd.MultiIndex.from_frame(used).isin(known)]
     tasks = [tables.task(row.model, row.dataset, row.protocol) for row in without.itertuples()]
     return f" It is not known on {listed(tasks)}, where SNIP is not on record." if tasks else ""
@@ -167,9 +174,7 @@ def _share(part: int, of: int) -> str:
 
 def _slow(found: Found) -> list[str]:
     """A sentence on the places whose dense network was better at another rate than its protocol's, on validation."""
-    if not found:
-        return []
-    used = pd.concat([cells[PLACE] for _, cells in found.values()]).drop_duplicates()
+    used = _cells(found)[PLACE].drop_duplicates()
     rates = tuning.rates(tables.runs())
     places = rates[rates.above > 0].merge(used, on=PLACE)[["model", "dataset", "protocol"]]
     tasks = [tables.task(*place) for place in places.itertuples(index=False, name=None)]

@@ -86,6 +86,11 @@ def test_it_tells_who_is_ahead_so_far_of_what_costs_as_much_as_searching_in_roun
     assert "for too few seeds to decide (n = 1; so far the mask is behind in the only setting)." in headline.markdown()
 
 
+def test_nothing_on_record_is_said_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(headline.tables, "runs", lambda: runs(*line("IMP", around(97.0))))
+    assert headline.markdown().startswith("No ticket of a learned mask is on record beside")
+
+
 def test_it_says_where_seeds_are_too_few(monkeypatch):
     rows = [*line("mask, log, calibrated", [95.0], 0.1), *line("IMP", [96.0], 0.1)]
     monkeypatch.setattr(headline.tables, "runs", lambda: runs(*rows))
