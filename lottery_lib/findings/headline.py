@@ -132,9 +132,8 @@ def _table(found: Found) -> str:
 
 def _counts(cells: pd.DataFrame) -> str:
     """``: 1 better, 2 worse, 3 undecided``, of those that are judged."""
-    told = {BETTER: "better", WORSE: "worse", EQUAL: "equal", NOT_WORSE: "not worse", OPEN: "undecided"}
-    counts = cells.judgement.value_counts()
-    parts = [f"{counts[judgement]} {said}" for judgement, said in told.items() if judgement in counts]
+    counts = cells.judgement.value_counts().rename({OPEN: "undecided"})
+    parts = [f"{counts[called]} {called}" for called in (*measured.JUDGED, "undecided") if called in counts]
     return f": {', '.join(parts)}" if parts else ""
 
 
