@@ -88,6 +88,7 @@ register(planted.Planted, planted.run)
 register(planted_networks.PlantedNetworks, planted_networks.run)
 register(ablation.Ablation, ablation.run)
 register(early_bird.EarlyBird, early_bird.run)
-register(strangers.Stranger, strangers.run)
+for each in (strangers.Stranger, strangers.CifarStranger):
+    register(each, strangers.run)
 for each in (LeNet, LeNetHalf, *pairs.ALL, DigitsLeNet):
     register(each)

@@ -1,8 +1,8 @@
 """Networks that this library did not build: torchvision's, pruned as a reader would prune a network of their own.
 
-Each is as small as its parts allow and keeps the initial weights that its authors draw. The embedded 8×8 digits are
-enlarged to the 32×32 pixels, in three channels, that such networks expect. A search is told the density alone, or λ;
-a random mask beside it says how much a mask has to tell there at all.
+Each is as small as its parts allow and keeps the initial weights that its authors draw. A search is told the density
+alone, or λ; a random mask beside it says how much a mask has to tell there at all: little on the embedded digits, so
+there is a part of CIFAR-10 beside them.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ SGD = Recipe(epochs=30, batch_size=64, lr=0.05, schedule="one-cycle")
 ADAMW = Recipe(epochs=60, batch_size=64, lr=0.002, optimizer="adamw", schedule="one-cycle")
 STAGES = BlockParams([1, 1, 2], [24, 48, 96], [24, 48, 96], [1.0, 1.0, 1.0], [2, 2, 2], 0.25)
 MASK_LR = 10.0  # η_m beside a λ by hand
+IMAGES = 10_000  # of CIFAR-10's 45,000 to train on
 
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], Recipe]] = {  # each takes num_classes
     "ShuffleNet": (partial(models.ShuffleNetV2, [2, 4, 2], [24, 48, 96, 192, 256]), SGD),
@@ -43,9 +44,10 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], Recipe]] = {  # each takes n
 
 @dataclass(frozen=True)
 class Stranger:
-    """One run; LotteryError if a value is out of its range."""
+    """One run, on the embedded 8×8 digits, enlarged to 32×32; LotteryError if a value is out of its range."""
 
     protocol: ClassVar[str] = "strangers"
+    dataset: ClassVar[str] = "digits"
     version: ClassVar[int] = 1  # raised when the same fields would give other numbers
     threads: ClassVar[int] = 1  # on so few images they would only wait for each other
 
@@ -79,6 +81,26 @@ class Stranger:
         by_hand = {} if self.lam is None else {"lam": self.lam, "mask_lr": MASK_LR}
         return concave.Config(density=self.density, recipe=self.recipe, seed=self.seed, **by_hand)
 
+    def data(self) -> Data:
+        """The images, 32×32 in three channels, as such networks expect them."""
+        return enlarged(datasets.load(self.dataset))
+
+
+class CifarStranger(Stranger):
+    """The same on 10,000 images of CIFAR-10, in ten epochs: as many steps as on the digits, or twice as many."""
+
+    protocol = "strangers-cifar"
+    dataset = "cifar10"
+    vectors = "AVX2"  # so that machines that have more go on with what others began (``arithmetic``)
+
+    @property
+    def recipe(self) -> Recipe:
+        return replace(super().recipe, epochs=10)
+
+    def data(self) -> Data:
+        """A thousand images a class to train on, the same for every seed; all of the other two splits."""
+        return fewer(datasets.load(self.dataset), IMAGES)
+
 
 def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
     """Search, retrain, measure; the test split is read once, after the last epoch.
@@ -86,7 +108,7 @@ def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.nd
     Returns a JSON-able record, with the density reached and accuracies in percent, and the ``histogram`` (layers, bins)
     of the relaxed mask (``masks.histogram``), if there is one.
     """
-    data, options = enlarged(datasets.load("digits")), {"work": paths.WORK, "progress": progress}
+    data, options = config.data(), {"work": paths.WORK, "progress": progress}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = NETWORKS[config.network][0](num_classes=data.classes)
@@ -101,7 +123,8 @@ def run(config: Stranger, progress: bool = False) -> tuple[dict, dict[str, np.nd
         history = train(model, data, config.recipe, seed=config.seed, **options)
     return {
         "config": asdict(config),
-        "dataset": "digits",
+        "dataset": config.dataset,
+        "images": data.sizes,
         "model": config.network,
         "recipe": asdict(config.recipe),
         "density": found["density"],
@@ -119,3 +142,12 @@ def enlarged(data: Data) -> Data:
         for name, split in splits.items()
     }
     return replace(data, **larger)
+
+
+def fewer(data: Data, count: int) -> Data:
+    """The same with ``count`` training images, each class in its share; LotteryError if there are not so many."""
+    train = data.train
+    if not 0 < count <= len(train):
+        raise LotteryError(f"count = {count}: must lie between 1 and {len(train)}, the training images")
+    _, chosen = datasets.hold_out(train.labels.cpu().numpy(), count, seed=0)
+    return replace(data, train=replace(train, images=train.images[chosen], labels=train.labels[chosen]))

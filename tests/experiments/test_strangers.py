@@ -8,7 +8,7 @@ import torch
 from lottery_lib.data import datasets
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import records, strangers
-from lottery_lib.experiments.strangers import NETWORKS, Stranger
+from lottery_lib.experiments.strangers import NETWORKS, CifarStranger, Stranger
 from lottery_lib.weights import prunable
 
 
@@ -40,7 +40,30 @@ def test_a_run_reaches_its_density_and_leaves_the_random_state(lam, monkeypatch,
 
 def test_what_sets_a_run_apart_is_in_its_name():
     runs = [Stranger(), Stranger("ViT"), Stranger(density=0.2), Stranger(lam=1e-4), Stranger(seed=1)]
-    assert len({records.name(run) for run in [*runs, Stranger(mask="random")]}) == 6
+    assert len({records.name(run) for run in [*runs, Stranger(mask="random"), CifarStranger()]}) == 7
+
+
+def test_fewer_images_are_a_share_of_each_class_and_always_the_same():
+    digits = datasets.load("digits")
+    part = strangers.fewer(digits, 500)
+    assert part.sizes == digits.sizes | {"train": 500}
+    share = part.train.labels.bincount() / digits.train.labels.bincount()
+    assert share.min() > 0.38 and share.max() < 0.41  # 500 of 1,258
+    assert torch.equal(part.train.images, strangers.fewer(digits, 500).train.images)
+    assert torch.equal(strangers.fewer(digits, 1258).train.images, digits.train.images)
+    for count in (0, 1259):
+        with pytest.raises(LotteryError, match=f"count = {count}: must lie between 1 and 1258, the training images"):
+            strangers.fewer(digits, count)
+
+
+def test_cifar_is_trained_on_in_part_and_for_ten_epochs(monkeypatch, tmp_path):
+    digits = strangers.enlarged(datasets.load("digits"))
+    monkeypatch.setattr(strangers.datasets, "load", lambda name: {"cifar10": digits}[name])
+    monkeypatch.setattr(strangers, "IMAGES", 640)
+    monkeypatch.setattr(strangers.paths, "WORK", tmp_path)
+    record, _ = strangers.run(CifarStranger(density=1.0))
+    assert record["dataset"] == "cifar10" and record["images"] == digits.sizes | {"train": 640}
+    assert record["recipe"]["epochs"] == 10 and record["config"] == vars(CifarStranger(density=1.0))
 
 
 def test_a_random_mask_has_the_density_and_no_relaxed_one(monkeypatch, tmp_path):
