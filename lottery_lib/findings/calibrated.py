@@ -20,7 +20,7 @@ from lottery_lib.findings import rules as judging
 from lottery_lib.findings import tables, tuning
 from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.cheaper import WHOLE
-from lottery_lib.findings.comparisons import number
+from lottery_lib.findings.comparisons import listed, number
 from lottery_lib.findings.rules import FAILS
 from lottery_lib.findings.tables import COMPUTED, PLACE
 from lottery_lib.findings.verdicts import Answer, Verdict, on_cells
@@ -93,9 +93,10 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
     for answer in found.answers:
         own, by_hand = (rows[rows.dataset.map(tables.dataset) == answer.dataset] for rows in (runs, tried))
         answers.append(_with_density(answer, own, by_hand.candidates))
+    where = listed([*map(tables.dataset, runs.dataset.unique())])
     far = (
-        f"{100 * (runs.error.abs() <= TOLERANCE).mean():.0f} % of {len(runs)} searches within 2 % of the density asked "
-        f"for, the farthest {100 * runs.error.abs().max():.2g} % off"
+        f"{100 * (runs.error.abs() <= TOLERANCE).mean():.0f} % of {len(runs)} searches, on {where}, within 2 % of the "
+        f"density asked for, the farthest {100 * runs.error.abs().max():.2g} % off"
     )
     return replace(found, answers=tuple(answers), findings=(far, *found.findings))
 

@@ -53,9 +53,10 @@ def cells(
     """A row each contrast, place and density on record, or each of ``only``: the difference, and its ``judgement``.
 
     ``mean`` is the difference in points; ``low`` to ``high`` its interval, ``half_width`` to either side, NaN where it
-    is not judged; ``n`` seeds; ``margin`` is M; ``random`` the mean of the random mask minus that of the second
-    line; ``epochs`` and ``epochs_other`` are training epochs in all; ``alpha`` and ``tied`` the largest of the tickets;
-    ``doubtful`` is a cell in which the second line is IMP, and not above SNIP by M: it may have failed.
+    is not judged; ``n`` seeds; ``margin`` is M; ``other`` and ``dense`` are mean accuracies of the second line and the
+    whole network; ``random`` that of the random mask minus ``other``; ``epochs`` and ``epochs_other`` are training
+    epochs in all; ``alpha`` and ``tied`` the largest of the tickets; ``doubtful`` is a cell in which the second line is
+    IMP, and not above SNIP by M: it may have failed.
     The first line may cost ``share`` of the epochs of the second. Those of ``only`` are judged together at each place,
     others with those of their contrast alone; ``stepwise`` as in ``widths``.
     """
@@ -102,16 +103,16 @@ def summed(both: pd.DataFrame) -> pd.DataFrame:
 
 
 def scale(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each place and density the mean accuracy of the ``random`` mask; the ``margin`` M within which methods count
-    as equal, a tenth of the distance from the dense network to it, from 0.2 to 1 point; and as a ``control``, where it
-    is on record, what IMP has above SNIP, which prunes before any training."""
+    """Of each place and density the mean accuracies ``dense`` and of the ``random`` mask; the ``margin`` M within which
+    methods count as equal, a tenth of the distance from the dense network to it, from 0.2 to 1 point; and as a
+    ``control``, where it is on record, what IMP has above SNIP, which prunes before any training."""
     random = runs[runs.name == "random"].groupby([*PLACE, "density_asked"]).test_accuracy.mean().rename("random")
     dense = runs[runs.name == "dense"].groupby(PLACE).test_accuracy.mean().rename("dense")
     found = random.reset_index().merge(dense.reset_index(), on=PLACE)
     found["margin"] = (MARGIN * (found.dense - found.random)).clip(LEAST, MOST)
     control = summed(pairs(runs, {"control": ("IMP", "SNIP")})).rename(columns={"mean": "control"})
     place = [*PLACE, "density_asked"]
-    return found.drop(columns="dense").merge(control[[*place, "control"]], on=place, how="left")
+    return found.merge(control[[*place, "control"]], on=place, how="left")
 
 
 def widths(means: np.ndarray, errors: np.ndarray, freedom: np.ndarray, stepwise: bool = True) -> np.ndarray:

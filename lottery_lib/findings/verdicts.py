@@ -120,19 +120,23 @@ def _answer(rule: rules.Rule, runs: pd.DataFrame, dataset: str, cells: pd.DataFr
 
 
 def _counted(rule: rules.Rule, cells: pd.DataFrame, status: str) -> str:
-    """``better in 3 of 5 cells, 2 undecided``; of cells that are worse, where that is by less than M, or may be."""
+    """``better in 3 of 5 cells, 2 undecided``; of cells that are worse, where that is by less than M, or may be; how
+    many were never run; and if of several networks one alone decides, which."""
     told, worse = cells.good | cells.bad, cells.judgement == WORSE
     if status == UNDECIDED:
         maybe = (worse & ~told).sum()
         unsure = f" (of the rest {maybe} worse, perhaps by less than M)" if maybe else ""
-        return f"{told.sum()} of {len(cells)} cells decided{unsure}"
+        missing = (cells.n == 0).sum()
+        return f"{told.sum()} of {len(cells)} cells decided{unsure}{f', {missing} never run' if missing else ''}"
     less = cells[cells.good & worse]
     by = ""
     if len(less):
         by_less, margin = span(less["mean"].abs().round(2)), span(less.margin.round(2))
         by = f" (worse by less in {len(less)}: by {by_less}, where M is {margin})"
     left = f", {(~told).sum()} undecided" if not told.all() else ""
-    return f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by}{left}"
+    by_one = cells.groupby(PLACE).ngroups > 1 == cells[told].groupby(PLACE).ngroups
+    alone = f", decided on {tables.network(*cells.loc[told, ['model', 'protocol']].iloc[0])} alone" if by_one else ""
+    return f"{ASKED[rule.asks]} in {cells.good.sum()} of {len(cells)} cells{by}{left}{alone}"
 
 
 def bimodal(table: pd.DataFrame) -> Verdict | None:

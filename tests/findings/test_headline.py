@@ -24,7 +24,7 @@ def test_it_is_what_the_records_say(ours, said, monkeypatch):
     mean = f"{ours - 97:+.2f}".replace("-", "−")
     *_, row = table.splitlines()
     counted = {"as good": "equal"}.get(said, said)
-    assert row.startswith(f"| MNIST, LeNet-300-100 | one search | {mean} ±")
+    assert row.startswith(f"| MNIST, LeNet-300-100 | one search | 98.0, 97.0, {ours} | {mean} ±")
     assert row.endswith(f" | {mean} (at 0.4) | {mean} (at 0.005) | 7 of 7: 7 {counted} | 3 | 40 % |")
 
 
@@ -46,7 +46,8 @@ def test_it_does_not_hide_that_settings_differ(monkeypatch):
     monkeypatch.setattr(headline.tables, "runs", lambda: runs(*rows, *line("dense", around(98.0), 1.0)))
     told = headline.markdown()
     assert "**on MNIST better in 2 of 7 settings and worse in 2.**" in told
-    assert "| one search | +0.00 | −1.00 (at 0.4) | +1.00 (at 0.005) | 7 of 7: 2 better, 2 worse, 3 equal |" in told
+    assert "| one search | 98.0, 97.0, 97.0 | +0.00 | −1.00 (at 0.4) | +1.00 (at 0.005) |" in told
+    assert "| 7 of 7: 2 better, 2 worse, 3 equal |" in told
 
 
 def test_it_tells_of_one_search_and_of_searches_in_rounds_as_far_as_they_are_judged(monkeypatch):
@@ -67,8 +68,12 @@ def test_it_tells_of_one_search_and_of_searches_in_rounds_as_far_as_they_are_jud
     assert lead.endswith("Trainings on CIFAR-10 are cut to 10 epochs.")
     *_, one, rounds = table.splitlines()
     where = "{0} (small CNN, 0.2) | {0} (ResNet-20, 0.05) | 5 of 9: 5 {1} | 3 |"
-    assert one.startswith("| CIFAR-10 | one search | −2.00 ±") and where.format("−2.00", "worse") in one
-    assert rounds.startswith("|  | in rounds | +3.00 ±") and where.format("+3.00", "better") in rounds
+    assert (
+        one.startswith("| CIFAR-10 | one search | 82.0, 80.0, 78.0 | −2.00 ±") and where.format("−2.00", "worse") in one
+    )
+    assert (
+        rounds.startswith("|  | in rounds | 82.0, 80.0, 83.0 | +3.00 ±") and where.format("+3.00", "better") in rounds
+    )
     assert {of: list(rows) for of, rows in headline.overall().items()} == {
         "one search": ["CIFAR-10"], "in rounds": ["CIFAR-10"],
     }  # fmt: skip
@@ -96,7 +101,7 @@ def test_it_says_where_seeds_are_too_few(monkeypatch):
     monkeypatch.setattr(headline.tables, "runs", lambda: runs(*rows))
     told = headline.markdown()
     assert "**on MNIST too few seeds to decide.**" in told
-    assert "| one search | −1.00 | −1.00 (at 0.1) | −1.00 (at 0.1) | 1 of 7 | 1 | 40 % |" in told
+    assert "| one search | –, 96.0, 95.0 | −1.00 | −1.00 (at 0.1) | −1.00 (at 0.1) | 1 of 7 | 1 | 40 % |" in told
 
 
 def test_it_names_networks_that_differ_and_says_where_imp_may_have_failed(monkeypatch):

@@ -40,9 +40,19 @@ def test_each_data_set_has_its_answer_with_its_numbers():
     mnist, cifar = sorted(verdict.answers, key=lambda answer: answer.dataset, reverse=True)
     assert (mnist.dataset, mnist.status, cifar.dataset, cifar.status) == ("MNIST", HOLDS, "CIFAR-10", UNDECIDED)
     assert mnist.numbers == "better in 2 of 2 cells, +1.03 ±\xa00.14 points, n = 3"
-    assert cifar.numbers == "2 of 6 cells decided, n = 0 to 3, reduced"
+    assert cifar.numbers == "2 of 6 cells decided, 4 never run, n = 0 to 3, reduced"
     assert str(mnist) == f"holds on MNIST ({mnist.numbers})" and str(verdict) == "holds on MNIST"
     assert any("one search, better at 0.1 (+1.03 ±" in finding for finding in verdict.findings)
+
+
+def test_it_is_said_where_one_network_of_several_decides_alone():
+    rounds = [row for d in (0.1, 0.05) for row in line(f"{SET}, in rounds", HIGH, d)]
+    decided = [row | CNN for row in [*better(), *rounds]]
+    (mnist, cifar) = verdicts.ruled("C5", runs(*better(), *decided)).answers
+    assert cifar.counted == "better in 4 of 6 cells, 2 undecided, decided on small CNN alone"
+    assert mnist.counted == "better in 2 of 2 cells"  # which is asked of one network
+    both = verdicts.ruled("C5", runs(*decided, *(row | CNN | {"model": "resnet20"} for row in better())))
+    assert both.answers[-1].counted == "better in 5 of 6 cells, 1 undecided"
 
 
 def test_one_seed_says_nothing():
