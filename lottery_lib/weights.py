@@ -192,6 +192,11 @@ def withheld(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def layer(name: str) -> str:
+    """The layer that a weight of that name is of, as ``conv1`` of ``conv1.weight``."""
+    return name.removesuffix(".weight")
+
+
 def count(model: nn.Module) -> int:
     """How many entries all weights of a model have, covered or not."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.ndim >= 2)

@@ -22,6 +22,7 @@ from lottery_lib.findings.effects import Effect
 
 MARKERS = "os^Dv*Pphd"  # of contrasts, which are all of the mask, and so in its colour
 MOST = 4  # lines in a panel
+SPARSE = 0.05  # density at and below which α may matter
 PAPER = {"fc": "white", "lw": 0, "pad": 1}  # behind words that cross something
 SHORT = {
     TOO_FEW: "too few seeds",
@@ -201,13 +202,13 @@ def alpha_sensitivity(swept: pd.DataFrame) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def alpha_at_equal_density(runs: pd.DataFrame, most: float = 0.05) -> Figure:
-    """Tickets of seed 0 of equal density, up to ``most``, from searches that press less or more: accuracy against α.
+def alpha_at_equal_density(runs: pd.DataFrame) -> Figure:
+    """Tickets of seed 0 of equal density, up to ``SPARSE``, from searches that press less or more: accuracy against α.
 
     ``runs`` of ``relaxed_masks.at_equal_density``; a line a density, named at its end, on an axis of log errors.
     Tickets that are filled up among ties have no α. The dotted line parts small α's from larger ones.
     """
-    runs = runs[(runs.tied <= tables.FEW_TIES) & (runs.seed == 0) & (runs.density_asked <= most)]
+    runs = runs[(runs.tied <= tables.FEW_TIES) & (runs.seed == 0) & (runs.density_asked <= SPARSE)]
     groups = by_place(runs)
     figure, axes = panels(len(groups))
     asked = sorted(runs.density_asked.unique(), reverse=True)

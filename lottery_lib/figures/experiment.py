@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lottery_lib import weights
 from lottery_lib.errors import LotteryError
 from lottery_lib.figures.style import BLACK, BLUE, COLUMN, PURPLE, SKY, STYLE, VERMILION, new_figure
 
@@ -60,7 +61,7 @@ def layers(record: dict) -> Figure:
     """
     if not record.get("layers"):
         raise LotteryError("the dense network has no ticket; take another method")
-    names = [layer["layer"].removesuffix(".weight") for layer in record["layers"]]
+    names = [weights.layer(layer["layer"]) for layer in record["layers"]]
     figure, ((ax,),) = new_figure(1, 1, (max(4.0, min(COLUMN, 0.4 * len(names) + 2)), 2.9))
     ax.bar(range(len(names)), [layer["density"] for layer in record["layers"]], color=SKY)
     ax.axhline(record["density"], color="#555555", ls=":", lw=1)

@@ -12,6 +12,7 @@ from lottery_lib.experiments import logistic, records
 from lottery_lib.figures import calibrated as calibrated_figures
 from lottery_lib.figures import claims as claim_figures
 from lottery_lib.figures import costs as cost_figures
+from lottery_lib.figures import masks as mask_figures
 from lottery_lib.figures import networks as network_figures
 from lottery_lib.figures import theory as theory_figures
 from lottery_lib.figures import tickets as ticket_figures
@@ -67,7 +68,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "log-or-l1": lambda: _differences("C6", "log mask", "ℓ1 mask"),
     "alpha-sensitivity": lambda: claim_figures.alpha_sensitivity(relaxed_masks.sweeps(tables.runs())),
     "alpha-equal-density": lambda: claim_figures.alpha_at_equal_density(relaxed_masks.at_equal_density(tables.runs())),
-    "mask-ridges": lambda: ticket_figures.mask_ridges(relaxed_masks.samples(tables.runs())),
+    "mask-ridges": lambda: mask_figures.mask_ridges(relaxed_masks.samples(tables.runs())),
     "mask-modes": lambda: claim_figures.modes_by_layer(relaxed_masks.decided(relaxed_masks.searches(tables.runs()))),
     "density-errors": lambda: calibrated_figures.density_errors(
         calibrated.steered(tables.whole_searches(tables.runs()))

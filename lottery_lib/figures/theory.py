@@ -22,6 +22,7 @@ from lottery_lib.theory import bounds, solver
 from lottery_lib.theory.conservation import WALKS
 from lottery_lib.theory.induced import induced
 
+MANY_AND_FEW = ((240, 1.0, 0.0), (75, 4.0, 0.0))  # of ``SETTINGS``: samples, little noise or much
 DOTS = 1200  # drawn of a kind; all are counted
 PENALTY = {"log": BLUE, "ℓ1": SKY}
 
@@ -186,11 +187,11 @@ def at_equal_lambda(pairs: pd.DataFrame, near: float) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def at_best_lambda(found: Found, settings: tuple = ((240, 1.0, 0.0), (75, 4.0, 0.0))) -> Figure:
-    """Mean error of planted regressions against λ in two of the ``SETTINGS``; the dots are the lowest points."""
+def at_best_lambda(found: Found) -> Figure:
+    """Mean error of planted regressions against λ in the settings ``MANY_AND_FEW``; the dots are the lowest points."""
     figure, axes = new_figure(1, 2, (COLUMN, 3.0), sharex=True)
     looks = {"ℓ1": (SKY, "-"), f"log, ε = {found.eps:g}": (BLUE, "-"), f"log, ε = {found.eps / 10:g}": (BLUE, "--")}
-    for ax, setting in zip(axes[0], settings):
+    for ax, setting in zip(axes[0], MANY_AND_FEW):
         curves = found.errors[SETTINGS.index(setting)]
         for curve, (name, (colour, style)) in zip(curves, looks.items()):
             ax.plot(found.lambdas, curve, color=colour, ls=style, label=name)

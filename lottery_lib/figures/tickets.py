@@ -3,11 +3,9 @@
 import itertools
 import math
 import textwrap
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -28,12 +26,14 @@ from lottery_lib.figures.lines import (
     ticks,
     widths,
 )
-from lottery_lib.figures.style import BLACK, BLUE, COLUMN, SKY, STYLE, VERMILION, new_figure, panels
-from lottery_lib.findings import relaxed_masks, tables
+from lottery_lib.figures.style import BLACK, COLUMN, STYLE, VERMILION, new_figure, panels
+from lottery_lib.findings import tables
 from lottery_lib.findings.cells import SEEDS
 
 ACROSS = 5  # small panels beside each other
 CROWD = 6  # names that a panel has room for beside another one
+SPAN = 5.0  # points below the best that an axis reaches
+BEHIND = 3.0  # points below the best at which colours end
 
 
 @mpl.rc_context(STYLE)
@@ -106,14 +106,12 @@ def _multiples(part: SubFigure, count: int, others: dict[str, pd.DataFrame], fir
 
 
 @mpl.rc_context(STYLE)
-def accuracy_against_epochs(
-    found: pd.DataFrame, densities: tuple[float | None, ...] = (0.05, 0.01), span: float = 5.0
-) -> Figure:
+def accuracy_against_epochs(found: pd.DataFrame, densities: tuple[float | None, ...] = (0.05, 0.01)) -> Figure:
     """What tickets are worth and cost, relative to the dense network: a panel a place and density, a dot a line.
 
     Across, the training epochs, search and retraining, in multiples of the dense network's; up, the difference in test
     accuracy to it. The step line is the Pareto front: nothing on record is better for as little. Lines on it, and
-    ``lines.first_lines``, have their names; those more than ``span`` points below the best stand as arrows at the
+    ``lines.first_lines``, have their names; those more than ``SPAN`` points below the best stand as arrows at the
     bottom, with their differences. None is the lowest density on record in a place. A density that is not on record
     there has no panel, nor has a place without its dense network. ``found`` is of ``comparisons.summary``.
     """
@@ -126,10 +124,10 @@ def accuracy_against_epochs(
         for label, group in by_place(relative[wanted]).items()
         for density, rows in sorted(group.groupby("density_asked"), reverse=True, key=lambda part: part[0])
     ]
-    crowded = max(len(_worth(rows, span)[2]) for _, rows in parts) > CROWD
+    crowded = max(len(_worth(rows)[2]) for _, rows in parts) > CROWD
     figure, axes = new_figure(len(parts), 1, (COLUMN, 3.2 * len(parts))) if crowded else panels(len(parts))
     for ax, (title, rows) in zip(axes.flat, parts):
-        _cost(ax, rows, span, crowded)
+        _cost(ax, rows, crowded)
         ax.set_title(title)
     return figure
 
@@ -147,15 +145,15 @@ def front(rows: pd.DataFrame) -> pd.DataFrame:
     return ordered[ordered.gain > ordered.gain.cummax().shift(fill_value=-math.inf)]
 
 
-def _worth(rows: pd.DataFrame, span: float) -> tuple[pd.DataFrame, pd.DataFrame, set[str]]:
+def _worth(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, set[str]]:
     """Of a panel's rows: those too low for it, the worst first, those in it, and which of these lines are named."""
-    in_it = rows.gain >= rows.gain.max() - span
+    in_it = rows.gain >= rows.gain.max() - SPAN
     shown = rows[in_it]
     return rows[~in_it].sort_values("gain"), shown, {*first_lines(shown.name), *front(shown).name}
 
 
-def _cost(ax: Axes, rows: pd.DataFrame, span: float, wide: bool) -> None:
-    low, shown, named = _worth(rows, span)
+def _cost(ax: Axes, rows: pd.DataFrame, wide: bool) -> None:
+    low, shown, named = _worth(rows)
     best, errors = front(shown), shown.half_width.where(shown.n >= SEEDS, 0)
     for row, error in zip(shown.itertuples(), errors):
         style = look(row.name) if row.name in named else {"color": GREY, "marker": "o", "ms": 3}
@@ -178,87 +176,10 @@ def _cost(ax: Axes, rows: pd.DataFrame, span: float, wide: bool) -> None:
 
 
 @mpl.rc_context(STYLE)
-def mask_histograms(places: Mapping[str, Mapping[str, tuple[dict, dict[str, np.ndarray]]]], most: int = 3) -> Figure:
-    """The relaxed masks at the end of their searches, a column a record, a row a layer; counts are logarithmic.
-
-    The first, grey, and the last bar are the entries that are exactly 0 and exactly 1. Of a network with many layers,
-    ``most`` are shown, evenly spaced from the first to the last. In a panel: the share of its entries from 0.05 to
-    below 0.95. LotteryError if there is no record.
-    """
-    if not places:
-        raise LotteryError(NOTHING)
-    drawn = {place: _some_layers(next(iter(found.values()))[0], most) for place, found in places.items()}
-    height = sum(map(len, drawn.values()))
-    figure = Figure((COLUMN, 1.6 * height + 0.3 * len(places)), layout="constrained")
-    parts = figure.subfigures(len(places), 1, squeeze=False, height_ratios=[len(layers) for layers in drawn.values()])
-    for part, (place, found) in zip(parts.flat, places.items()):
-        part.suptitle(place, size=9, weight="bold")
-        axes = part.subplots(len(drawn[place]), len(found), squeeze=False, sharex=True, sharey="row")
-        for column, (called, (_, arrays)) in zip(axes.T, found.items()):
-            column[0].set_title(called)
-            column[-1].set_xlabel("mask entry m")
-            for ax, (layer, _) in zip(column, drawn[place]):
-                _histogram(ax, arrays["histogram"][layer])
-        for ax, (_, called) in zip(axes[:, 0], drawn[place]):
-            ax.set_ylabel(called)
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def mask_ridges(places: Mapping[str, Mapping[str, tuple[dict, dict[str, np.ndarray]]]], most: int = 3) -> Figure:
-    """The same as ridges, one above the other: a column a layer, of ``most`` at most, a ridge a record.
-
-    A ridge is as high as the logarithm of the count; grey at its left are the entries that are exactly 0, dark at its
-    right those that are exactly 1.
-    """
-    if not places:
-        raise LotteryError(NOTHING)
-    height = [0.9 + 0.42 * len(found) for found in places.values()]
-    figure = Figure((COLUMN, sum(height)), layout="constrained")
-    parts = figure.subfigures(len(places), 1, height_ratios=height, squeeze=False)
-    for part, (place, found) in zip(parts.flat, places.items()):
-        part.suptitle(place, size=9, weight="bold")
-        layers = _some_layers(next(iter(found.values()))[0], most)
-        axes = part.subplots(1, len(layers), squeeze=False, sharey=True)[0]
-        for ax, (layer, called) in zip(axes, layers):
-            for base, (name, (_, arrays)) in zip(range(len(found))[::-1], found.items()):
-                _ridge(ax, arrays["histogram"][layer], base, look(name)["color"])
-            ax.set(title=called, xlabel="mask entry m")
-            ax.spines["left"].set_visible(False)
-            ax.tick_params(left=False)
-        axes[0].set_yticks(np.arange(len(found))[::-1] + 0.3, [*found])
-    return figure
-
-
-def _ridge(ax: Axes, counts: np.ndarray, base: float, colour: str) -> None:
-    size = np.log1p(counts) / np.log1p(counts.max()) * 0.85
-    middles = (np.arange(len(counts) - 2) + 0.5) / (len(counts) - 2)
-    ax.fill_between(middles, base, base + size[1:-1], color=colour, alpha=0.7, lw=0)
-    ax.bar([-0.03, 1.03], size[[0, -1]], 0.03, bottom=base, color=[GREY, BLACK], lw=0)
-    ax.plot([-0.045, 1.045], [base, base], color="#999999", lw=0.5)
-
-
-def _some_layers(record: dict, most: int) -> list[tuple[int, str]]:
-    names = [layer["layer"].removesuffix(".weight") for layer in record["layers"]]
-    places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
-    return [(place, names[place]) for place in places]
-
-
-def _histogram(ax: Axes, counts: np.ndarray) -> None:
-    bins = len(counts) - 2
-    ax.stairs(counts[1:-1], np.linspace(0, 1, bins + 1), fill=True, color=SKY)
-    ax.bar([-0.02, 1.02], [counts[0], counts[-1]], 0.02, color=[GREY, BLUE], lw=0)
-    ax.set(yscale="log", ylim=(0.5, None))
-    ax.yaxis.set_major_formatter("{x:,g}")
-    between = f"{100 * relaxed_masks.shares(counts)['between']:.1f} % between"
-    ax.annotate(between, (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", size=8.5)
-
-
-@mpl.rc_context(STYLE)
-def accuracy_by_lambda(found: pd.DataFrame, most: float = 3.0) -> Figure:
+def accuracy_by_lambda(found: pd.DataFrame) -> Figure:
     """Heat maps of the validation accuracy of searches with λ by hand, of one place: a panel an η_m, λ by density.
 
-    ``found`` is of ``tuning.by_lambda``. Colour is the distance to the best at that density, ``most`` points and more
+    ``found`` is of ``tuning.by_lambda``. Colour is the distance to the best at that density, ``BEHIND`` points and more
     in one colour; the numbers are accuracies. Framed: the best at its density. In brackets: not the paper's ticket.
     """
     if found.empty:
@@ -271,11 +192,11 @@ def accuracy_by_lambda(found: pd.DataFrame, most: float = 3.0) -> Figure:
     for ax, (rate, rows) in zip(axes, rates.items()):
         lambdas = sorted(rows.lam.unique())
         grid = rows.pivot(index="lam", columns="density_asked", values="behind").reindex(index=lambdas, columns=columns)
-        shown = ax.imshow(grid, cmap="viridis_r", vmin=0, vmax=most, aspect="auto")
+        shown = ax.imshow(grid, cmap="viridis_r", vmin=0, vmax=BEHIND, aspect="auto")
         for row in rows.itertuples():
             x, y = columns.index(row.density_asked), lambdas.index(row.lam)
             text = f"({row.accuracy:.1f})" if row.soft else f"{row.accuracy:.1f}"
-            ax.text(x, y, text, ha="center", va="center", size=8.5, color="white" if row.behind > most / 2 else BLACK)
+            ax.text(x, y, text, ha="center", va="center", size=8.5, color="white" if row.behind > BEHIND / 2 else BLACK)
             if row.behind == 0:
                 ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec=VERMILION, lw=1.5, zorder=3))
         ax.set(title=f"ηₘ = {rate:g}", ylabel="λ")
@@ -283,18 +204,4 @@ def accuracy_by_lambda(found: pd.DataFrame, most: float = 3.0) -> Figure:
     axes[-1].set_xticks(range(len(columns)), [f"{density:g}" for density in columns])
     axes[-1].set_xlabel("density")
     figure.colorbar(shown, ax=axes, label="points below the best at that density", extend="max", shrink=0.8)
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def kept_pixels(masks: Mapping[str, np.ndarray]) -> Figure:
-    """How many of each pixel's first-layer weights are kept; ``masks``: name -> that layer's mask (units, pixels)."""
-    figure, axes = new_figure(1, len(masks), (COLUMN, 2.2), subplot_kw={"xticks": [], "yticks": []})
-    for ax, (called, mask) in zip(axes.flat, masks.items()):
-        counts = mask.sum(0)
-        side = int(np.sqrt(len(counts)))
-        shown = ax.imshow(counts.reshape(side, side), cmap="magma_r", vmin=0)
-        ax.set_title(called)
-        ax.spines[:].set_visible(True)
-        figure.colorbar(shown, ax=ax, shrink=0.7)
     return figure

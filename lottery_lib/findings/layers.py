@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lottery_lib import weights
 from lottery_lib.experiments import records
 from lottery_lib.findings import tables
 from lottery_lib.findings.cheaper import WHOLE
@@ -21,7 +22,7 @@ def densities(runs: pd.DataFrame, density: float) -> pd.DataFrame:
     for run in runs[(runs.density_asked == density) & (runs.method != "dense")].itertuples():
         place = {key: getattr(run, key) for key in tables.PLACE}
         for order, layer in enumerate(records.read_record(run.run)["layers"]):
-            called = layer["layer"].removesuffix(".weight")
+            called = weights.layer(layer["layer"])
             found = {"layer": called, "order": order, "weights": layer["weights"], "density": layer["density"]}
             rows.append(place | {"name": run.name} | found)
     columns = [*tables.PLACE, "name", "order", "layer", "weights"]

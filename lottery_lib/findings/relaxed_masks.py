@@ -6,7 +6,7 @@ A histogram (``masks.histogram``) resolves m to a hundredth: α and the bounds o
 import numpy as np
 import pandas as pd
 
-from lottery_lib import masks
+from lottery_lib import masks, weights
 from lottery_lib.experiments import records
 from lottery_lib.findings import tables
 from lottery_lib.findings.tables import chosen
@@ -86,7 +86,7 @@ def decided(runs: pd.DataFrame) -> pd.DataFrame:
     for run in runs.itertuples():
         record, arrays = records.read_run(run.run)
         for number, (layer, counts) in enumerate(zip(record["layers"], arrays["histogram"], strict=True)):
-            rows.append((run.run, layer["layer"].removesuffix(".weight"), number, *shares(counts).values()))
+            rows.append((run.run, weights.layer(layer["layer"]), number, *shares(counts).values()))
     found = pd.DataFrame(rows, columns=["run", "layer", "number", "zero", "between", "top"])
     return found.merge(runs[["run", *tables.PLACE, "name", "lam", "mask_lr", "pressure", "seed"]], on="run")
 

@@ -12,7 +12,7 @@ import traitlets as t
 from matplotlib.figure import Figure
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from lottery_lib import masks, paths
+from lottery_lib import masks, paths, weights
 from lottery_lib.errors import LEAST, MOST, LotteryError, hint
 from lottery_lib.experiments import arithmetic, records, ticket_run
 from lottery_lib.figures import style
@@ -212,7 +212,7 @@ def _bring(search: Search, task: Task, tell: Callable[[int], None] = lambda shar
     if search.asked:
         search.settled = ticket.info["lam"], ticket.info["mask_lr"]
     search.counts = masks.histogram(ticket.relaxed)
-    task.layers = [(name.removesuffix(".weight"), m.numel()) for name, m in ticket.relaxed.items()]
+    task.layers = [(weights.layer(name), m.numel()) for name, m in ticket.relaxed.items()]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from lottery_lib import weights
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import protocols, records
 from lottery_lib.findings import comparisons, tables
@@ -239,7 +240,7 @@ def _shared(task: Task, family: str) -> list[Point]:
 
 
 def _layers(record: dict, fact: str) -> list[tuple[str, int]]:
-    return [(layer["layer"].removesuffix(".weight"), layer[fact]) for layer in record["layers"]]
+    return [(weights.layer(layer["layer"]), layer[fact]) for layer in record["layers"]]
 
 
 def _config(record: dict) -> Any | None:
