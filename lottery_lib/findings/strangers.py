@@ -11,19 +11,19 @@ from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.comparisons import interval, listed, number, span
 from lottery_lib.findings.tables import COMPUTED
 
-SWEPT = ["network", "asked", "lam", "candidates"]
+PLACE = ["network", "asked"]
 MEANS = ["calibrated", "by_hand"]  # test accuracies
 CUT = ["alpha", "tied"]
 LEARNED, RANDOM = "learned", "random"  # masks
 
 
-def runs() -> pd.DataFrame:
-    """The runs of the protocol ``strangers`` on record, a row each; densities are fractions, accuracies percent.
+def runs(of: type[Stranger] = Stranger) -> pd.DataFrame:
+    """The runs on record, a row each, of the protocol ``of``; densities are fractions, accuracies percent.
 
     ``alpha`` is where the ticket cuts the mask, and ``tied`` what share of it ties decide; NaN of a record without a
     histogram.
     """
-    found = [record for record in records.read_all() if record["protocol"] == Stranger.protocol]
+    found = [record for record in records.read_all() if record["protocol"] == of.protocol]
     rows = [
         {"mask": LEARNED, "asked": record["config"]["density"]} | record["config"] | tables.computed(record)
         | _cut(record) | {key: record[key] for key in ("density", "val_accuracy", "test_accuracy")}
@@ -51,20 +51,21 @@ def against_a_sweep(table: pd.DataFrame) -> pd.DataFrame:
     has on the test split, a mean over the ``n`` seeds that both have with half of its 95 % interval (Student's t);
     ``alpha`` the largest at which tickets by that λ are cut; ``error`` the largest relative error of the calibrated
     densities; ``dense`` and ``random`` the accuracies of the whole network and of random masks of the same density, on
-    all their seeds.
+    all their seeds. Where no λ is on record the calibrated accuracy is over all seeds, ``n`` and ``candidates`` are 0,
+    and what is about λ is NaN.
     """
-    both = pairs(table)
-    if both.empty:
-        return both.reindex(columns=[*SWEPT, *MEANS, "points", "n", "half_width", "alpha", "error", "dense", "random"])
-    groups = both.groupby(SWEPT)
-    found = groups[MEANS].mean().join(interval(groups.points).rename(columns={"mean": "points"})).reset_index()
-    found = found.join(groups.alpha.agg(lambda alphas: alphas.max(skipna=False)), on=SWEPT)
     calibrated = table[(table.asked < 1) & table.lam.isna() & (table["mask"] == LEARNED)]
-    errors = (calibrated.density / calibrated.asked - 1).abs().groupby([calibrated.network, calibrated.asked]).max()
+    calibrated = calibrated.assign(error=(calibrated.density / calibrated.asked - 1).abs())
+    found = calibrated.groupby(PLACE).agg(calibrated=("test_accuracy", "mean"), error=("error", "max")).reset_index()
+    groups = pairs(table).groupby(PLACE)
+    swept = groups[["lam", "candidates", *MEANS]].mean()
+    swept = swept.join(interval(groups.points).rename(columns={"mean": "points"}))
+    swept = swept.join(groups.alpha.agg(lambda alphas: alphas.max(skipna=False)))
+    found = found.join(swept, on=PLACE, rsuffix="_paired").fillna({"n": 0, "candidates": 0})
+    found["calibrated"] = found.pop("calibrated_paired").fillna(found.calibrated)
     dense = table[table.asked == 1].groupby("network").test_accuracy.mean()
-    drawn = table[table["mask"] == RANDOM].groupby(["network", "asked"]).test_accuracy.mean()
-    found = found.join(errors.rename("error"), on=["network", "asked"]).join(dense.rename("dense"), on="network")
-    found = found.join(drawn.rename("random"), on=["network", "asked"])
+    drawn = table[table["mask"] == RANDOM].groupby(PLACE).test_accuracy.mean()
+    found = found.join(dense.rename("dense"), on="network").join(drawn.rename("random"), on=PLACE)
     order = {network: place for place, network in enumerate(NETWORKS)}
     return found.sort_values("network", key=lambda column: column.map(order), ignore_index=True)
 
@@ -88,7 +89,8 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
         both = both.rename(columns={"test_accuracy": "calibrated", "test_accuracy_by_hand": "by_hand"})
         both["points"] = both.calibrated - both.by_hand
         found.append(both.assign(network=network, asked=asked, lam=best, candidates=swept.lam.nunique()))
-    return pd.concat(found) if found else pd.DataFrame(columns=[*SWEPT, "seed", *MEANS, "points", "alpha"])
+    columns = [*PLACE, "lam", "candidates", "seed", *MEANS, "points", "alpha"]
+    return pd.concat(found) if found else pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[1:], float))
 
 
 def told(table: pd.DataFrame) -> str:
@@ -97,11 +99,11 @@ def told(table: pd.DataFrame) -> str:
     found = against_a_sweep(table)
     known = found[found.n >= SEEDS]
     if known.empty:
-        return "No network is on record with three seeds yet."
+        return "No network is on record both ways with three seeds yet."
     clear = known[known.points.abs() > known.half_width]
     differ = [f"{row.network} ({number(row.points, row.half_width, '+')})" for row in clear.itertuples()]
     which = listed(differ) if differ else "no single one"
-    without = [network for network in NETWORKS if network in {*table.network} - {*found.network}]
+    without = [*found.network[found.candidates == 0]]
     none = f" No λ is left for {listed(without)}." if without else ""
     over = f"{len(known)} networks" if len(known) > 1 else "1 network"
     return (
@@ -119,11 +121,24 @@ def above_random(table: pd.DataFrame) -> str:
     if found.empty:
         return ""
     above: dict[bool, list[str]] = {}
-    for network, by in zip(found.network, found.calibrated - found.random):
-        above.setdefault(by > 0, []).append(f"{network} ({number(by, math.nan, '+')})")
+    paired = _against_random(table)
+    for row in found.itertuples():
+        by, half_width = row.calibrated - row.random, math.nan
+        if paired.n.get((row.network, row.asked), 0) >= SEEDS:
+            by, half_width = paired.loc[(row.network, row.asked), ["mean", "half_width"]]
+        clear = by > (0 if math.isnan(half_width) else half_width)
+        above.setdefault(clear, []).append(f"{row.network} ({number(by, half_width, '+')})")
     said = {True: "above them", False: "not above them"}
     told = [f"{said[so]} on {listed(above[so])}" for so in said if so in above]
     return f"Beside random masks of the same density, the calibrated ticket is {', and '.join(told)}."
+
+
+def _against_random(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each network and density on record how much more the calibrated ticket has than a random mask, over seeds."""
+    on = [*PLACE, "seed", *COMPUTED]
+    tickets = table[(table.asked < 1) & table.lam.isna()].set_index(on)
+    learned, drawn = (tickets.test_accuracy[tickets["mask"] == which] for which in (LEARNED, RANDOM))
+    return interval((learned - drawn).dropna().groupby(PLACE))
 
 
 def readable(found: pd.DataFrame) -> pd.DataFrame:
@@ -134,7 +149,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "dense": found.dense.map("{:.1f}".format).where(found.dense.notna(), "–"),
         "random mask": found.random.map("{:.1f}".format).where(found.random.notna(), "–"),
         "calibrated": found.calibrated.map("{:.1f}".format),
-        "best λ": found.by_hand.map("{:.1f}".format),
+        "best λ": found.by_hand.map("{:.1f}".format).where(found.by_hand.notna(), "–"),
         "cut at α": found.alpha.map("{:.2f}".format).where(found.alpha.notna(), "–"),
         "difference": [told if n >= SEEDS else "not enough seeds" for told, n in zip(differences, found.n)],
         "n": found.n.astype(int),

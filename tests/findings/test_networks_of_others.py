@@ -51,10 +51,17 @@ def test_random_masks_stand_beside_and_are_no_search():
     assert with_them.drop(columns="random").equals(found(3).drop(columns="random"))
     assert list(strangers.readable(with_them)["random mask"]) == ["–", "61.0"]
     table = pd.concat([made, pd.DataFrame(drawn)])
-    assert strangers.above_random(table).endswith("the calibrated ticket is above them on ViT (+20.00).")
+    exactly = "±\N{NO-BREAK SPACE}0.00"
+    assert strangers.above_random(table).endswith(f"the calibrated ticket is above them on ViT (+20.00 {exactly}).")
     better = table.assign(test_accuracy=table.test_accuracy + 30 * (table["mask"] == "random"))
-    assert strangers.above_random(better).endswith("ticket is not above them on ViT (−10.00).")
+    assert strangers.above_random(better).endswith(f"ticket is not above them on ViT (−10.00 {exactly}).")
     assert strangers.above_random(made) == ""
+    elsewhere = table.assign(vectors=table.vectors.mask(table["mask"] == "random", "AVX512"))
+    assert strangers.above_random(elsewhere).endswith("ticket is above them on ViT (+20.00).")  # unpaired, no interval
+    scattered = table.assign(
+        test_accuracy=table.test_accuracy - 50 * ((table["mask"] == "learned") & (table.seed == 2))
+    )
+    assert "not above them on ViT (+3.33 ±" in strangers.above_random(scattered)
 
 
 def test_what_is_not_the_papers_ticket_can_be_left_out():
@@ -63,12 +70,22 @@ def test_what_is_not_the_papers_ticket_can_be_left_out():
     for change in ({"alpha": made.alpha.mask(best & (made.seed == 1), 0.11)}, {"tied": made.tied.mask(best, 0.06)},
                    {"alpha": made.alpha.mask(best & (made.seed == 2))}):  # fmt: skip
         left = strangers.at_small_alpha(made.assign(**change))
-        (vit,) = strangers.against_a_sweep(left).itertuples(index=False)  # ShuffleNet had no other λ
+        shuffle, vit = strangers.against_a_sweep(left).itertuples(index=False)
+        assert (shuffle.network, shuffle.candidates) == ("ShuffleNet", 0)  # it had no other λ
         assert (vit.network, vit.lam, vit.candidates, vit.alpha) == ("ViT", 2e-4, 1, 0.1)
         assert (left.lam.isna() == made.lam.isna()[left.index]).all() and left.lam.isna().sum() == made.lam.isna().sum()
     assert strangers.at_small_alpha(made).equals(made)
     unknown = strangers.against_a_sweep(made.assign(alpha=made.alpha.mask(best & (made.seed == 2))))
     assert list(strangers.readable(unknown)["cut at α"]) == ["0.10", "–"]
+
+
+def test_a_network_without_a_lambda_stands_there_beside_its_random_masks():
+    made = made_up(3)
+    alone = strangers.against_a_sweep(made[made.lam.isna()])
+    assert list(alone.calibrated) == [90, 81] and list(alone.n) == list(alone.candidates) == [0, 0]
+    shown = strangers.readable(alone)
+    assert list(shown["best λ"]) == list(shown["cut at α"]) == ["–", "–"]
+    assert list(shown.difference) == ["not enough seeds"] * 2
 
 
 def test_too_few_seeds_tell_no_difference():
@@ -80,7 +97,7 @@ def test_too_few_seeds_tell_no_difference():
 
 
 def test_the_sentence_is_of_all_networks_and_names_those_that_differ():
-    assert strangers.told(made_up(2)) == "No network is on record with three seeds yet."
+    assert strangers.told(made_up(2)) == "No network is on record both ways with three seeds yet."
     same = made_up(3).assign(vectors="AVX2")
     told = strangers.told(same)  # ViT +1, +2, +3 and ShuffleNet 0, 0, 0
     assert (
