@@ -1,5 +1,6 @@
 """How lines of the table of runs look, and what all figures of accuracies share."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -57,6 +58,7 @@ FIRST = (
 )  # fmt: skip
 ACCURACIES = (99.9, 99.8, 99.5, 99, 98, 97, 95, 92, 90, 85, 80, 70, 60, 40, 20)  # that an axis may name
 NARROW = (10, 5, 2, 1, 0.5, 0.2, 0.1)  # else multiples of the first of these that gives two ticks
+NAMES = 1.03  # where names at the ends of lines begin, of the width of the axes
 NOTHING = (
     "no run on record has what this figure shows; put some on record with: lottery sweep, with a grid of workflow/grids"
 )
@@ -114,26 +116,48 @@ def densities(ax: Axes, values: pd.Series | pd.Index) -> None:
 def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float, str]], wide: int = 40) -> None:
     """Name points (x, y, colour) right of the axes and near their heights, in place of a legend.
 
-    To be called once the limits are set. Names are broken at ``wide`` characters; those too near move apart.
+    To be called once the limits are set. Names are broken at ``wide`` characters; those too near move apart, and
+    those whose lines would cross change places.
     """
     inches = 0.8 * ax.bbox.height / ax.figure.dpi  # of the axes, less what labels and titles will take
     named = {called: textwrap.fill(called, wide) for called in ends}
     room = {called: 0.155 * (1 + text.count("\n")) / inches for called, text in named.items()}
     across = ax.transData + ax.transAxes.inverted()
     at = {called: np.clip(across.transform((x, y)), 0, 1) for called, (x, y, _) in ends.items()}  # or at the rim
+    order = sorted(ends, key=lambda called: at[called][1])
+    placed = _apart(order, at, room)
+    for _ in range(len(order) ** 2):  # more swaps than any order needs, as each makes the lines shorter
+        crossed = [pair for pair in itertools.combinations(order, 2) if _cross(*pair, at, placed)]
+        if not crossed:
+            break
+        lower, upper = map(order.index, crossed[0])
+        order[lower], order[upper] = order[upper], order[lower]
+        placed = _apart(order, at, room)
+    for called, (*_, colour) in ends.items():
+        ax.annotate(
+            named[called], at[called], (NAMES, placed[called]), "axes fraction", va="center", size=8.5, color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def _apart(order: list[str], at: Mapping[str, np.ndarray], room: Mapping[str, float]) -> dict[str, float]:
+    """The heights of names in this order from below, as near to their points as their ``room`` allows."""
     placed, top = {}, -np.inf
-    for called in sorted(ends, key=lambda called: at[called][1]):
+    for called in order:
         placed[called] = max(at[called][1], top + room[called] / 2)
         top = placed[called] + room[called] / 2
     limit = max(1.0, sum(room.values()))
     for called in reversed(placed):
         placed[called] = min(placed[called], limit - room[called] / 2)
         limit = placed[called] - room[called] / 2
-    for called, (*_, colour) in ends.items():
-        ax.annotate(
-            named[called], at[called], (1.03, placed[called]), "axes fraction", va="center", size=8.5, color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)},
-        )  # fmt: skip
+    return placed
+
+
+def _cross(lower: str, upper: str, at: Mapping[str, np.ndarray], placed: Mapping[str, float]) -> bool:
+    """Whether the lines from two points to their names cross; the names stand one above the other."""
+    start = max(at[lower][0], at[upper][0])
+    below, above = (np.interp(start, (at[name][0], NAMES), (at[name][1], placed[name])) for name in (lower, upper))
+    return below > above
 
 
 def first_lines(names: Iterable[str]) -> list[str]:
