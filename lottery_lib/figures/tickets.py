@@ -27,7 +27,7 @@ from lottery_lib.figures.lines import (
     widths,
 )
 from lottery_lib.figures.style import BLACK, COLUMN, STYLE, VERMILION, new_figure, panels
-from lottery_lib.findings import tables
+from lottery_lib.findings import comparisons, tables
 from lottery_lib.findings.cells import SEEDS
 
 ACROSS = 5  # small panels beside each other
@@ -110,12 +110,14 @@ def accuracy_against_epochs(found: pd.DataFrame, densities: tuple[float | None, 
     """What tickets are worth and cost, relative to the dense network: a panel a place and density, a dot a line.
 
     Across, the training epochs, search and retraining, in multiples of the dense network's; up, the difference in test
-    accuracy to it. The step line is the Pareto front: nothing on record is better for as little. Lines on it, and
-    ``lines.first_lines``, have their names; those more than ``SPAN`` points below the best stand as arrows at the
-    bottom, with their differences. None is the lowest density on record in a place. A density that is not on record
-    there has no panel, nor has a place without its dense network. ``found`` is of ``comparisons.summary``.
+    accuracy to it; bars are the 95 % intervals of the tickets' own means. The step line is the Pareto front of what has
+    three seeds: none of that is better for as little. What has fewer is hollow, and what missed its density is left
+    out. Lines on the front, and ``lines.first_lines``, have their names; those more than ``SPAN`` points below the best
+    stand as arrows at the bottom, with their differences. None is the lowest density on record in a place. A density
+    that is not on record there has no panel, nor has a place without its dense network. ``found`` is of
+    ``comparisons.summary``.
     """
-    relative = _relative(found)
+    relative = _relative(found[~comparisons.missed(found)])
     wanted = relative.density_asked.isin(densities)
     if None in densities:
         wanted |= relative.density_asked == relative.groupby(tables.PLACE).density_asked.transform("min")
@@ -140,8 +142,8 @@ def _relative(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def front(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of ``rows`` with ``cost`` and ``gain`` those that no other is better than for as little, the cheapest first."""
-    ordered = rows.sort_values(["cost", "gain"], ascending=[True, False])
+    """Of ``rows`` with ``cost``, ``gain`` and enough seeds ``n`` those that no other is better than for as little."""
+    ordered = rows[rows.n >= SEEDS].sort_values(["cost", "gain"], ascending=[True, False])
     return ordered[ordered.gain > ordered.gain.cummax().shift(fill_value=-math.inf)]
 
 
@@ -157,12 +159,16 @@ def _cost(ax: Axes, rows: pd.DataFrame, wide: bool) -> None:
     best, errors = front(shown), shown.half_width.where(shown.n >= SEEDS, 0)
     for row, error in zip(shown.itertuples(), errors):
         style = look(row.name) if row.name in named else {"color": GREY, "marker": "o", "ms": 3}
-        ax.errorbar(row.cost, row.gain, error, **style | {"ls": "", "elinewidth": 0.6, "label": row.name})
+        hollow = {"mfc": "white"} if row.n < SEEDS else {}
+        ax.errorbar(row.cost, row.gain, error, **style | {"ls": "", "elinewidth": 0.6, "label": row.name} | hollow)
     most, top = 1.2 * rows.cost.max(), max(0, (shown.gain + errors).max())
     line = 0.155 / (2.5 if wide else 1.6)  # of text, in heights of the axes
     foot, least = 0.04 + line * len(low), (shown.gain - errors).min()
     height = (top - least + 0.1) / (0.92 - foot)  # so that nothing lies beneath what is said at the foot
-    ax.plot([*best.cost, most], [*best.gain, best.gain.max()], drawstyle="steps-post", color=BLACK, lw=0.8, zorder=0)
+    if len(best):
+        ax.plot(
+            [*best.cost, most], [*best.gain, best.gain.max()], drawstyle="steps-post", color=BLACK, lw=0.8, zorder=0
+        )
     ax.axhline(0, color=BLACK, ls=":", lw=1)
     ax.set(xscale="log", xlabel="training epochs / dense", ylabel="accuracy − dense, points")
     ax.set_xlim(rows.cost.min() / 1.2, most)

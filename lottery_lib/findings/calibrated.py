@@ -95,8 +95,8 @@ def no_tuning(table: pd.DataFrame) -> Verdict | None:
         answers.append(_with_density(answer, own, by_hand.candidates))
     where = listed([*map(tables.dataset, runs.dataset.unique())])
     far = (
-        f"{100 * (runs.error.abs() <= TOLERANCE).mean():.0f} % of {len(runs)} searches, on {where}, within 2 % of the "
-        f"density asked for, the farthest {100 * runs.error.abs().max():.2g} % off"
+        f"{100 * (runs.error.abs() <= TOLERANCE).mean():.0f} % of {len(runs)} searches under log, on {where}, within "
+        f"2 % of the density asked for, the farthest {100 * runs.error.abs().max():.2g} % off"
     )
     return replace(found, answers=tuple(answers), findings=(far, *found.findings))
 
@@ -114,7 +114,7 @@ def _with_density(answer: Answer, runs: pd.DataFrame, candidates: pd.Series) -> 
     near = runs.error.abs() <= TOLERANCE
     told = f"{answer.counted}; {near.sum()} of {len(runs)} densities within 2 %"
     if single := (candidates == 1).sum():
-        told += f"; in {single} of {len(candidates)} decided only one λ by hand gave the paper's ticket"
+        told += f"; in {single} of the {len(candidates)} decided only one λ tried by hand ended at α ≤ 0.1"
     missed = runs.seed.nunique() >= SEEDS and near.mean() < MOST
     return replace(answer, status=FAILS if missed else answer.status, counted=told)
 

@@ -149,8 +149,8 @@ def page(claims: list[Claim]) -> str:
     parts = [f"## {claim.id}\n\n{_answer(claim)}" for claim in claims]
     made = [claim.verdict.command.split(" && ") for claim in claims if claim.verdict]
     commands = "\n".join(sorted({command for commands in made for command in commands}))
-    remade = f"## To remake all runs\n\n<details><summary>The commands</summary>\n\n```\n{commands}\n```\n\n</details>"
-    return "\n\n".join([PAGE, *parts, remade]) + "\n"
+    folded = f"<details><summary>The commands</summary>\n\n```\n{commands}\n```\n\n</details>"
+    return "\n\n".join([PAGE, *parts, "## To remake the runs behind these answers", folded]) + "\n"
 
 
 def with_summary(text: str, claims: list[Claim]) -> str:

@@ -8,6 +8,7 @@ from scipy import stats
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, SEEDS, TOO_FEW
 from lottery_lib.findings.tables import SETTING, rank
+from lottery_lib.methods.concave import TOLERANCE
 
 
 def lines(cells: pd.DataFrame) -> list[str]:
@@ -142,16 +143,39 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 def pivot(found: pd.DataFrame) -> pd.DataFrame:
     """What ``summary`` found as a table to read: methods down, densities across, mean ± half width of the interval.
 
-    More than one place is told apart by a first column. Fewer than three seeds are counted.
+    More than one place is told apart by a first column. Fewer than three seeds are counted, and have no interval; a
+    density that was missed by more than 2 % is told.
     """
-    texts = [number(row.mean, row.half_width) for row in found[["mean", "half_width"]].itertuples()]
-    cells = found.assign(text=[text if n >= SEEDS else f"{text} (n = {n:g})" for text, n in zip(texts, found.n)])
+    known = found.half_width.where(found.n >= SEEDS)
+    texts = [number(mean, half_width) for mean, half_width in zip(found["mean"], known)]
+    beside = pd.DataFrame({
+        "n": found.n.map("n = {:g}".format).where(found.n < SEEDS),
+        "kept": found.density.map("kept {:.2g}".format).where(missed(found)),
+    })  # fmt: skip
+    notes = [", ".join(row.dropna()) for _, row in beside.iterrows()]
+    cells = found.assign(text=[f"{text} ({note})" if note else text for text, note in zip(texts, notes)])
     cells["network"] = tables.where(found)
     index = ["name"] if cells.network.nunique() < 2 else ["network", "name"]
     shown = cells.pivot(index=index, columns="density_asked", values="text")
     order = cells.set_index(index).index.drop_duplicates()
     shown = shown.loc[order, sorted(shown.columns, reverse=True)].fillna("–")
     return shown.rename(columns="{:g}".format).rename_axis([None] * len(index)).rename_axis("density", axis="columns")
+
+
+def missed(found: pd.DataFrame) -> pd.Series:
+    """Which rows of ``summary`` have tickets that miss the density asked for by more than 2 %, on average."""
+    return (found.density / found.density_asked - 1).abs() > TOLERANCE
+
+
+def told(found: pd.DataFrame) -> str:
+    """A sentence on how to read ``pivot`` of these rows."""
+    enough = found.n[found.n >= SEEDS]
+    n = f"n = {span(enough)}, and without an interval where fewer are counted" if len(enough) else "n as counted"
+    return (
+        "Test accuracy in percent, a mean over seeds with its 95 % interval (Student's t over the seeds of that line "
+        f"alone, {n}). Intervals of cells are others: of differences, paired, with a deviation that is pooled, and "
+        "widened for how many are judged together. *Kept* is told of a density that was missed by more than 2 %."
+    )
 
 
 def number(mean: float, half_width: float, sign: str = "") -> str:

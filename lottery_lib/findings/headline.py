@@ -89,22 +89,26 @@ def _sentence(found: Found) -> str:
     said: dict[str, list[str]] = {}
     for (dataset, contrast), (effect, cells) in found.items():
         beside = "searched in several rounds " if contrast == ROUNDS else ""
-        failed = ", where IMP may have failed" if cells.doubtful.all() else ""
-        said.setdefault(dataset, []).append(f"{beside}{_level(effect, cells)}{failed}")
+        said.setdefault(dataset, []).append(f"{beside}{_level(effect, cells)}")
     told = "; ".join(f"on {tables.dataset(dataset)} {', '.join(parts)}" for dataset, parts in said.items())
     return " ".join([f"{LEAD} **{told}.** A setting is a network at a density.", *_reduced(found)])
 
 
 def _level(effect: effects.Effect, cells: pd.DataFrame) -> str:
+    """``better``, or in how many settings; and in how many IMP may have failed."""
+    failed = cells.doubtful & (cells.judgement != WORSE)
     if effect.mixed:
         better, worse = (cells.judgement == BETTER).sum(), (cells.judgement == WORSE).sum()
-        return f"better in {better} of {effect.cells} settings and worse in {worse}"
+        doubt = f", in {failed.sum()} of which IMP may have failed," if failed.any() else ""
+        return f"better in {better} of {effect.cells} settings{doubt} and worse in {worse}"
     if math.isnan(effect.half_width):
         return "too few seeds to decide"
     low, high = effect.mean - effect.half_width, effect.mean + effect.half_width
     judgement = measured.judge(low, high, cells.margin.min())
     differs = judgement in (BETTER, WORSE) and (cells.judgement != judgement).any()
-    return f"{LEVELS[judgement]}{' on average' if differs else ''}"
+    where = "" if failed.all() else f" in {failed.sum()} of {effect.cells} settings"
+    doubt = f", where IMP may have failed{where}" if failed.any() else ""
+    return f"{LEVELS[judgement]}{' on average' if differs else ''}{doubt}"
 
 
 def _reduced(found: Found) -> list[str]:

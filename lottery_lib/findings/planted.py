@@ -74,7 +74,7 @@ class Found:
     def pairs(self) -> pd.DataFrame:
         """A row each problem: ``error`` and ``cheapest`` of log, those of ℓ1 as ``error_l1`` and ``cheapest_l1``."""
         log, l1 = (self.points[self.points.penalty == name].reset_index(drop=True) for name in ("log", "ℓ1"))
-        bands = pd.cut(log.scale, [0, self.near, 1, 2], labels=[f"≤ {self.near:g}", "≤ 1", "≤ 2"])
+        bands = pd.cut(log.scale, [0, self.near, 1, 2], labels=[f"≤ {self.near:g}", f"{self.near:g} to 1", "1 to 2"])
         noise = log.noise.map({False: "without noise", True: "with noise"})
         found = log.assign(error_l1=l1.error, cheapest_l1=l1.cheapest, band=bands.astype(str), noise=noise)
         return found.sort_values(["kind", "noise", "scale"], ascending=[False, False, True], ignore_index=True)

@@ -9,10 +9,12 @@ import pandas as pd
 from lottery_lib import masks, weights
 from lottery_lib.experiments import records
 from lottery_lib.findings import tables
+from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.tables import chosen
 
 SEARCH = [*tables.PLACE, "regularizer", "eps", "lam", "mask_lr", "rounds", "rewind_epoch", "precision", "seed"]
-DECIDED = 0.05  # the most of a layer's entries that may be
+DECIDED = 0.05  # the most of a layer's entries that may be between
+OTHERS = ((0.05, 0.9), (0.1, 0.8), (0.05, 0.5))  # bounds
 
 
 def sweeps(table: pd.DataFrame) -> pd.DataFrame:
@@ -77,27 +79,28 @@ def searches(table: pd.DataFrame) -> pd.DataFrame:
     return runs.sort_values([*tables.PLACE, "name", "pressure", "seed"], ignore_index=True)
 
 
-def decided(runs: pd.DataFrame) -> pd.DataFrame:
+def decided(runs: pd.DataFrame, bounds: tuple[float, float] = (masks.LOW, masks.HIGH)) -> pd.DataFrame:
     """A row each run of ``searches`` and layer, in order: how near its mask is to a binary one.
 
-    The columns besides are those of ``shares``.
+    The columns besides are those of ``shares`` with these ``bounds``.
     """
     rows = []
     for run in runs.itertuples():
         record, arrays = records.read_run(run.run)
         for number, (layer, counts) in enumerate(zip(record["layers"], arrays["histogram"], strict=True)):
-            rows.append((run.run, weights.layer(layer["layer"]), number, *shares(counts).values()))
+            rows.append((run.run, weights.layer(layer["layer"]), number, *shares(counts, *bounds).values()))
     found = pd.DataFrame(rows, columns=["run", "layer", "number", "zero", "between", "top"])
     return found.merge(runs[["run", *tables.PLACE, "name", "lam", "mask_lr", "pressure", "seed"]], on="run")
 
 
-def shares(counts: np.ndarray) -> dict[str, float]:
+def shares(counts: np.ndarray, low: float = masks.LOW, high: float = masks.HIGH) -> dict[str, float]:
     """Of a layer's histogram the shares of entries that are ``zero`` and ``between`` 0.05 and 0.95; and ``top``.
 
-    ``between``, the bimodality number, may be small only because nearly all entries are zero. ``top`` says whether
-    there is a second mode: of the entries from 0.05 up the share that lies from 0.95 up; 0 where there are none.
+    ``between``, the bimodality number, may be small only because nearly all entries are zero. ``top`` says whether what
+    is left has gone to one: of the entries from 0.05 up the share that lies from 0.95 up; 0 where there are none.
+    ``low`` and ``high`` are other bounds.
     """
-    low, high = (1 + round(bound * (len(counts) - 2)) for bound in (masks.LOW, masks.HIGH))
+    low, high = (1 + round(bound * (len(counts) - 2)) for bound in (low, high))
     weights, between, top = counts.sum(), counts[low:high].sum(), counts[high:].sum()
     return {"zero": counts[0] / weights, "between": between / weights, "top": top / max(between + top, 1)}
 
@@ -116,6 +119,22 @@ def samples(table: pd.DataFrame) -> dict[str, dict[str, tuple[dict, dict[str, np
 def is_bimodal(layers: pd.DataFrame) -> pd.Series:
     """Which rows of ``decided`` have at most 5 % of entries between, *and* most of those from 0.05 up at the top."""
     return (layers.between <= DECIDED) & (layers.top > 0.5)
+
+
+def under_other_bounds(table: pd.DataFrame) -> str:
+    """A sentence: how many of the layers that decide C8 would be bimodal with other bounds; "" if none is on record."""
+    runs = searches(chosen(table))
+    seeds = runs.groupby([*tables.PLACE, "name", "lam", "mask_lr"]).seed.transform("nunique")
+    runs = runs[(runs.name == "mask, log") & (seeds >= SEEDS)]
+    if runs.empty:
+        return ""
+    found = {bounds: decided(runs, bounds) for bounds in OTHERS}
+    told = []
+    for dataset in runs.sort_values("reduced", kind="stable").dataset.unique():
+        rows = {bounds: layers[layers.dataset == dataset] for bounds, layers in found.items()}
+        parts = [f"{is_bimodal(layers).sum()} with {low:g} and {high:g}" for (low, high), layers in rows.items()]
+        told.append(f"on {tables.dataset(dataset)}, of {len(rows[OTHERS[0]])} layers, {', '.join(parts)}")
+    return f"By other bounds than {masks.LOW:g} and {masks.HIGH:g} there would be bimodal, {'; '.join(told)}."
 
 
 def by_search(layers: pd.DataFrame) -> pd.DataFrame:

@@ -78,6 +78,11 @@ def rule(id: str) -> Rule:
     return found
 
 
+def all_rules() -> list[Rule]:
+    """Those of all claims that have one."""
+    return [rule(id) for id, row in read().items() if "primary" in row]
+
+
 def _values(part: Any) -> list:
     return [*part.values()] if isinstance(part, dict) else []
 
@@ -123,6 +128,20 @@ def beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     found = measured.cells(runs, {**rule.contrasts, **rule.beside}, share=rule.epochs)
     known = pd.MultiIndex.from_frame(rule.cells()[KEY])
     return found[~pd.MultiIndex.from_frame(found[KEY]).isin(known)].reset_index(drop=True)
+
+
+def only_beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
+    """``beside`` without what decides another claim, and has another interval there, for what it is judged with."""
+    found = beside(rule, runs)
+    known = [_of_lines(each.cells(), each.contrasts) for each in all_rules()]
+    decides = _of_lines(found, {**rule.contrasts, **rule.beside}).isin(known[0].append(known[1:]))
+    return found[~decides]
+
+
+def _of_lines(cells: pd.DataFrame, contrasts: Contrasts) -> pd.MultiIndex:
+    """Place, density and the two lines of each cell, as claims have contrasts of one name that are not the same."""
+    lines = [contrasts[contrast] for contrast in cells.contrast]
+    return pd.MultiIndex.from_frame(cells[KEY].assign(contrast=lines))
 
 
 def shown(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def rates_told(found: pd.DataFrame) -> str:
         at = [f"{row.task} ({row.best:g})" for row in found[found[end]].itertuples()]
         said += [f"The best rate is the {end} that was tried for {listed(at)}."] if at else []
     better = found[found.above > 0].itertuples()
-    behind = [f"{row.task}, where {row.best:g} is {row.above:.2g} points better" for row in better]
+    behind = [f"{row.task}, where {row.best:g} is {row.above:.2g} points better on validation" for row in better]
     said += [f"The protocol does not have the best rate of {listed(behind)}."] if behind else []
     return " ".join(said) or "No best rate lies at the edge of what was tried."
 

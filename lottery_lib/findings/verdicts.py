@@ -98,7 +98,7 @@ def on_cells(rule: rules.Rule, table: pd.DataFrame, runs: pd.DataFrame, cells: p
         return None
     of = {name: cells[cells.dataset == name] for name in rule.cells().dataset.unique()}  # in the order of the claim
     answers = tuple(_answer(rule, runs, tables.dataset(name), rows) for name, rows in of.items())
-    others = [f"for comparison, {line}" for line in lines(rules.beside(rule, runs))]
+    others = [f"for comparison, {line}" for line in lines(rules.only_beside(rule, runs))]
     return verdict(table, cells, answers, [*lines(cells), *others])
 
 

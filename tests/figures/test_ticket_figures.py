@@ -86,7 +86,7 @@ def test_names_at_the_ends_do_not_meet():
 
 
 def test_of_costs_too_near_to_each_other_the_most_are_named():
-    near = FOUND.assign(total_epochs=[10.0, 20.0, 20.0, 46.0, 50.0], density_asked=0.05)
+    near = FOUND.assign(total_epochs=[10.0, 20.0, 20.0, 46.0, 50.0], density_asked=0.05, density=0.05)
     (ax,) = ticket_figures.accuracy_against_epochs(near, (0.05,)).axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["5", "2"]
 
@@ -108,14 +108,24 @@ def test_cost_and_worth_are_relative_to_the_dense_network_of_the_place():
     left, right = ticket_figures.accuracy_against_epochs(FOUND, (0.05, 0.01)).axes
     assert drawn(left) == {"mask, log": [[2.0, -0.1]], "IMP": [[14.0, -0.2]]}
     assert drawn(right) == {"mask, log": [[2.0, -0.5]], "concave, mcp": [[2.0, -1.2]]}
-    assert names(left) == {"mask, log", "IMP"} and names(right) == {"mask, log"}  # the other is not on the front
+    assert names(left) == {"mask, log", "IMP"}
+    assert names(right) == {"mask, log", "concave, mcp"}  # the first is of one seed, and so nobody's rival
+    faces = {each.get_label(): each.lines[0].get_markerfacecolor() for each in right.containers}
+    assert faces["mask, log"] == "white" != faces["concave, mcp"]
     with pytest.raises(LotteryError, match="no run on record"):
         ticket_figures.accuracy_against_epochs(FOUND[1:])
 
 
 def test_the_front_is_what_nothing_beats_for_as_little():
-    rows = pd.DataFrame({"cost": [2.0, 1.0, 2.0, 3.0, 4.0], "gain": [1.0, -1.0, 0.5, 1.0, 2.0]})
+    rows = pd.DataFrame({"cost": [2.0, 1.0, 2.0, 3.0, 4.0], "gain": [1.0, -1.0, 0.5, 1.0, 2.0], "n": 3})
     assert ticket_figures.front(rows).index.tolist() == [1, 0, 4]
+    assert ticket_figures.front(rows.assign(n=[3, 2, 3, 3, 3])).index.tolist() == [0, 4]
+
+
+def test_a_ticket_that_missed_its_density_has_no_place_among_those_that_did_not():
+    missed = FOUND[1:2].assign(name="SNIP", mean=98.3, density=0.052)
+    (ax,) = ticket_figures.accuracy_against_epochs(pd.concat([FOUND, missed]), (0.05,)).axes
+    assert "SNIP" not in drawn(ax)
 
 
 def test_what_lies_too_low_for_a_panel_is_said_at_its_foot():

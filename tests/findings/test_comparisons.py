@@ -31,3 +31,14 @@ def test_what_is_said_are_the_numbers():
     assert shown.difference.tolist() == ["–", "+1.00 ±\xa00.05"] and shown.epochs.tolist() == ["20 against 50"] * 2
     assert shown["test accuracy, %"].tolist() == ["–", "98.50 against 97.50"]
     assert shown.judgement.tolist() == ["not enough seeds", "better"] and shown["M"].tolist() == ["–", "1.00"]
+
+
+def test_a_table_tells_of_few_seeds_and_of_densities_that_were_missed():
+    rows = [*line("IMP", [97.0, 97.5, 98.0]), *line("random", [80.0, 82.0])]
+    rows += [row | {"density": 0.0064} for row in line("mask, log", [96.0, 96.5, 97.0])]
+    found = comparisons.summary(tables.named(runs(*rows)))
+    assert comparisons.pivot(found)["0.05"].to_dict() == {
+        "mask, log": "96.50 ±\xa01.24 (kept 0.0064)", "IMP": "97.50 ±\xa01.24", "random": "81.00 (n = 2)",
+    }  # fmt: skip
+    assert "n = 3, and without" in comparisons.told(found)
+    assert "n as counted" in comparisons.told(found[found.n < 3])

@@ -115,7 +115,7 @@ def test_it_names_networks_that_differ_and_says_where_imp_may_have_failed(monkey
             snip += line("SNIP", around(60.0), d, **place)
     monkeypatch.setattr(headline.tables, "runs", lambda: runs(*rows, *snip))
     told = headline.markdown()
-    assert "**on CIFAR-100 better in 2 of 4 settings and worse in 2.**" in told
+    assert "**on CIFAR-100 better in 2 of 4 settings, in 2 of which IMP may have failed, and worse in 2.**" in told
     extremes = "−3.00 (VGG-19 at ¼ width, 0.2) | +5.70 (ResNet-18 at ¼ width, 0.05)"
     assert f"| +1.35 | {extremes} | 4 of 4: 2 better, 2 worse |" in told
     assert "**IMP may have failed rather than been beaten** in 2 of 4 settings on CIFAR-100: there" in told

@@ -224,6 +224,12 @@ def test_what_stands_beside_decides_nothing(table):
     assert set(shown[~shown.decides].contrast) == {"other"} and set(shown[~shown.decides].judgement) == {"worse"}
 
 
+def test_what_decides_another_claim_is_not_told_for_comparison(table):
+    rule = rules.rule("C4")  # of 0.4 and 0.2 alone, where C5 is of 0.1 and 0.05 with the same two lines
+    told, all_beside = rules.only_beside(rule, table), rules.beside(rule, table)
+    assert 0.1 in {*all_beside.density_asked} and 0.1 not in {*told.density_asked}
+
+
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_seeds_that_differ_more_at_low_densities_do_not_make_a_claim_hold(seeds):
     rule = replace(ELEVEN, primary=({**ELEVEN.primary[0], "densities": [0.1, 0.05, 0.02, 0.01, 0.005]},))

@@ -41,7 +41,7 @@ def test_rates_at_the_edge_of_what_was_tried_are_named():
     told = tuning.rates_told(found)
     assert told == (
         "The best rate is the lowest that was tried for VGG-19 at ¼ width on CIFAR-100 (0.025). The protocol does not "
-        "have the best rate of VGG-19 at ¼ width on CIFAR-100, where 0.025 is 2 points better."
+        "have the best rate of VGG-19 at ¼ width on CIFAR-100, where 0.025 is 2 points better on validation."
     )
     assert tuning.rates_told(found[found.model == "resnet18"]).startswith("No best rate lies at the edge")
 
