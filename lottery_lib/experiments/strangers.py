@@ -87,7 +87,7 @@ class Stranger:
 
 
 class CifarStranger(Stranger):
-    """The same on 10,000 images of CIFAR-10, in ten epochs: as many steps as on the digits, or twice as many."""
+    """The same on 10,000 images of CIFAR-10, in ten epochs, which are more steps than on the digits."""
 
     protocol = "strangers-cifar"
     dataset = "cifar10"
