@@ -20,7 +20,7 @@ from lottery_lib.findings import rules as judging
 from lottery_lib.findings import tables, tuning
 from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.cheaper import WHOLE
-from lottery_lib.findings.comparisons import listed, number
+from lottery_lib.findings.comparisons import interval, listed, number
 from lottery_lib.findings.rules import FAILS
 from lottery_lib.findings.tables import COMPUTED, PLACE
 from lottery_lib.findings.verdicts import Answer, Verdict, on_cells
@@ -59,16 +59,18 @@ def missed(runs: pd.DataFrame) -> pd.DataFrame:
 def by_feedback(runs: pd.DataFrame) -> pd.DataFrame:
     """What the density costs those of ``steered`` under feedback: a row a line, place and density it came near to.
 
-    Near is within ``NEAR``. ``points`` are of test accuracy above the calibrated search of the same seed, on average.
+    Near is within ``NEAR``. ``points`` are of test accuracy above the calibrated search of the same seed, on average,
+    with their 95 % interval from three runs on (Student's t).
     """
     keys = [*PLACE, *COMPUTED, "density_asked", "seed"]
     forecast = runs[runs.name == WHOLE].set_index(keys).test_accuracy.rename("forecast")
     under_feedback = runs.method.isin([method for method, row in METHODS.items() if row.module is feedback])
     near = runs[under_feedback & (runs.error.abs() <= NEAR)].join(forecast, on=keys, how="inner")
     near = near.assign(points=near.test_accuracy - near.forecast, error=100 * near.error)
-    found = near.groupby(["name", *PLACE, "density_asked"]).agg(
-        runs=("points", "count"), error=("error", "mean"), points=("points", "mean")
-    )
+    groups = near.groupby(["name", *PLACE, "density_asked"])
+    found = groups.agg(runs=("points", "count"), error=("error", "mean"), points=("points", "mean"))
+    widths = interval(groups.points).half_width.where(found.runs >= SEEDS)
+    found["points"] = [number(mean, width, "+") for mean, width in zip(found.points, widths)]
     found = found.reset_index().assign(network=tables.where)
     shown = {"density_asked": "density asked", "error": "off by, %"}
     return found.rename(columns=shown).set_index(["network", "name", "density asked"])[["runs", "off by, %", "points"]]

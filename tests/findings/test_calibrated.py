@@ -93,7 +93,9 @@ def test_tickets_by_feedback_are_compared_where_it_came_near_its_density():
     rows += [*off(line("mask, log: dual feedback", [95.0, 95.0]), 0.3), *line("IMP", [95.0])]
     shown = calibrated.by_feedback(calibrated.steered(runs(*rows)))
     assert [name for _, name, _ in shown.index] == ["mask, log: PI feedback"]
-    assert shown.iloc[0].tolist() == pytest.approx([2, 5.0, 0.3])
+    assert shown.iloc[0].tolist() == [2, pytest.approx(5.0), "+0.30"]
+    three = [*line(SET, [90.0, 91.0, 92.0]), *off(line("mask, log: PI feedback", [90.5, 91.5, 92.8]), 0.05)]
+    assert calibrated.by_feedback(calibrated.steered(runs(*three))).points.iloc[0] == "+0.60 ±\xa00.43"
 
 
 @pytest.fixture(scope="module")
