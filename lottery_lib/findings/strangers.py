@@ -14,6 +14,7 @@ from lottery_lib.findings.tables import COMPUTED
 PLACE = ["network", "asked"]
 MEANS = ["calibrated", "by_hand"]  # test accuracies
 CUT = ["alpha", "tied"]
+NUMBERS = ["asked", "density", "lam", "val_accuracy", "test_accuracy"]
 LEARNED, RANDOM = "learned", "random"  # masks
 
 
@@ -30,7 +31,7 @@ def runs(of: type[Stranger] = Stranger) -> pd.DataFrame:
         for record in found
     ]  # fmt: skip
     columns = ["network", "mask", "asked", "density", "lam", "seed", *COMPUTED, *CUT, "val_accuracy", "test_accuracy"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["lam", *CUT], float))
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys([*NUMBERS, *CUT], float))
 
 
 def _cut(record: dict) -> dict[str, float]:
@@ -89,7 +90,7 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
         both = both.rename(columns={"test_accuracy": "calibrated", "test_accuracy_by_hand": "by_hand"})
         both["points"] = both.calibrated - both.by_hand
         found.append(both.assign(network=network, asked=asked, lam=best, candidates=swept.lam.nunique()))
-    columns = [*PLACE, "lam", "candidates", "seed", *MEANS, "points", "alpha"]
+    columns = ["network", "asked", "lam", "candidates", "seed", *MEANS, "points", "alpha"]
     return pd.concat(found) if found else pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[1:], float))
 
 

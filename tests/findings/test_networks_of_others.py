@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from lottery_lib.experiments.strangers import CifarStranger
 from lottery_lib.findings import strangers
 
 COMPUTED = {"precision": "fp32", "vectors": "AVX2", "threads": 1}
@@ -77,6 +78,13 @@ def test_what_is_not_the_papers_ticket_can_be_left_out():
     assert strangers.at_small_alpha(made).equals(made)
     unknown = strangers.against_a_sweep(made.assign(alpha=made.alpha.mask(best & (made.seed == 2))))
     assert list(strangers.readable(unknown)["cut at α"]) == ["0.10", "–"]
+
+
+def test_a_protocol_without_a_record_has_an_empty_table(monkeypatch):
+    monkeypatch.setattr(strangers.records, "read_all", list)
+    table = strangers.runs(CifarStranger)
+    assert strangers.readable(strangers.against_a_sweep(table)).empty
+    assert strangers.told(table).startswith("No network is on record") and strangers.above_random(table) == ""
 
 
 def test_a_network_without_a_lambda_stands_there_beside_its_random_masks():
