@@ -100,7 +100,7 @@ def told(table: pd.DataFrame) -> str:
     found = against_a_sweep(table)
     known = found[found.n >= SEEDS]
     if known.empty:
-        return "No network is on record both ways with three seeds yet."
+        return "No λ by hand is on record with three seeds yet."
     clear = known[known.points.abs() > known.half_width]
     differ = [f"{row.network} ({number(row.points, row.half_width, '+')})" for row in clear.itertuples()]
     which = listed(differ) if differ else "no single one"
@@ -152,7 +152,9 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "calibrated": found.calibrated.map("{:.1f}".format),
         "best λ": found.by_hand.map("{:.1f}".format).where(found.by_hand.notna(), "–"),
         "cut at α": found.alpha.map("{:.2f}".format).where(found.alpha.notna(), "–"),
-        "difference": [told if n >= SEEDS else "not enough seeds" for told, n in zip(differences, found.n)],
+        "difference": [
+            told if n >= SEEDS else "not enough seeds" if n else "–" for told, n in zip(differences, found.n)
+        ],
         "n": found.n.astype(int),
         "of λ": found.candidates.astype(int),
         "density off by, %": (100 * found.error).map("{:.2f}".format),
