@@ -232,8 +232,7 @@ def predictors(of: Found) -> pd.DataFrame:
     """By depth, how each of ``PREDICTORS`` ranks the errors: Spearman's correlation, with its interval over seeds.
 
     It is taken among the problems of one setting, penalty and seed, so that neither samples nor noise nor penalty can
-    give the error away, and then averaged over these but for the seeds. NaN where most of these groups cannot be
-    ranked, as no mask of theirs has the bound.
+    give the error away, and then averaged over these but for the seeds; left out where most of these have no rank.
     """
     keys = ["depth", "samples", "noise", "penalty", "seed"]
     rows = []
@@ -241,8 +240,7 @@ def predictors(of: Found) -> pd.DataFrame:
         ranks = points[[*PREDICTORS, "error"]].rank()
         rows += [dict(zip(keys, key)) | {"column": name, "rank": ranks[name].corr(ranks.error)} for name in PREDICTORS]
     found = pd.DataFrame(rows)
-    ranked = found["rank"].notna().groupby([found.depth, found.column]).transform("mean")
-    found["rank"] = found["rank"].where(ranked >= 0.5)
+    found = found[found["rank"].notna().groupby([found.depth, found.column]).transform("mean") >= 0.5]
     each = found.groupby(["depth", "column", "seed"], sort=False)["rank"].mean().reset_index()
     told = interval(each.groupby(["depth", "column"], sort=False)["rank"]).rename(columns={"mean": "rank"})
     return told.reset_index().assign(name=lambda rows: rows.column.map(PREDICTORS))
@@ -272,8 +270,7 @@ def predictors_table(of: Found) -> pd.DataFrame:
     """``predictors`` as a table to read, a row a candidate, a column a depth."""
     told = predictors(of)
     told["text"] = [number(row.rank, row.half_width) for row in told[["rank", "half_width"]].itertuples()]
-    told.loc[told["rank"].isna(), "text"] = "–"
-    shown = told.pivot(index="name", columns="depth", values="text").loc[list(PREDICTORS.values())]
+    shown = told.pivot(index="name", columns="depth", values="text").loc[list(PREDICTORS.values())].fillna("–")
     return shown.rename(columns="depth {}".format).rename_axis(None).rename_axis(None, axis="columns")
 
 
