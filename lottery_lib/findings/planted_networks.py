@@ -232,17 +232,17 @@ def predictors(of: Found) -> pd.DataFrame:
     """By depth, how each of ``PREDICTORS`` ranks the errors: Spearman's correlation, with its interval over seeds.
 
     It is taken among the problems of one setting, penalty and seed, so that neither samples nor noise nor penalty can
-    give the error away, and then averaged over these but for the seeds; left out where most of these have no rank.
+    give the error away, and then averaged over these but for the seeds; NaN where most of these have no rank.
     """
-    keys = ["depth", "samples", "noise", "penalty", "seed"]
-    rows = []
+    keys, rows = ["depth", "samples", "noise", "penalty", "seed"], []
     for key, points in of.searches().groupby(keys):
         ranks = points[[*PREDICTORS, "error"]].rank()
         rows += [dict(zip(keys, key)) | {"column": name, "rank": ranks[name].corr(ranks.error)} for name in PREDICTORS]
-    found = pd.DataFrame(rows)
-    found = found[found["rank"].notna().groupby([found.depth, found.column]).transform("mean") >= 0.5]
-    each = found.groupby(["depth", "column", "seed"], sort=False)["rank"].mean().reset_index()
-    told = interval(each.groupby(["depth", "column"], sort=False)["rank"]).rename(columns={"mean": "rank"})
+    each = pd.DataFrame(rows).assign(known=lambda rows: rows["rank"].notna())
+    each = each.groupby(["depth", "column", "seed"], sort=False)[["rank", "known"]].mean()
+    groups = each.groupby(["depth", "column"], sort=False)
+    told = interval(groups["rank"]).rename(columns={"mean": "rank"})
+    told.loc[groups.known.mean() < 0.5, ["rank", "half_width"]] = np.nan
     return told.reset_index().assign(name=lambda rows: rows.column.map(PREDICTORS))
 
 
@@ -270,7 +270,7 @@ def predictors_table(of: Found) -> pd.DataFrame:
     """``predictors`` as a table to read, a row a candidate, a column a depth."""
     told = predictors(of)
     told["text"] = [number(row.rank, row.half_width) for row in told[["rank", "half_width"]].itertuples()]
-    shown = told.pivot(index="name", columns="depth", values="text").loc[list(PREDICTORS.values())].fillna("–")
+    shown = told.pivot(index="name", columns="depth", values="text").loc[list(PREDICTORS.values())].replace("nan", "–")
     return shown.rename(columns="depth {}".format).rename_axis(None).rename_axis(None, axis="columns")
 
 
