@@ -77,7 +77,7 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
     A λ that has no ticket on some seed, where a layer ended empty or the loss was not finite, is no candidate.
     """
     found = []
-    for (network, asked), own in table[(table.asked < 1) & (table["mask"] == LEARNED)].groupby(["network", "asked"]):
+    for (network, asked), own in table[(table.asked < 1) & (table["mask"] == LEARNED)].groupby(PLACE):
         calibrated, swept = own[own.lam.isna()], own[own.lam.notna()]
         if calibrated.empty or swept.empty:
             continue
@@ -90,7 +90,7 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
         both = both.rename(columns={"test_accuracy": "calibrated", "test_accuracy_by_hand": "by_hand"})
         both["points"] = both.calibrated - both.by_hand
         found.append(both.assign(network=network, asked=asked, lam=best, candidates=swept.lam.nunique()))
-    columns = ["network", "asked", "lam", "candidates", "seed", *MEANS, "points", "alpha"]
+    columns = [*PLACE, "lam", "candidates", "seed", *MEANS, "points", "alpha"]
     return pd.concat(found) if found else pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[1:], float))
 
 
