@@ -27,8 +27,8 @@ from lottery_lib.figures.lines import (
     widths,
 )
 from lottery_lib.figures.style import BLACK, COLUMN, STYLE, VERMILION, new_figure, panels
-from lottery_lib.findings import comparisons, tables
-from lottery_lib.findings.cells import SEEDS
+from lottery_lib.findings import tables
+from lottery_lib.findings.cells import SEEDS, missed
 
 ACROSS = 5  # small panels beside each other
 CROWD = 6  # names that a panel has room for beside another one
@@ -117,7 +117,7 @@ def accuracy_against_epochs(found: pd.DataFrame, densities: tuple[float | None, 
     that is not on record there has no panel, nor has a place without its dense network. ``found`` is of
     ``comparisons.summary``.
     """
-    relative = _relative(found[~comparisons.missed(found)])
+    relative = _relative(found[~missed(found)])
     wanted = relative.density_asked.isin(densities)
     if None in densities:
         wanted |= relative.density_asked == relative.groupby(tables.PLACE).density_asked.transform("min")

@@ -31,7 +31,7 @@ def pairs(runs: pd.DataFrame, contrasts: Contrasts) -> pd.DataFrame:
     Tickets that miss their density by more than 2 % are left out. ``runs`` of ``tables.chosen``. ``difference`` is in
     points; ``epochs``, ``alpha`` and ``tied`` are the first line's, ``epochs_other`` the second's.
     """
-    runs = runs[(runs.density / runs.density_asked - 1).abs() <= TOLERANCE]
+    runs = runs[~missed(runs)]
     keep = [*PLACE, "density_asked", "seed", *COMPUTED, "test_accuracy", "total_epochs", "implied_alpha", "tied"]
     found = []
     for contrast, lines in contrasts.items():
@@ -44,6 +44,11 @@ def pairs(runs: pd.DataFrame, contrasts: Contrasts) -> pd.DataFrame:
     return both.rename(
         columns={"total_epochs": "epochs", "total_epochs_other": "epochs_other", "implied_alpha": "alpha"}
     )
+
+
+def missed(runs: pd.DataFrame) -> pd.Series:
+    """Which rows, of runs or of their means, miss the density asked for by more than 2 %."""
+    return (runs.density / runs.density_asked - 1).abs() > TOLERANCE
 
 
 def cells(

@@ -6,9 +6,8 @@ import pandas as pd
 from scipy import stats
 
 from lottery_lib.findings import tables
-from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, SEEDS, TOO_FEW
+from lottery_lib.findings.cells import DEARER, JUDGED, NO_SCALE, SEEDS, TOO_FEW, missed
 from lottery_lib.findings.tables import SETTING, rank
-from lottery_lib.methods.concave import TOLERANCE
 
 
 def lines(cells: pd.DataFrame) -> list[str]:
@@ -146,25 +145,15 @@ def pivot(found: pd.DataFrame) -> pd.DataFrame:
     More than one place is told apart by a first column. Fewer than three seeds are counted, and have no interval; a
     density that was missed by more than 2 % is told.
     """
-    known = found.half_width.where(found.n >= SEEDS)
-    texts = [number(mean, half_width) for mean, half_width in zip(found["mean"], known)]
-    beside = pd.DataFrame({
-        "n": found.n.map("n = {:g}".format).where(found.n < SEEDS),
-        "kept": found.density.map("kept {:.2g}".format).where(missed(found)),
-    })  # fmt: skip
-    notes = [", ".join(row.dropna()) for _, row in beside.iterrows()]
-    cells = found.assign(text=[f"{text} ({note})" if note else text for text, note in zip(texts, notes)])
+    kept = found.density.map("kept {:.2g}".format).where(missed(found), "")
+    rows = zip(found["mean"], found.half_width, found.n, kept)
+    cells = found.assign(text=[estimate(*row) for row in rows])
     cells["network"] = tables.where(found)
     index = ["name"] if cells.network.nunique() < 2 else ["network", "name"]
     shown = cells.pivot(index=index, columns="density_asked", values="text")
     order = cells.set_index(index).index.drop_duplicates()
     shown = shown.loc[order, sorted(shown.columns, reverse=True)].fillna("–")
     return shown.rename(columns="{:g}".format).rename_axis([None] * len(index)).rename_axis("density", axis="columns")
-
-
-def missed(found: pd.DataFrame) -> pd.Series:
-    """Which rows of ``summary`` have tickets that miss the density asked for by more than 2 %, on average."""
-    return (found.density / found.density_asked - 1).abs() > TOLERANCE
 
 
 def told(found: pd.DataFrame) -> str:
@@ -176,6 +165,14 @@ def told(found: pd.DataFrame) -> str:
         f"alone, {n}). Intervals of cells are others: of differences, paired, with a deviation that is pooled, and "
         "widened for how many are judged together. *Kept* is told of a density that was missed by more than 2 %."
     )
+
+
+def estimate(mean: float, half_width: float, n: float, note: str = "") -> str:
+    """``number`` of a mean over ``n`` seeds; fewer than three have no interval and are counted, before the ``note``."""
+    few = n < SEEDS
+    notes = ", ".join(filter(None, [f"n = {n:g}" if few else "", note]))
+    text = number(mean, math.nan if few else half_width)
+    return f"{text} ({notes})" if notes else text
 
 
 def number(mean: float, half_width: float, sign: str = "") -> str:

@@ -106,7 +106,7 @@ def _level(effect: effects.Effect, cells: pd.DataFrame) -> str:
     low, high = effect.mean - effect.half_width, effect.mean + effect.half_width
     judgement = measured.judge(low, high, cells.margin.min())
     differs = judgement in (BETTER, WORSE) and (cells.judgement != judgement).any()
-    where = "" if failed.all() else f" in {failed.sum()} of {effect.cells} settings"
+    where = "" if failed.all() else f" in {_share(failed.sum(), effect.cells)}"
     doubt = f", where IMP may have failed{where}" if failed.any() else ""
     return f"{LEVELS[judgement]}{' on average' if differs else ''}{doubt}"
 

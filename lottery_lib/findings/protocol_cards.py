@@ -1,13 +1,10 @@
 """What was trained, protocol by protocol, as one table: recipe, seeds, and the accuracy of the dense network."""
 
-import math
-
 import pandas as pd
 
 from lottery_lib.experiments import protocols, records
 from lottery_lib.findings import tables
-from lottery_lib.findings.cells import SEEDS
-from lottery_lib.findings.comparisons import interval, number, span
+from lottery_lib.findings.comparisons import estimate, interval, span
 from lottery_lib.training.recipes import Recipe
 
 
@@ -23,10 +20,7 @@ def cards() -> pd.DataFrame:
 def _card(protocol: str, model: str, runs: pd.DataFrame) -> dict[str, str]:
     config = protocols.config_class(protocol)
     dense = interval(runs[runs.name == "dense"].groupby("name").test_accuracy)
-    shown = [
-        number(row.mean, row.half_width) if row.n >= SEEDS else f"{number(row.mean, math.nan)} (n = {row.n})"
-        for row in dense[["mean", "half_width", "n"]].itertuples()
-    ]
+    shown = [estimate(*row) for row in dense[["mean", "half_width", "n"]].itertuples(index=False)]
     return {
         "protocol": f"{protocol}, reduced" if config.reduced else protocol,
         "network": tables.network(model, protocol),

@@ -93,6 +93,11 @@ def decided(runs: pd.DataFrame, bounds: tuple[float, float] = (masks.LOW, masks.
     return found.merge(runs[["run", *tables.PLACE, "name", "lam", "mask_lr", "pressure", "seed"]], on="run")
 
 
+def seeds(rows: pd.DataFrame) -> pd.Series:
+    """Of each row of ``searches`` or ``decided`` on how many seeds its search is on record."""
+    return rows.groupby([*tables.PLACE, "name", "lam", "mask_lr"]).seed.transform("nunique")
+
+
 def shares(counts: np.ndarray, low: float = masks.LOW, high: float = masks.HIGH) -> dict[str, float]:
     """Of a layer's histogram the shares of entries that are ``zero`` and ``between`` 0.05 and 0.95; and ``top``.
 
@@ -124,8 +129,7 @@ def is_bimodal(layers: pd.DataFrame) -> pd.Series:
 def under_other_bounds(table: pd.DataFrame) -> str:
     """A sentence: how many of the layers that decide C8 would be bimodal with other bounds; "" if none is on record."""
     runs = searches(chosen(table))
-    seeds = runs.groupby([*tables.PLACE, "name", "lam", "mask_lr"]).seed.transform("nunique")
-    runs = runs[(runs.name == "mask, log") & (seeds >= SEEDS)]
+    runs = runs[(runs.name == "mask, log") & (seeds(runs) >= SEEDS)]
     if runs.empty:
         return ""
     found = {bounds: decided(runs, bounds) for bounds in OTHERS}

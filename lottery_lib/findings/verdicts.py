@@ -150,8 +150,7 @@ def bimodal(table: pd.DataFrame) -> Verdict | None:
     layers = relaxed_masks.decided(relaxed_masks.searches(tables.chosen(table)))
     if layers.empty:
         return None
-    search = [*PLACE, "name", "lam", "mask_lr"]
-    layers["n"] = layers.groupby(search).seed.transform("nunique")
+    layers["n"] = relaxed_masks.seeds(layers)
     layers["bimodal"] = relaxed_masks.is_bimodal(layers)
     plain = layers.name == "mask, log"
     answers, found = [], []
