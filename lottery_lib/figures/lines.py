@@ -58,6 +58,7 @@ FIRST = (
 )  # fmt: skip
 ACCURACIES = (99.9, 99.8, 99.5, 99, 98, 97, 95, 92, 90, 85, 80, 70, 60, 40, 20)  # that an axis may name
 NARROW = (10, 5, 2, 1, 0.5, 0.2, 0.1)  # else multiples of the first of these that gives two ticks
+PAD = 0.05  # of an axis of accuracies is empty at either end
 NAMES = 1.03  # where names at the ends of lines begin, of the width of the axes
 NOTHING = (
     "no run on record has what this figure shows; put some on record with: lottery sweep, with a grid of workflow/grids"
@@ -173,7 +174,9 @@ def widths(rows: pd.DataFrame) -> pd.Series:
 
 def accuracy_axis(axis: Axis, least: float, best: float) -> None:
     """An axis of errors, logarithmic and upside down, that is labelled with accuracies in percent."""
-    axis.axes.set(yscale="log", ylim=((100 - least) * 1.15, (100 - best) / 1.15))
+    most, fewest = 100 - least, max(100 - best, 0.01)  # errors; none at all has no place on this axis
+    pad = max((most / fewest) ** PAD, 1.01)
+    axis.axes.set(yscale="log", ylim=(most * pad, fewest / pad))
     placed: list[float] = []
     for accuracy in ACCURACIES:
         if least <= accuracy <= best and (not placed or 100 - accuracy > 1.35 * (100 - placed[-1])):
