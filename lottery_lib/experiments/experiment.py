@@ -9,7 +9,7 @@ from torch import nn
 
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import arithmetic, protocols, records, sweeps, ticket_run
+from lottery_lib.experiments import arithmetic, grids, protocols, records, sweeps, ticket_run
 from lottery_lib.experiments.ticket_run import TicketRun
 from lottery_lib.states import snapshot
 from lottery_lib.training.recipes import Recipe
@@ -64,7 +64,7 @@ class Experiment:
         """A sentence on where its numbers come from, and how long that takes on this machine."""
         if records.exists(self.run):
             return f"This run is on record: `{records.name(self.run)}`."
-        epochs = sum(sweeps.trainings(self.run).values())
+        epochs = sum(grids.trainings(self.run).values())
         takes = sweeps.duration(max(1.0, self.seconds()))
         return f"This run is not on record. It is made now, {epochs:g} epochs, {takes} or so."
 
@@ -72,7 +72,7 @@ class Experiment:
         """What the run will take: some steps of its training, timed, times all of them."""
         data, model = ticket_run.prepare(self.run)
         step = _seconds_a_step(model, data, self.run.training)
-        return step * data.train.steps(self.run.training.batch_size) * sum(sweeps.trainings(self.run).values())
+        return step * data.train.steps(self.run.training.batch_size) * sum(grids.trainings(self.run).values())
 
     def made(self, keep: bool = False, progress: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
         """The record and its arrays: those on record; else of a run made now, which is put on record if ``keep``."""

@@ -2,7 +2,9 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,16 @@ import yaml
 from lottery_lib import paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import params, protocols
+from lottery_lib.experiments.catalogue import METHODS
+from lottery_lib.experiments.ticket_run import TicketRun
 
 
 def grid(name: str) -> list[list[Any]]:
     """The configs of ``workflow/grids/<name>.yaml`` in order of priority, in groups that share trainings.
 
     The file names a protocol, or several, fields ``over`` which everything is repeated (seeds), and ``runs``: fields of
-    a config, where a list stands for each of its values. A row, once for each combination of ``over`` and each
-    protocol, is a group.
+    a config, where a list stands for each of its values. The runs of a row, for each combination of ``over`` and each
+    protocol, are ``apart`` as far as they can be.
     LotteryError if there is no such grid, or something in it is wrong.
     """
     known = {path.stem: path for path in sorted(paths.GRIDS.glob("*.yaml"))}
@@ -33,9 +37,51 @@ def grid(name: str) -> list[list[Any]]:
         groups = [[_parsed(config, fixed | run) for run in _expanded(row)] for fixed, config, row in rows]
         if not any(groups):
             raise LotteryError("holds no runs; give runs at least one row, and over no empty list")
-        return groups
+        return apart(groups)
     except LotteryError as reason:
         raise LotteryError(f"grid {name!r}: {reason}") from reason
+
+
+@cache
+def trainings(config: Any) -> dict[Hashable, float]:
+    """The trainings that a run is made of, named by what decides them, with the epochs of each: runs may share some.
+
+    Empty for a run that is not measured in epochs.
+    """
+    if not isinstance(config, TicketRun):
+        return {}
+    if config.method == "dense":
+        return {("dense", config): config.training.epochs}
+    row, search = METHODS[config.method], config.search_config()
+    seen, cost = (config.search_images, config.coarse), config.cost_of_search
+    own = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("density", "rounds", "alpha")}
+    settings = (row.module, seen, *own.items())
+    if row.retraining == "none":
+        return {(settings, config.density): search.recipe.epochs * search.length}
+    start = "start", seen, search.recipe, config.seed
+    needed = {start: config.rewind_epoch * cost} if config.rewind_epoch else {}
+    if row.decided_by:
+        searched = (search.recipe.epochs - config.rewind_epoch) * cost
+        needed |= {(settings, row.decided_by(search, done)): searched for done in range(len(search.densities))}
+    length = config.training.epochs - config.rewind_epoch
+    again = row.retraining == "the next round"
+    return needed | {(settings, search.densities) if again else ("retraining", config): length}
+
+
+def apart(groups: Iterable[list[Any]]) -> list[list[Any]]:
+    """The same runs in order, in the smallest groups that share no training with others of theirs."""
+    found: list[list[Any]] = []
+    for group in groups:
+        order = {config: place for place, config in enumerate(group)}
+        parts: list[tuple[set[Hashable], list[Any]]] = []
+        for config in group:
+            needed, runs = {*trainings(config)}, [config]
+            for part in [part for part in parts if part[0] & needed]:
+                parts.remove(part)
+                needed, runs = needed | part[0], runs + part[1]
+            parts.append((needed, runs))
+        found += sorted((sorted(runs, key=order.__getitem__) for _, runs in parts), key=lambda runs: order[runs[0]])
+    return found
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

@@ -12,8 +12,6 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,9 +21,7 @@ import torch
 from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import arithmetic, protocols, records
-from lottery_lib.experiments.catalogue import METHODS
-from lottery_lib.experiments.grids import grid, groups_of
-from lottery_lib.experiments.ticket_run import TicketRun
+from lottery_lib.experiments.grids import grid, groups_of, trainings
 from lottery_lib.provenance import provenance
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -38,32 +34,6 @@ def seconds(text: str) -> float:
     if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)):
         raise LotteryError(f"budget {text!r}: must be a time with its unit, as in 90s, 9m or 1.5h")
     return float(found[1]) * UNITS[found[2]]
-
-
-@cache
-def trainings(config: Any) -> dict[Hashable, float]:
-    """The trainings that a run is made of, named by what decides them, with the epochs of each: runs may share some.
-
-    Empty for a run that is not measured in epochs.
-    """
-    if not isinstance(config, TicketRun):
-        return {}
-    if config.method == "dense":
-        return {("dense", config): config.training.epochs}
-    row, search = METHODS[config.method], config.search_config()
-    seen, cost = (config.search_images, config.coarse), config.cost_of_search
-    own = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("density", "rounds", "alpha")}
-    settings = (row.module, seen, *own.items())
-    if row.retraining == "none":
-        return {(settings, config.density): search.recipe.epochs * search.length}
-    start = "start", seen, search.recipe, config.seed
-    needed = {start: config.rewind_epoch * cost} if config.rewind_epoch else {}
-    if row.decided_by:
-        searched = (search.recipe.epochs - config.rewind_epoch) * cost
-        needed |= {(settings, row.decided_by(search, done)): searched for done in range(len(search.densities))}
-    length = config.training.epochs - config.rewind_epoch
-    again = row.retraining == "the next round"
-    return needed | {(settings, search.densities) if again else ("retraining", config): length}
 
 
 class Costs:

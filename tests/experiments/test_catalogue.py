@@ -8,7 +8,7 @@ import torch
 from runs import Tiny
 
 from lottery_lib import masks, paths
-from lottery_lib.experiments import catalogue, protocols, sweeps
+from lottery_lib.experiments import catalogue, grids, protocols
 from lottery_lib.experiments.catalogue import METHODS, Method
 from lottery_lib.figures import tickets as ticket_figures
 from lottery_lib.figures.lines import LOOKS, look
@@ -71,7 +71,7 @@ def test_a_new_method_is_trained_tabled_and_drawn(record, monkeypatch):
     runs = tables.chosen(found)
     assert set(runs.name) == {"near a value"}
     assert drawn(ticket_figures.accuracy_against_density(comparisons.summary(runs))) == {"near a value"}
-    assert sum(sweeps.trainings(Brief("near", 0.2, start=0.1)).values()) == 1  # its retraining
+    assert sum(grids.trainings(Brief("near", 0.2, start=0.1)).values()) == 1  # its retraining
 
 
 def test_a_new_regulariser_is_trained_tabled_and_drawn(record, monkeypatch):

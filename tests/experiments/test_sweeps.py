@@ -13,7 +13,7 @@ from lottery_lib import files, paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import protocols, records, sweeps, ticket_run
 from lottery_lib.experiments.catalogue import METHODS
-from lottery_lib.experiments.grids import command, grid, groups_of
+from lottery_lib.experiments.grids import command, grid, groups_of, trainings
 from lottery_lib.experiments.logistic import LogisticConfig
 from lottery_lib.experiments.protocols import DigitsLeNet, LeNet
 from lottery_lib.training.recipes import Recipe
@@ -38,22 +38,34 @@ runs:
   - {method: dense, density: 1}
   - {method: concave, lam: [1e-3, 2.0e-3], eps: null, density: [0.4, 0.2], per_layer: true}
 """)
-    concave = [(1e-3, 0.4), (1e-3, 0.2), (2e-3, 0.4), (2e-3, 0.2)]  # the last field fastest
     assert grid("tiny") == [
         group
         for seed in (3, 4)
         for group in (
             [LeNet("dense", 1.0, seed)],
-            [LeNet("concave", density, seed, lam=lam, per_layer=True) for lam, density in concave],
+            *(
+                [LeNet("concave", density, seed, lam=lam, per_layer=True) for density in (0.4, 0.2)]
+                for lam in (1e-3, 2e-3)
+            ),  # the last field fastest; a search yields tickets of either density
         )
+    ]
+
+
+def test_only_runs_that_share_trainings_are_a_group(write):
+    """Else a process that finds one of a row's runs taken would leave all of them to the other."""
+    write(
+        "{protocol: lenet, over: {}, runs: [{seed: [0, 1], method: concave, lam: [1e-3, null], density: [0.4, 0.2]}]}"
+    )
+    runs = {(each.seed, each.lam, each.density) for (each,) in [group for group in grid("tiny") if len(group) == 1]}
+    assert runs == {(seed, None, density) for seed in (0, 1) for density in (0.4, 0.2)}  # one calibrated search each
+    assert [[(each.seed, each.density) for each in group] for group in grid("tiny") if len(group) > 1] == [
+        [(seed, 0.4), (seed, 0.2)] for seed in (0, 1)
     ]
 
 
 def test_a_grid_may_be_of_any_protocol(write):
     write("{protocol: mnist-logistic, over: {}, runs: [{digits: '4,9', lam: [1, 2]}, {}]}")
-    assert grid("tiny") == [
-        [LogisticConfig(digits=(4, 9), lam=lam) for lam in (1.0, 2.0)], [LogisticConfig()],
-    ]  # fmt: skip
+    assert grid("tiny") == [[LogisticConfig(digits=(4, 9), lam=lam)] for lam in (1.0, 2.0)] + [[LogisticConfig()]]
 
 
 def test_a_grid_may_be_of_several_protocols(write):
@@ -180,13 +192,13 @@ def test_the_trainings_of_a_run_are_those_it_makes(folders, method, more):
         pytest.skip("not taken by this method")
     for config in group:
         record, _ = ticket_run.run(config)
-        assert sum(sweeps.trainings(config).values()) == record["total_epochs"]
-    made = set().union(*(sweeps.trainings(config) for config in group))
+        assert sum(trainings(config).values()) == record["total_epochs"]
+    made = set().union(*(trainings(config) for config in group))
     assert len(made) == len(list(paths.WORK.rglob("*.safetensors")))  # a file each
 
 
 def test_runs_that_differ_in_alpha_share_their_search():
-    first, second = (sweeps.trainings(Quick(lam=1e-4, alpha=alpha)).keys() for alpha in (0.1, 0.5))
+    first, second = (trainings(Quick(lam=1e-4, alpha=alpha)).keys() for alpha in (0.1, 0.5))
     assert len(first & second) == 1 and len(first | second) == 3
 
 
@@ -206,7 +218,7 @@ class Clock:
         self.ran.append(config)
         if config in self.broken:
             raise self.broken[config]
-        epochs = sum(sweeps.trainings(config).values())
+        epochs = sum(trainings(config).values())
         self.now += 3 * epochs
         return {"config": {"precision": config.precision}, "total_epochs": epochs, "seconds": 3.0 * epochs}, {}
 
