@@ -47,8 +47,8 @@ class EarlyBird(Following):
 class DrawnMask(CalibratedMask):
     """A calibrated mask that draws a ticket at the end of each epoch.
 
-    Until entries settle these are the k entries that would bear the highest price, as all of them are still about 1;
-    from then on, those that are largest.
+    Until entries settle these are the k entries that would bear the highest price; from then on, those that are
+    largest.
     """
 
     def __init__(self, *given: Any):

@@ -157,7 +157,7 @@ def zeros_and_recovery(log: Log) -> Figure:
         window.text(0.06, y - 0.17, f"dead: {high:.2g} or less", va="center", fontsize=8.5)
     window.axvline(1, color=GREY, lw=0.8)
     window.set(xscale="log", xlim=(0.05, end), yticks=[0, 1], yticklabels=["ℓ1", "log"], xlabel="pull of the data / λ")
-    window.set_title("log tells kept from dead by a wide window")
+    window.set_title("log leaves the target a wide window")
     window.xaxis.set_major_formatter("{x:g}")
     return figure
 
@@ -226,8 +226,8 @@ def cheapest_splits(splits: dict[str, dict[str, pd.DataFrame]]) -> Figure:
 def drift(walks: pd.DataFrame) -> Figure:
     """How far each walk of ``theory.conservation.drift`` is from what gradient flow conserves."""
     figure, ((above,), (below,)) = new_figure(2, 1, (COLUMN, 4.6), sharex=True, sharey=True)
-    colours = dict(zip(WALKS, (BLACK, GREY, GREEN, ORANGE, BLUE, PURPLE, VERMILION)))
-    small = ("full batch", "steps a tenth as long", "batches of 32", "weight decay")
+    colours = dict(zip(WALKS, (BLACK, GREY, GREEN, SKY, ORANGE, BLUE, PURPLE, VERMILION)))
+    small = ("full batch", "steps a tenth as long", "batches of 32", "batches, steps a tenth", "weight decay")
     large = ("full batch", "penalty", "projection", "all of them")
     lines = {name: rows for name, rows in walks[walks.time > 0].groupby("walk")}
     for ax, names in ((above, small), (below, large)):

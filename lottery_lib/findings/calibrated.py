@@ -142,11 +142,12 @@ def rules() -> str:
     plan = Calibration()
     return (
         f"- **The step $\\eta_m$** is such that the last of the {100 * plan.reach_within:g} % best supported entries "
-        f"can move by {plan.reach:g} in a whole search (*reach*). It follows the supports for the first "
-        f"{100 * plan.follow:g} % of the search, then stays. A support is an average over about the last "
-        f"{100 * plan.memory:g} % of the search (*memory*).\n"
-        f"- **Landing.** Entries are steered to land at {100 * plan.landing:g} % of the search (*landing*). From then "
-        f"on the forecast looks {100 * plan.horizon:g} % of the search ahead (*horizon*).\n"
+        f"(of those to be kept, if they are fewer) can move by {plan.reach:g} in a whole search (*reach*). It follows "
+        f"the supports for the first {100 * plan.follow:g} % of the search, then stays. A support is an average over "
+        f"about the last {100 * plan.memory:g} % of the search (*memory*).\n"
+        f"- **Landing.** Entries are steered to land at {100 * plan.landing:g} % of the search (*landing*), but "
+        f"the forecast never looks less than {100 * plan.horizon:g} % of the search ahead (*horizon*), or, towards the "
+        "end, half of what is left.\n"
         f"- **Settling.** In the last {100 - 100 * plan.settling:g} % (*settling*) the penalty turns into one that is "
         f"steep on both sides of α, enough for a distance to α to grow e-fold {plan.folds:g} times (*folds*), and as "
         "high at α as the price asks: entries go to 0 or to 1, a gap opens around α, and any "

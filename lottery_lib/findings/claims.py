@@ -57,8 +57,8 @@ KEY = (
     "half of its cells are decided, and two at least. M, the least difference that matters, is a tenth of the "
     f"distance from the dense network to a random mask, at least {measured.LEAST:g} points and at most "
     f"{measured.MOST:g}. In C2, λ√k/γ is the strength of the penalty: k entries are kept by the target, and γ is the "
-    "least curvature of the loss. In C6, the search with ℓ1 borrows the slope of log in the last phase, in which "
-    "entries settle."
+    "least curvature of the loss at the target. In C6, the search with ℓ1 borrows the slope of log in the last phase, "
+    "in which entries settle."
 )
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 

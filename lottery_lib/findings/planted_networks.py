@@ -87,14 +87,14 @@ def bound(points: pd.DataFrame, curvature: str) -> pd.Series:
     return (points.force / points[curvature]).where(points[curvature] > 0, np.inf)
 
 
-def found(eps: float = 0.1) -> Found:
-    """What is on record at this ε; LotteryError if nothing is, with the command that makes it."""
-    configs = [PlantedNetworks(eps=eps, seed=seed) for seed in range(DRAWS)]
+def found() -> Found:
+    """What is on record; LotteryError if nothing is, with the command that makes it."""
+    configs = [PlantedNetworks(seed=seed) for seed in range(DRAWS)]
     known = [config for config in configs if records.exists(config)] or configs[:1]
     runs, arrays = zip(*map(records.read, known))
     points = [laid_out(each).assign(seed=config.seed) for config, each in zip(known, arrays)]
     errors = np.mean([each["path_error"].mean(3) for each in arrays], axis=0)
-    return Found(eps, list(runs), pd.concat(points, ignore_index=True), errors)
+    return Found(configs[0].eps, list(runs), pd.concat(points, ignore_index=True), errors)
 
 
 def from_between(config: PlantedNetworks) -> pd.DataFrame:
@@ -162,10 +162,10 @@ def without_convexity(of: Found) -> Verdict:
     return Verdict(tuple(answers), tuple(said), "planted-networks", devices, command(["planted-networks"]))
 
 
-def verdict(eps: float = 0.1) -> Verdict | None:
+def verdict() -> Verdict | None:
     """O3's verdict from what is on record; None if nothing is."""
-    known = any(records.exists(PlantedNetworks(eps=eps, seed=seed)) for seed in range(DRAWS))
-    return without_convexity(found(eps)) if known else None
+    known = any(records.exists(PlantedNetworks(seed=seed)) for seed in range(DRAWS))
+    return without_convexity(found()) if known else None
 
 
 def _primary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -280,7 +280,7 @@ def in_short(of: Found) -> str:
     deep = {way: _primary(cells[cells.way == way]) for way in WAYS}
     counts = {way: f"in {rows.good.sum()} of {len(rows)} cells" for way, rows in deep.items()}
     local = deep[NEAR].good.mean() > 0.5 > max(deep[DENSITY].good.mean(), deep[BEST].good.mean())
-    lesson = "near the target the advantage remains, and a search from m = 1 does not come there by itself"
+    lesson = "near the target the advantage remains, and a search from m = 1 mostly ends elsewhere"
     return (
         f"Where the loss is not convex, log finds the better mask {counts[DENSITY]} at equal density, {counts[BEST]} "
         f"at its best λ, and {counts[NEAR]} when the search starts at the target{': ' + lesson if local else ''}. The "

@@ -1,14 +1,14 @@
 """A relaxed mask that sets λ and η_m by itself, so that a given number of entries ends at or above α.
 
-λ is a price. An entry moves by −η(−A + λ r'(m)) a step, where its *support* A, a moving average of −θG, is how much the
-data want it to grow. So there is a price at which it would just land at α, h steps ahead:
+λ is a price. A step moves an entry by −η(θG + λ r'(m)); over many of them −θG comes to about its moving average, the
+*support* A: how much the data want the entry to grow. So there is a price at which it would land at α, h steps ahead:
 
     need = A + (m − α) / (η h),    price = need / r'((m + α) / 2)          (the slope half way)
 
-and with λ at the k-th largest of these prices, k entries are predicted to end above α. It is found anew some 200 times
-a search. η is such that the best supported entries can move by about ``reach`` in the whole search. Towards the end
-entries *settle*: a penalty that is steep on both sides of α, and as high at α as the price asks, opens a gap there,
-while the data are heeded less and less, so that a network that answers violently ends at the density too.
+and with λ at the k-th largest of these prices, k entries are predicted to end at α or above. It is found anew some
+200 times a search. η is such that the best supported entries can move by about ``reach`` in the whole search. Towards
+the end entries *settle*: a penalty that is steep on both sides of α, and as high at α as the price asks, opens a gap
+there, while the data are heeded less and less, so that a network that answers violently ends at the density too.
 
 Our answer to the paper's open question of how to choose λ and α; it needs no part of the training loop but the number
 of its steps.
@@ -44,7 +44,7 @@ class Calibration:
     follow: float = 0.1  # until here η follows the supports
     memory: float = 0.08  # time constant of the supports
     landing: float = 0.65  # entries are steered to land here
-    horizon: float = 0.08  # and from then on so far ahead
+    horizon: float = 0.08  # but so far ahead at least, or half of what is left
     settling: float = 0.85  # from here on entries settle on both sides of α
     folds: float = 20.0  # how often the distance to α would e-fold meanwhile
     updates: int = 200  # of the price

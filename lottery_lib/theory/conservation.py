@@ -35,6 +35,7 @@ WALKS = {
     "full batch": Walk(),
     "steps a tenth as long": Walk(shorter=10),
     "batches of 32": Walk(batch=32),
+    "batches, steps a tenth": Walk(batch=32, shorter=10),
     "weight decay": Walk(weight_decay=1e-3),
     "penalty": Walk(lam=1e-4),
     "projection": Walk(project=True),
