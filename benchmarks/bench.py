@@ -16,6 +16,7 @@ from statistics import median
 import torch
 from torch import nn
 
+from lottery_lib import paths
 from lottery_lib.data import batches
 from lottery_lib.errors import LotteryError
 from lottery_lib.files import whole
@@ -29,7 +30,6 @@ from .cases import AT_ONCE, CASES, WIDTHS, Case, mask, network, pictures, say
 from .ours import PHASES, Ours
 from .reference import Reference
 
-RESULTS = Path(__file__).parent / "results"
 ON_GPU = 5, 100  # times as many steps a measurement as on a CPU, but no fewer than
 
 
@@ -127,8 +127,8 @@ def peak_bytes(call: Callable[[], None], device: str) -> int:
 def write(found: dict) -> Path:
     """Put it into ``results/<device>.json``, in place of what was measured there before."""
     device = re.sub(r"[^a-z0-9]+", "-", found["provenance"]["device"].lower()).strip("-")
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{device}.json"
+    paths.BENCHMARKS.mkdir(exist_ok=True)
+    path = paths.BENCHMARKS / f"{device}.json"
     with whole(path) as unfinished:
         unfinished.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path

@@ -3,15 +3,14 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from statistics import median
 
+from lottery_lib import paths
 from lottery_lib.experiments.sweeps import MOST_PROCESSES
 
 from .cases import AT_ONCE, say
 
 ROUNDS = 3
-ROOT = Path(__file__).parents[1]
 CHILD = """
 import sys, torch
 from benchmarks import cases, ours
@@ -63,5 +62,5 @@ def _child(index: int, threads: int) -> subprocess.Popen:
     command = [sys.executable, "-c", CHILD, str(index), str(threads)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=paths.ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

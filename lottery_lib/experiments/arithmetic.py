@@ -44,9 +44,9 @@ def more(first: str, second: str) -> bool:
     return first in VECTORS and second in VECTORS and VECTORS.index(first) > VECTORS.index(second)
 
 
-def environment(vectors: str, threads: int) -> dict[str, str]:
-    """The variables of a process that computes with these."""
-    return {"ATEN_CPU_CAPABILITY": vectors.lower(), "OMP_NUM_THREADS": str(threads)}
+def environment(vectors: str, threads: int | None) -> dict[str, str]:
+    """The variables of a process that computes with these, or on as many threads as it likes."""
+    return {"ATEN_CPU_CAPABILITY": vectors.lower()} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
 
 
 def needed(config: Any) -> dict[str, str]:

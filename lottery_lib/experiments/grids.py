@@ -84,8 +84,8 @@ def apart(groups: Iterable[list[Any]]) -> list[list[Any]]:
     return found
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Of a key that stands twice YAML takes the last, and runs would be lost unsaid."""
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Of a key that stands twice YAML takes the last, and what the first says would be lost unsaid."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key for key, _ in node.value]
@@ -99,7 +99,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 def _content(path: Path) -> dict[str, Any]:
     """What a grid's file holds, with the names of protocols."""
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)
+        content = yaml.load(path.read_text("utf-8"), Loader)
     except (ValueError, RecursionError, yaml.YAMLError) as reason:
         raise LotteryError(f"grid {path.stem!r}: {' '.join(str(reason).split())}") from reason
     if not (isinstance(content, dict) and content.keys() == {"protocol", "over", "runs"}):

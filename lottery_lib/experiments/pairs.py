@@ -18,6 +18,7 @@ class Adjustable(TicketRun):
     """A run in the precision that its machine is fast in; its recipe may be overridden, and then decides no claim."""
 
     ladder = FIFTHS
+    threads = 1  # whatever else the cores do, so that all runs of a protocol compare
 
     precision: Annotated[Literal["fp32", "bf16", "auto"], "auto: bf16 where the machine computes in it"] = "auto"
     epochs: Annotated[int | None, "of a training; none: the recipe's"] = None

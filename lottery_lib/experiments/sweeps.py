@@ -99,7 +99,8 @@ def run(name: str, part: str | None = None, budget: str | None = None, dry_run: 
         for folder in (paths.RESULTS, paths.WORK):
             files.require_writable(folder)
     words = [name, *(["--budget", budget] if budget else [])]
-    variables = next(filter(None, map(arithmetic.needed, left)), {})
+    needs = [arithmetic.needed(config) for config in left]
+    variables = needs[0] if needs and needs.count(needs[0]) == len(needs) else {}  # else each run finds its own
     if variables and (part or "OMP_NUM_THREADS" in os.environ):
         arithmetic.lottery(["sweep", *words, *(["--part", part] if part else [])], variables)
         return {}

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -136,6 +137,7 @@ def _accuracies(record: dict, again: dict) -> str:
 
 def _why(made: dict) -> str:
     here = provenance()
+    made, here = ({**each, "device": re.sub(r" \(.*\)$", "", each["device"])} for each in (made, here))  # it told more
     differ = [f"{key} {made[key]}, here {here[key]}" for key in ("torch", "numpy", "device") if made[key] != here[key]]
     return f"it was made with {'; '.join(differ)}" if differ else "though it was made with the same software and device"
 

@@ -167,13 +167,11 @@ def at_equal_lambda(pairs: pd.DataFrame, near: float) -> Figure:
     """Log's mean error over ℓ1's at the same λ, against λ√k/γ: from m = 1, and at the cheapest point found."""
     figure, axes = new_figure(1, 2, (COLUMN, 3.0), sharey=True)
     edges = np.linspace(0, 2, 11)
-    ways = (("error", "from m = 1: log wins by far"), ("cheapest", "cheapest point: log lets go"))
+    ways = (("error", "masks found from m = 1"), ("cheapest", "the cheapest found from four starts"))
     looks = {"quadratic": BLUE, "logistic": ORANGE}
     for ax, (column, title) in zip(axes[0], ways):
         for (kind, noise), rows in pairs.groupby(["kind", "noise"], sort=False):
             bins = rows.groupby(pd.cut(rows.scale, edges), observed=True)[[column, f"{column}_l1"]].mean()
-            if column == "cheapest":
-                bins.columns = ["cheapest", "cheapest_l1"]
             ratio = bins.iloc[:, 0] / bins.iloc[:, 1]
             middle = [interval.mid for interval in bins.index]
             style = "-" if noise == "without noise" else "--"

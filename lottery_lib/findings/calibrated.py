@@ -43,7 +43,7 @@ def steered(table: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(error=runs.density / runs.density_asked - 1, name=tables.line_names(runs))
 
 
-def missed(runs: pd.DataFrame) -> pd.DataFrame:
+def nearness(runs: pd.DataFrame) -> pd.DataFrame:
     """How near the runs of ``steered`` came, a row a place and line: how many, within 2 %, median and largest error."""
     sizes = runs.error.abs()
     groups = runs.assign(size=100 * sizes, near=sizes <= TOLERANCE).groupby([*PLACE, "name"], sort=False)

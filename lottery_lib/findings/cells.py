@@ -70,7 +70,7 @@ def cells(
         found = found.merge(only, how="right").fillna({"n": 0})
     found = found.merge(scale(runs), on=[*PLACE, "density_asked"], how="left")
     found["random"] -= found.other
-    imp = [how for how, (_, other) in contrasts.items() if other.startswith("IMP")]
+    imp = [how for how, (_, other) in contrasts.items() if other == "IMP"]
     found["doubtful"] = found.contrast.isin(imp) & (found.control < found.margin)
     family = PLACE if only is not None else [*PLACE, "contrast"]
     dear, few = found.epochs > share * found.epochs_other, found.n < SEEDS
@@ -89,9 +89,9 @@ def cells(
 def summed(both: pd.DataFrame) -> pd.DataFrame:
     """``pairs`` over seeds: ``mean``, ``n``, and the ``error`` of the mean with its degrees of ``freedom``.
 
-    The deviation behind it is the one pooled over the densities, or the cell's own where that is larger. As deviations
-    differ, freedom is what Satterthwaite (1946) gives: that of all seeds if they are equal, of one cell's if it has the
-    largest by far.
+    The variance behind it is the mean of those at all densities, or the cell's own where that is larger. As variances
+    differ, freedom is what Satterthwaite (1946) gives for that mean: that of all seeds if they are equal, of one cell's
+    if it has the largest by far.
     """
     groups = both.groupby(["contrast", *PLACE, "density_asked"], sort=False)
     found = groups.agg(
@@ -99,11 +99,11 @@ def summed(both: pd.DataFrame) -> pd.DataFrame:
         epochs=("epochs", "mean"), epochs_other=("epochs_other", "mean"), other=("test_accuracy_other", "mean"),
         alpha=("alpha", "max"), tied=("tied", "max"),
     ).reset_index()  # fmt: skip
-    variance, free = found.deviation.fillna(0).clip(lower=DEVIATION) ** 2, (found.n - 1).clip(lower=0)
-    powers = pd.DataFrame({power: free * variance**power for power in range(3)})
-    summed = powers.groupby([found.contrast, *(found[key] for key in PLACE)]).transform("sum")
-    found["freedom"] = summed[1] ** 2 / summed[2]  # NaN if every cell has one seed
-    found["error"] = (np.fmax(summed[1] / summed[0], variance) / found.n) ** 0.5
+    variance = found.deviation.clip(lower=DEVIATION) ** 2  # NaN of a cell that has one seed
+    place = [found.contrast, *(found[key] for key in PLACE)]
+    whole, squares = (part.groupby(place).transform("sum") for part in (variance, variance**2 / (found.n - 1)))
+    found["freedom"] = (whole**2 / squares).where(whole > 0)
+    found["error"] = (np.fmax(variance.groupby(place).transform("mean"), variance) / found.n) ** 0.5
     return found.drop(columns="deviation")
 
 

@@ -51,7 +51,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         "density": found.density_asked,
         "search": found.name.str.removeprefix(WHOLE).str.removeprefix(", ").replace("", "whole"),
         "epochs of search": found.search_epochs.map("{:g}".format),
-        "test accuracy, %": [comparisons.number(*row) for row in zip(found["mean"], found.half_width)],
+        "test accuracy, %": [comparisons.estimate(*row) for row in zip(found["mean"], found.half_width, found.n)],
         "n": found.n,
         "mask shared with the whole search's, %": (100 * found.overlap).map("{:.0f}".format),
     }
@@ -73,8 +73,8 @@ def untrained(runs: pd.DataFrame) -> pd.DataFrame:
             ("as a ticket: validation, %", group.val_accuracy),
             ("as a ticket: test, %", group.test_accuracy),
         ):
-            (row,) = comparisons.interval(values.groupby(lambda _: 0))[["mean", "half_width"]].itertuples()
-            told[called] = comparisons.number(row.mean, row.half_width)
+            (row,) = comparisons.interval(values.groupby(lambda _: 0)).itertuples()
+            told[called] = comparisons.estimate(row.mean, row.half_width, row.n)
         rows.append(told | {"n": len(group)})
     keys = ["network", "mask", "density"]
     return pd.DataFrame(rows).set_index(keys).rename_axis([None, *keys[1:]]) if rows else pd.DataFrame()

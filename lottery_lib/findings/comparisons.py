@@ -167,11 +167,11 @@ def told(found: pd.DataFrame) -> str:
     )
 
 
-def estimate(mean: float, half_width: float, n: float, note: str = "") -> str:
+def estimate(mean: float, half_width: float, n: float, note: str = "", sign: str = "", unit: str = "") -> str:
     """``number`` of a mean over ``n`` seeds; fewer than three have no interval and are counted, before the ``note``."""
     few = n < SEEDS
     notes = ", ".join(filter(None, [f"n = {n:g}" if few else "", note]))
-    text = number(mean, math.nan if few else half_width)
+    text = number(mean, math.nan if few else half_width, sign) + unit
     return f"{text} ({notes})" if notes else text
 
 

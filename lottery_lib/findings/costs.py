@@ -185,17 +185,16 @@ def to_a_ticket(table: pd.DataFrame, found: dict, density: float) -> pd.DataFram
 def accuracy_of_the_fast_path(table: pd.DataFrame) -> pd.DataFrame:
     """Does speed cost accuracy? Dense training as it is run, and in fp32 uncompiled, on the same seeds: % on test.
 
-    The difference comes with its 95 % interval (Student's t over seeds). Empty while nothing was run both ways.
+    The difference comes with its 95 % interval (Student's t over seeds). Empty while nothing was run both ways with the
+    same vector instructions and threads.
     """
     dense = tables.by_recipe(table[table.method == "dense"])
     runs = dense.assign(name=dense.fast.eq(False).map({True: "plain", False: "fast"}))
-    both = runs.pivot_table(index=[*tables.PLACE, "seed"], columns="name", values="test_accuracy")
+    both = runs.pivot_table(index=[*tables.PLACE, "seed", "vectors", "threads"], columns="name", values="test_accuracy")
     both = both.reindex(columns=["fast", "plain"]).dropna()
     found = comparisons.interval((both.fast - both.plain).groupby(tables.PLACE)).reset_index()
     label = [tables.label(*place) for place in found[tables.PLACE].to_numpy()]
-    difference = [
-        comparisons.number(row.mean, row.half_width, "+") for row in found[["mean", "half_width"]].itertuples()
-    ]
+    difference = [comparisons.estimate(row.mean, row.half_width, row.n, sign="+") for row in found.itertuples()]
     return pd.DataFrame({"fast − plain, % on test": difference, "n": found.n.to_list()}, index=label)
 
 

@@ -192,9 +192,9 @@ def _slow(found: Found) -> list[str]:
     """A sentence on the places whose dense network was better at another rate than its protocol's, on validation."""
     used = _cells(found)[PLACE].drop_duplicates()
     rates = tuning.rates(tables.runs())
-    places = rates[rates.above > 0].merge(used, on=PLACE)[["model", "dataset", "protocol"]]
-    tasks = [tables.task(*place) for place in places.itertuples(index=False, name=None)]
-    return [f"**Another learning rate** was better than the protocol’s on {listed(tasks)}."] if tasks else []
+    better = rates[rates.above > 0].merge(used, on=PLACE)
+    told = [f"{tables.task(row.model, row.dataset, row.protocol)} ({tuning.trial(row)})" for row in better.itertuples()]
+    return [f"**Another learning rate** was better than the protocol’s on {listed(told)}."] if told else []
 
 
 def _against_gradual() -> list[str]:

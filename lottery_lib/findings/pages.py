@@ -12,7 +12,7 @@ from lottery_lib.experiments import grids, records, ticket_run
 from lottery_lib.findings import rules, tables
 from lottery_lib.findings.cells import KEY
 from lottery_lib.findings.claims import Claim
-from lottery_lib.findings.comparisons import listed, number, span
+from lottery_lib.findings.comparisons import estimate, listed, span
 from lottery_lib.findings.tables import label
 
 
@@ -30,7 +30,8 @@ class Selection:
         table = tables.runs()
         if self.protocol != "all" and self.protocol not in (known := ["all", *table.protocol.unique()]):
             raise LotteryError(f"protocol = {self.protocol!r}: no run of it is on record{hint(self.protocol, known)}")
-        densities = sorted(self.table.density_asked.unique(), reverse=True)
+        tickets = self.table[self.table.method != "dense"]
+        densities = sorted(tickets.density_asked.unique(), reverse=True)
         if self.density is not None and self.density not in densities:
             known = ", ".join(map("{:g}".format, densities)) or "none"
             raise LotteryError(f"density = {self.density!r}: on record are {known}")
@@ -82,10 +83,11 @@ def in_short(found: pd.DataFrame, density: float, lines: Mapping[str, str]) -> s
     if rows.empty:
         return "Nothing is on record yet."
     rows = rows.assign(name=rows.name.map(lines)).sort_values("mean", ascending=False)
-    reached = [f"{number(*told)} % for {name}" for name, *told in rows[["name", "mean", "half_width"]].to_numpy()]
+    shown = ["mean", "half_width", "n"]
+    reached = [f"{estimate(*told, unit=' %')} for {name}" for name, *told in rows[["name", *shown]].to_numpy()]
     taken = [f"{epochs:g} for {name}" for epochs, name in sorted(zip(rows.total_epochs, rows.name))]
-    dense = found.loc[found.name == "dense", ["mean", "half_width"]].to_numpy()
-    whole = f", against {number(*dense[0])} % for the dense network" if len(dense) else ""
+    dense = found.loc[found.name == "dense", shown].to_numpy()
+    whole = f", against {estimate(*dense[0], unit=' %')} for the dense network" if len(dense) else ""
     return (
         f"At a density of {density:g}, test accuracy is {listed(reached)}{whole}. "
         f"In epochs of training, search and retraining together cost {listed(taken)}."

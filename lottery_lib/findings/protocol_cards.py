@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lottery_lib.experiments import protocols, records
+from lottery_lib.experiments import protocols
 from lottery_lib.findings import tables
 from lottery_lib.findings.comparisons import estimate, interval, span
 from lottery_lib.training.recipes import Recipe
@@ -11,9 +11,8 @@ from lottery_lib.training.recipes import Recipe
 def cards() -> pd.DataFrame:
     """A row a network and protocol on record; dense accuracy on the test split, with its 95 % interval over seeds."""
     table = tables.chosen(tables.runs())
-    images = {record["run"]: record["images"]["train"] for record in records.read_all() if "images" in record}
-    table = table.assign(images=table.run.map(images))
-    rows = [_card(*place, runs) for place, runs in table.groupby(tables.PLACE[:2])]
+    known = table[table.protocol.isin(protocols.PROTOCOLS)]  # of a package that is not here the recipe is not known
+    rows = [_card(*place, runs) for place, runs in known.groupby(tables.PLACE[:2])]
     return pd.DataFrame(rows).set_index("protocol").rename_axis(None)
 
 
@@ -24,7 +23,7 @@ def _card(protocol: str, model: str, runs: pd.DataFrame) -> dict[str, str]:
     return {
         "protocol": f"{protocol}, reduced" if config.reduced else protocol,
         "network": tables.network(model, protocol),
-        "data": f"{tables.dataset(config.dataset)}, {span(runs.images)} training images",
+        "data": f"{tables.dataset(config.dataset)}, {span(runs.train_images)} training images",
         **_recipe(config.recipe),
         "precision": ", ".join(sorted(runs.precision.unique())),
         "dense accuracy, %": shown[0] if shown else "–",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lottery_lib import masks, weights
 from lottery_lib.experiments import records
-from lottery_lib.findings import tables
+from lottery_lib.findings import rules, tables
 from lottery_lib.findings.cells import SEEDS
 from lottery_lib.findings.tables import chosen
 
@@ -79,6 +79,13 @@ def searches(table: pd.DataFrame) -> pd.DataFrame:
     return runs.sort_values([*tables.PLACE, "name", "pressure", "seed"], ignore_index=True)
 
 
+def counted(table: pd.DataFrame) -> pd.DataFrame:
+    """The ``searches`` that count for C8: those that validation chose, under protocols that decide other claims too."""
+    deciding = {entry["protocol"] for rule in rules.all_rules() for entry in rule.primary}
+    runs = chosen(table)
+    return searches(runs[runs.protocol.isin(deciding)])
+
+
 def decided(runs: pd.DataFrame, bounds: tuple[float, float] = (masks.LOW, masks.HIGH)) -> pd.DataFrame:
     """A row each run of ``searches`` and layer, in order: how near its mask is to a binary one.
 
@@ -128,7 +135,7 @@ def is_bimodal(layers: pd.DataFrame) -> pd.Series:
 
 def under_other_bounds(table: pd.DataFrame) -> str:
     """A sentence: how many of the layers that decide C8 would be bimodal with other bounds; "" if none is on record."""
-    runs = searches(chosen(table))
+    runs = counted(table)
     runs = runs[(runs.name == "mask, log") & (seeds(runs) >= SEEDS)]
     if runs.empty:
         return ""

@@ -4,7 +4,8 @@ A claim names its *primary cells*: contrasts at places and densities. They alone
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, Literal
 
 import pandas as pd
@@ -13,17 +14,18 @@ import yaml
 from lottery_lib import models, paths
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.experiments import params, protocols
+from lottery_lib.experiments.grids import Loader
 from lottery_lib.findings import cells as measured
 from lottery_lib.findings import tables
 from lottery_lib.findings.cells import BETTER, DEARER, EQUAL, JUDGED, KEY, WORSE, Contrasts
 from lottery_lib.findings.tables import PLACE
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # seven times as fast
 FEWEST = 2  # cells that must be decided: one alone may be luck
 ROW = {  # of a claim that has a rule
     "asks": str, "contrasts": dict, "beside": dict, "conditions": dict, "epochs": float,
     "primary": [{"protocol": str, "model": str, "densities": [float]}],
 }  # fmt: skip
+KEYS = {"id", "claim", "short", "chapter", "networks", *ROW}
 HOLDS, MIXED, FAILS, UNDECIDED = "holds", "mixed", "does not hold", "not enough evidence"
 
 
@@ -52,13 +54,25 @@ class Rule:
 def read() -> dict[str, dict]:
     """The claims as they are written, by their ids, in order; LotteryError if that is no list of claims."""
     try:
-        rows = yaml.load(paths.CLAIMS.read_text("utf-8"), LOADER)
-    except (ValueError, RecursionError, yaml.YAMLError) as reason:
+        return _claims(paths.CLAIMS.read_text("utf-8"))
+    except (ValueError, RecursionError, yaml.YAMLError, LotteryError) as reason:
         raise LotteryError(f"{paths.CLAIMS}: {' '.join(str(reason).split())}") from reason
+
+
+@lru_cache(1)
+def _claims(text: str) -> dict[str, dict]:
+    """As ``read`` gives them, from what the file says: every rule is read from it anew."""
+    found: dict[str, dict] = {}
+    rows = yaml.load(text, Loader)
     for row in rows if isinstance(rows, list) else [None]:
         if not (isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("id", "claim"))):
-            raise LotteryError(f"{paths.CLAIMS}: must be a list of claims, each with its id and its claim")
-    return {row["id"]: row for row in rows}
+            raise LotteryError("must be a list of claims, each with its id and its claim")
+        if unknown := [key for key in row if key not in KEYS]:
+            raise LotteryError(f"{row['id']}: unknown key {unknown[0]!r}{hint(str(unknown[0]), KEYS)}")
+        if row["id"] in found:
+            raise LotteryError(f"there are two claims {row['id']}; give each an id of its own")
+        found[row["id"]] = row
+    return found
 
 
 def rule(id: str) -> Rule:
@@ -105,6 +119,12 @@ def _wrong(rule: Rule) -> str | None:
     for entry in rule.primary:
         if entry["model"] not in models.NAMES:
             return f"unknown model {entry['model']!r}{hint(entry['model'], models.NAMES)}"
+        config = protocols.config_class(entry["protocol"])
+        if "model" not in (each.name for each in fields(config)) and entry["model"] != config.model:
+            return f"{entry['protocol']} is a protocol of {config.model}, not of {entry['model']}"
+    cells = rule.cells()
+    for cell in cells[cells.duplicated()].itertuples():
+        return f"{cell.contrast} of {cell.model} under {cell.protocol} at {cell.density_asked:g} is there twice"
     return None
 
 

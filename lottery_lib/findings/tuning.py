@@ -34,35 +34,38 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
 def by_lambda(table: pd.DataFrame) -> pd.DataFrame:
     """Searches of one round by the plain log mask, a row each density, ηₘ and λ: mean validation ``accuracy``.
 
-    ``behind``: how far below the best at that density, in points; ``soft``: whether a ticket is not the paper's
-    (``tables.soft``).
+    ``behind``: how far below the best at that density, in points, of those on as many seeds as any has; NaN on fewer.
+    ``soft``: whether a ticket is not the paper's (``tables.soft``).
     """
     runs = relaxed_masks.at_equal_density(table)
     runs = runs.assign(soft=tables.soft(runs.implied_alpha, runs.tied))
     groups = runs.groupby(["density_asked", "mask_lr", "lam"])
     found = groups.agg(accuracy=("val_accuracy", "mean"), soft=("soft", "any"), n=("seed", "nunique"))
-    best = found.groupby("density_asked").accuracy.transform("max")
-    return found.assign(behind=best - found.accuracy).reset_index()
+    counted = found.accuracy.where(found.n == found.groupby("density_asked").n.transform("max"))
+    return found.assign(behind=counted.groupby("density_asked").transform("max") - counted).reset_index()
 
 
 def rates(table: pd.DataFrame) -> pd.DataFrame:
     """The peak learning rates tried for the dense network of each place, a row each: ``best`` on validation, whether it
     is the ``lowest`` or the ``highest`` of several, and how many points ``above`` the one that the protocol has, NaN if
-    that was not tried.
+    that was not tried; on how many seeds (``n``) these two are, and whether they were computed ``alike``.
 
     Trials are of the protocol's batch size, of equal length, and shorter than its recipe.
     """
     tried = table[(table.method == "dense") & table.lr.notna() & table.epochs.notna() & table.val_accuracy.notna()]
     rows = []
-    for place, own in tried.groupby(PLACE, sort=False):
+    for place, own in tried[tried.protocol.isin(protocols.PROTOCOLS)].groupby(PLACE, sort=False):
         recipe = protocols.config_class(place[0]).recipe
         means = own[own.batch_size.isna() | (own.batch_size == recipe.batch_size)].groupby("lr").val_accuracy.mean()
         if len(means) < 2:
             continue
         best, asked = means.idxmax(), recipe.lr
         ends = {"lowest": best == means.index.min(), "highest": best == means.index.max()}
-        rows.append((*place, best, *ends.values(), means[best] - means.get(asked, math.nan)))
-    return pd.DataFrame(rows, columns=[*PLACE, "best", "lowest", "highest", "above"])
+        two = own[own.lr.isin([best, asked])]
+        alike = len(two[tables.COMPUTED].drop_duplicates()) == 1
+        n = two.groupby("lr").seed.nunique().min()
+        rows.append((*place, best, *ends.values(), means[best] - means.get(asked, math.nan), n, alike))
+    return pd.DataFrame(rows, columns=[*PLACE, "best", "lowest", "highest", "above", "n", "alike"])
 
 
 def rates_told(found: pd.DataFrame) -> str:
@@ -74,10 +77,17 @@ def rates_told(found: pd.DataFrame) -> str:
     for end in ("lowest", "highest"):
         at = [f"{row.task} ({row.best:g})" for row in found[found[end]].itertuples()]
         said += [f"The best rate is the {end} that was tried for {listed(at)}."] if at else []
-    better = found[found.above > 0].itertuples()
-    behind = [f"{row.task}, where {row.best:g} is {row.above:.2g} points better on validation" for row in better]
+    behind = [
+        f"{row.task}, where {row.best:g} is {row.above:.2g} points better on validation ({trial(row)})"
+        for row in found[found.above > 0].itertuples()
+    ]
     said += [f"The protocol does not have the best rate of {listed(behind)}."] if behind else []
     return " ".join(said) or "No best rate lies at the edge of what was tried."
+
+
+def trial(row) -> str:
+    """What the comparison of two ``rates`` rests on."""
+    return f"n = {row.n}" + ("" if row.alike else ", on two kinds of machines")
 
 
 def _at_an_edge(tried: pd.Series, value: float) -> bool:

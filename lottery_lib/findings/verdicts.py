@@ -140,14 +140,15 @@ def _counted(rule: rules.Rule, cells: pd.DataFrame, status: str) -> str:
 
 
 def bimodal(table: pd.DataFrame) -> Verdict | None:
-    """C8: the relaxed log masks of the plain recipe that validation chose, at the end of one search, layer by layer.
+    """C8: the relaxed log masks of the plain recipe that count (``relaxed_masks.counted``), at the end of one search,
+    layer by layer.
 
     A layer is bimodal if at most 5 % of its entries lie between 0.05 and 0.95, *and* most of those above 0.05 are above
     0.95: so one that is nearly empty must have decided for what is left (``relaxed_masks.shares``). On a data set the
     claim holds if 95 % of layers are, of searches on three seeds or more; it does not if fewer than half are.
     Calibrated searches do not count, as their settling makes two modes whatever the data say.
     """
-    layers = relaxed_masks.decided(relaxed_masks.searches(tables.chosen(table)))
+    layers = relaxed_masks.decided(relaxed_masks.counted(table))
     if layers.empty:
         return None
     layers["n"] = relaxed_masks.seeds(layers)

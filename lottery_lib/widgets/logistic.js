@@ -1,4 +1,4 @@
-// Sparse logistic regression by lottery_lib/logistic.py's two families of steps, in double precision, without a page.
+// Sparse logistic regression by lottery_lib/experiments/logistic.py's two families of steps, in double precision, without a page.
 import { regularizer } from "./regularizers.js";
 
 /** Pixels of bytes (images × d), training images first, become centred images and labels for training and testing. */

@@ -55,6 +55,14 @@ def test_a_sweep_starts_its_process_once(called, monkeypatch):
     assert sweeps.run("lenet") == {} and called[1][0] == ["sweep", "lenet"]
 
 
+def test_what_one_run_of_a_grid_is_held_to_is_not_imposed_on_another(called, monkeypatch):
+    monkeypatch.setattr(arithmetic, "here", lambda: "AVX512")
+    monkeypatch.setattr(sweeps, "grid", lambda name: [[LeNet("random", 0.2)], [DigitsLeNet("random", 0.2)]])
+    monkeypatch.setattr(sweeps, "loop", lambda groups, limit: "here")
+    assert sweeps.run("mixed", part="1-2") == "here" and not called  # then each run finds its own
+    assert arithmetic.environment("AVX2", None) == {"ATEN_CPU_CAPABILITY": "avx2"}
+
+
 def test_on_a_gpu_nothing_is_held(called, monkeypatch):
     monkeypatch.setattr(arithmetic, "here", lambda: "AVX512")
     monkeypatch.setattr(arithmetic.torch.cuda, "is_available", lambda: True)

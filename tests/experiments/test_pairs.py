@@ -20,6 +20,7 @@ def test_a_pair_has_a_full_and_a_short_protocol(pair):
     assert full.recipe.epochs >= 100 and full.recipe.schedule == "step"
     assert (short.recipe.epochs, short.recipe.lr) == (10, rate)
     assert full.recipe.weight_decay == short.recipe.weight_decay
+    assert full.threads == short.threads == 1  # however many runs a machine makes at once: else they do not compare
     assert (full.dataset, full.model) == (short.dataset, short.model) == (dataset, network)
     classes, *shape = SHAPES[dataset]
     model = models.create(short.model, classes, tuple(shape), width=short.width)

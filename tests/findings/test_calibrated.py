@@ -76,7 +76,7 @@ def test_steered_are_those_that_aim_at_a_density_by_the_protocol():
     rows += [*line(SET, [1.0], alpha=0.3), *line(SET, [1.0], lr=0.4)]
     steered = calibrated.steered(runs(*off(rows, 0.5)))
     assert list(steered.name) == [SET, "mask, log: PI feedback"] and list(steered.error) == pytest.approx([0.5, 0.5])
-    shown = calibrated.missed(steered)
+    shown = calibrated.nearness(steered)
     assert shown["within 2 %"].tolist() == [0, 0] and shown["largest error, %"].tolist() == [50, 50]
 
 

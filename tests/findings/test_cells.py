@@ -41,12 +41,12 @@ def given(*rows) -> cells.pd.DataFrame:
     return cells.cells(tables.chosen(runs(*made)), CONTRAST)
 
 
-def test_the_deviation_is_pooled_over_densities():
+def test_the_variance_is_the_mean_over_densities_or_its_own_where_that_is_larger():
     tight, wide = [0.9, 1.0, 1.1], [0.0, 1.0, 2.0]
     found = given((0.1, tight), (0.05, wide), (0.02, [1.0, 2.0]))
-    pooled = math.sqrt((2 * 0.01 + 2 * 1.0 + 1 * 0.5) / 5)
+    pooled = math.sqrt((0.01 + 1.0 + 0.5) / 3)
     own = 1.0  # of the wide one, which is more
-    freedom = (2 * 0.01 + 2 * 1.0 + 1 * 0.5) ** 2 / (2 * 0.01**2 + 2 * 1.0**2 + 1 * 0.5**2)
+    freedom = (0.01 + 1.0 + 0.5) ** 2 / (0.01**2 / 2 + 1.0**2 / 2 + 0.5**2 / 1)
     expected = [pooled / math.sqrt(3), own / math.sqrt(3), pooled / math.sqrt(2)]
     assert found.error.tolist() == pytest.approx(expected)
     assert found.freedom.tolist() == pytest.approx([freedom] * 3) and found.n.tolist() == [3, 3, 2]

@@ -97,6 +97,12 @@ def test_bimodal_is_decided_and_has_a_second_mode(results):
     assert shown["at the top"].tolist() == [1, 1] and shown["between, in a layer"].iloc[0] == "0.8% to 10.0%"
 
 
+def test_what_decides_no_claim_does_not_count_for_c8_either():
+    table = runs(*(row | {"run": row["protocol"]} for protocol in ("lenet", "lenet-half")
+                   for row in line("mask, log", [97.0], protocol=protocol)))  # fmt: skip
+    assert relaxed_masks.counted(table).run.tolist() == ["lenet"] and len(relaxed_masks.searches(table)) == 2
+
+
 def test_samples_take_the_softest_a_middle_and_the_hardest_of_seed_0(results):
     for number in range(5):
         put(results, f"r{number}", {"layer": histogram((0, 4))})

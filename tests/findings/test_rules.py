@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from runs import runs
 
+from lottery_lib import paths
 from lottery_lib.errors import LotteryError
 from lottery_lib.findings import rules, tables
 from lottery_lib.findings.rules import FAILS, HOLDS, UNDECIDED, Rule
@@ -268,6 +269,10 @@ def test_the_rules_of_the_book_can_be_asked(id):
         ({"primary": [{"protocol": "lenet", "model": "lenet-300-100", "densities": [0.1], "contrasts": ["one"]}]},
          "unknown contrast 'one'"),
         ({"asks": None}, "C5 has no asks"),
+        ({"primary": [{"protocol": "lenet", "model": "conv-small", "densities": [0.1]}]},
+         "lenet is a protocol of lenet-300-100, not of conv-small"),
+        ({"primary": [{"protocol": "lenet", "model": "lenet-300-100", "densities": [0.1, 0.05, 0.1]}]},
+         "one search of lenet-300-100 under lenet at 0.1 is there twice"),
     ],
 )  # fmt: skip
 def test_a_rule_that_nobody_can_have_meant_is_refused(change, sentence, monkeypatch):
@@ -275,4 +280,21 @@ def test_a_rule_that_nobody_can_have_meant_is_refused(change, sentence, monkeypa
     monkeypatch.setattr(rules, "read", lambda: {"C5": row})
     with pytest.raises(LotteryError) as error:
         rules.rule("C5")
+    assert sentence in str(error.value) and "claims.yml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("- {id: C1, claim: x, besides: {}}", "C1: unknown key 'besides'; did you mean 'beside'?"),
+        ("[{id: C1, claim: x}, {id: C1, claim: y}]", "there are two claims C1"),
+        ("- {id: C1, claim: x, claim: y}", "gives 'claim' again"),
+        ("C1", "must be a list of claims"),
+    ],
+)
+def test_claims_that_would_lose_a_word_unsaid_are_refused(text, sentence, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CLAIMS", tmp_path / "claims.yml")
+    paths.CLAIMS.write_text(text, "utf-8")
+    with pytest.raises(LotteryError) as error:
+        rules.read()
     assert sentence in str(error.value) and "claims.yml" in str(error.value)

@@ -128,9 +128,9 @@ def test_a_page_answers_in_two_sentences():
     table = runs(*line("IMP", [97.0, 97.2], 0.01), *line("random", [40.0], 0.01), *line("dense", [98.0], 1.0))
     found = comparisons.summary(tables.chosen(table))
     assert pages.in_short(found, 0.01, {"IMP": "IMP", "random": "a random mask", "SNIP": "SNIP"}) == (
-        "At a density of 0.01, test accuracy is 97.10 ±\xa01.27 % for IMP and 40.00 % for a random mask, against "
-        "98.00 % for the dense network. In epochs of training, search and retraining together cost 10 for a random "
-        "mask and 50 for IMP."
+        "At a density of 0.01, test accuracy is 97.10 % (n = 2) for IMP and 40.00 % (n = 1) for a random mask, against "
+        "98.00 % (n = 1) for the dense network. In epochs of training, search and retraining together cost 10 for a "
+        "random mask and 50 for IMP."
     )
     assert pages.in_short(found, 0.5, {"IMP": "IMP"}) == "Nothing is on record yet."
 

@@ -1,5 +1,7 @@
 """tuning.py: what searches with λ by hand came to, density by density."""
 
+import math
+
 import pytest
 from runs import line, runs
 
@@ -26,7 +28,8 @@ def test_how_far_each_lambda_is_behind_the_best_at_its_density():
         [0.05, 1e-4, 2],
         [0.05, 2e-4, 1],
     ]
-    assert found.behind.tolist() == pytest.approx([0, 0.5, 0]) and found.soft.tolist() == [True, True, False]
+    assert found.soft.tolist() == [True, True, False]
+    assert found.behind.tolist() == pytest.approx([0, 0, math.nan], nan_ok=True)  # one seed is not the best of two
 
 
 def test_rates_at_the_edge_of_what_was_tried_are_named():
@@ -41,7 +44,7 @@ def test_rates_at_the_edge_of_what_was_tried_are_named():
     told = tuning.rates_told(found)
     assert told == (
         "The best rate is the lowest that was tried for VGG-19 at ¼ width on CIFAR-100 (0.025). The protocol does not "
-        "have the best rate of VGG-19 at ¼ width on CIFAR-100, where 0.025 is 2 points better on validation."
+        "have the best rate of VGG-19 at ¼ width on CIFAR-100, where 0.025 is 2 points better on validation (n = 1)."
     )
     assert tuning.rates_told(found[found.model == "resnet18"]).startswith("No best rate lies at the edge")
 
