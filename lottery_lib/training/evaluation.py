@@ -66,21 +66,23 @@ def measured(model: nn.Module, split: EvaluationSplit, task: Task) -> dict[str, 
         )
     accuracy = _Accuracy(task.loss)
     losses: Tensor | float = 0.0
-    samples, told = 0, True
+    samples, lossless = 0, False
     with evaluating(model):
         for batch in in_order():
             value, judged = task.outcome(model, batch)
             samples += structure.size(batch)
             if value is None:
-                told = False
+                lossless = True
                 continue
             require_one(value, not isinstance(value, Tensor) or (value.numel() == 1 and not value.is_complex()))
+            if isinstance(value, Tensor) and value.is_floating_point():
+                value = value.to(torch.promote_types(value.dtype, torch.float32))  # in half precision sums stop growing
             losses = losses + value * structure.size(batch)
             if judged is not None:
                 accuracy.add(*judged)
         if not samples:
             raise LotteryError("the split to evaluate on gives no batch of data; leave it out, or give at least one")
-        metrics = {"loss": float(losses) / samples} if told else {}
+        metrics = {} if lossless else {"loss": float(losses) / samples}
         metrics |= accuracy.metrics()
         return metrics if task.metric is None else metrics | {"metric": float(task.metric(model, split.in_order()))}
 

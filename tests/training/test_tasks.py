@@ -110,6 +110,15 @@ def test_a_weight_without_gradient_in_a_step_counts_as_zero_and_one_that_never_g
         method.search(Skipping(often=False), PAIRS, config)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_loss_in_half_precision_is_summed_up_in_full(kind):
+    """In its own precision a sum of ones stops growing at 256, or overflows at 65,504."""
+    for sizes, value in (([1] * 3000, 1.0), ([1000] * 100, 3.0)):
+        split = batches.own([(torch.zeros(size, 2), torch.zeros(size)) for size in sizes]).train
+        found = evaluate(torch.nn.Identity(), split, loss=lambda *_: torch.tensor(value, dtype=kind))  # noqa: B023
+        assert found["loss"] == value
+
+
 def test_a_loss_is_not_asked_more_of_than_before():
     """Accuracy of pairs goes on as it was."""
     data = batches.own((torch.eye(64).view(64, 1, 8, 8), torch.arange(64) % 10))
