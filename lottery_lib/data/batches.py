@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from lottery_lib.data import structure
-from lottery_lib.data.splits import Batch
+from lottery_lib.data.splits import Batch, require_there
 from lottery_lib.errors import LotteryError
 from lottery_lib.randomness import generator, seeded, started
 
@@ -121,7 +121,7 @@ class Batches:
             device = torch.device(getattr(split, "device", "cpu"))
             with seeded(device, 0):  # whoever asks; what they draw next is the same where this is known already
                 for batch in split.in_order():
-                    digest.update(structure.told(batch))
+                    digest.update(structure.fingerprint(batch))
         return digest.hexdigest()[:16]
 
 
@@ -151,7 +151,7 @@ def own(train: Any, val: Any = None, device: str | torch.device = "cpu", key: st
     >>> data.train.steps(batch_size=32), [len(y) for _, y in data.val.in_order()]
     (3, [40, 40, 20])
     """
-    _require_there(device)
+    require_there(device)
     return Batches(_split(train, device), None if val is None else _split(val, device), key)
 
 
@@ -180,11 +180,3 @@ def _is_whole(parts: list[Any]) -> bool:
         return False
     kinds = {(str(part.dtype), part.ndim) for part in parts}
     return len({len(part) for part in parts}) == 1 and len(kinds) > 1
-
-
-def _require_there(device: str | torch.device) -> None:
-    try:
-        torch.empty(0, device=torch.device(device))
-    except (RuntimeError, AssertionError, TypeError) as reason:  # no such type, or none of it in this machine or build
-        found = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
-        raise LotteryError(f"device = {device!r}: PyTorch finds none here; must be one it does, as {found}") from reason

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from lottery_lib import errors, paths
 from lottery_lib.data.images import Data, Split, moments
+from lottery_lib.data.splits import require_there
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.files import whole
 
@@ -48,7 +49,8 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
         name: digits, mnist, fashion-mnist, cifar10, cifar100 or tiny-imagenet.
 
     Raises:
-        LotteryError: the name is unknown, the seed is no valid one, a file is damaged, or the download fails.
+        LotteryError: the name is unknown, the device is not there, the seed is no valid one, a file is damaged, or the
+            download fails.
 
     >>> import lottery_lib as lottery
     >>> data = lottery.load("digits")
@@ -57,6 +59,7 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     """
     if name not in NAMES:
         raise LotteryError(f"unknown data set {name!r}{hint(name, NAMES)}")
+    require_there(device)
     root = paths.data_dir()
     try:
         if name == "digits":

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from lottery_lib.errors import LotteryError
@@ -45,3 +46,12 @@ def require_splits(data: object) -> None:
     """LotteryError unless these are ``TrainingData``, as a pair of tensors or a loader are not."""
     if not all(hasattr(data, name) for name in ("train", "val")):
         raise LotteryError(f"data of type {type(data).__name__} have no splits; give own(train, val), or load(name)")
+
+
+def require_there(device: str | torch.device) -> None:
+    """LotteryError unless PyTorch finds such a device here."""
+    try:
+        torch.empty(0, device=torch.device(device))
+    except (RuntimeError, AssertionError, TypeError) as reason:  # no such type, or none of it in this machine or build
+        found = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
+        raise LotteryError(f"device = {device!r}: PyTorch finds none here; must be one it does, as {found}") from reason

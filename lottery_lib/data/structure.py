@@ -67,24 +67,29 @@ def rows(batch: Any, which: Any) -> Any:
 
 
 def moved(batch: Any, device: str | torch.device) -> Any:
-    """The whole batch on a device."""
-    return mapped(lambda leaf: leaf.to(device), batch)
+    """The whole batch on a device; a GPU fetches pinned memory meanwhile, what comes to the CPU is there at once."""
+    meanwhile = torch.device(device).type == "cuda"
+
+    def move(leaf: Any) -> Any:
+        return leaf.to(device, non_blocking=True) if meanwhile and isinstance(leaf, Tensor) else leaf.to(device)
+
+    return mapped(move, batch)
 
 
-def told(batch: Any, within: tuple[int, ...] = ()) -> bytes:
+def fingerprint(batch: Any, within: tuple[int, ...] = ()) -> bytes:
     """What tells a batch from others: types, shapes and bits of its tensors, keys, and whatever else is in it.
 
     ``within``: the objects that it lies in, which it may lead back to.
     """
     if isinstance(batch, (dict, UserDict)):
-        return b"".join(f"{key} ".encode() + told(part, within) for key, part in batch.items())
+        return b"".join(f"{key} ".encode() + fingerprint(part, within) for key, part in batch.items())
     if isinstance(batch, (tuple, list)):
-        return b"".join(told(part, within) for part in batch)
+        return b"".join(fingerprint(part, within) for part in batch)
     if isinstance(batch, np.ndarray):
         return f"{batch.shape} {batch.dtype} ".encode() + batch.tobytes()
     if isinstance(batch, Tensor):
         return f"{tuple(batch.shape)} {batch.dtype} ".encode() + bits(batch)
     if isinstance(parts := getattr(batch, "__dict__", None), dict) and not isinstance(batch, type):
         known = id(batch) in within
-        return type(batch).__qualname__.encode() + (b"" if known else told(parts, (*within, id(batch))))
+        return type(batch).__qualname__.encode() + (b"" if known else fingerprint(parts, (*within, id(batch))))
     return repr(batch).encode()

@@ -81,5 +81,18 @@ def test_batches_are_told_apart_by_keys_types_and_bits():
     edited = long.clone()
     edited[2500] = 0
     batches += [kind(x) for kind in (Sample, Graph) for x in (long, edited)]
-    assert len({structure.told(batch) for batch in batches}) == len(batches)
-    assert structure.told(Graph(long)) == structure.told(Graph(long.clone()))
+    assert len({structure.fingerprint(batch) for batch in batches}) == len(batches)
+    assert structure.fingerprint(Graph(long)) == structure.fingerprint(Graph(long.clone()))
+
+
+class Noted(torch.Tensor):
+    """Says how it is moved, and stays."""
+
+    def to(self, device, non_blocking=False):
+        self.moves = (device, non_blocking)
+        return self
+
+
+def test_a_gpu_fetches_its_batch_meanwhile_and_the_cpu_waits():
+    for device, meanwhile in (("cuda", True), (torch.device("cuda", 1), True), ("cpu", False)):
+        assert structure.moved([X.as_subclass(Noted)], device)[0].moves == (device, meanwhile)

@@ -59,6 +59,12 @@ def make_split(n=40, shape=(3, 8, 8), augment=False):
 # What is loaded.
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(LotteryError, match=f"^device = {device!r}: PyTorch finds none here; must be one it does, "):
+        datasets.load("digits", device=device)
+
+
 def test_digits(digits):
     assert digits.sizes == {"train": 1258, "val": 180, "test": 359}
     assert (digits.name, digits.classes, digits.shape, digits.train.augment) == ("digits", 10, (1, 8, 8), False)
