@@ -25,7 +25,7 @@ from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits, require_writable, whole
 from lottery_lib.randomness import seeded
-from lottery_lib.relaxation import Parameterization
+from lottery_lib.relaxation import Parameterization, like
 from lottery_lib.training import distributed, speed
 from lottery_lib.training.evaluation import measured
 from lottery_lib.training.modes import as_trained, aside
@@ -112,10 +112,12 @@ def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    state = optimizer.state_dict()
+    state, stepped = optimizer.state_dict(), [each for group in optimizer.param_groups for each in group["params"]]
     for name, tensor in tensors.items():
         index, key = name.split(".")
-        state["state"].setdefault(int(index), {})[key] = tensor
+        weight = stepped[int(index)]  # whose layout in memory the file does not keep
+        shaped = tensor.ndim and tensor.shape == weight.shape
+        state["state"].setdefault(int(index), {})[key] = like(weight, tensor) if shaped else tensor
     optimizer.load_state_dict(state)
 
 

@@ -104,8 +104,12 @@ def train(
     >>> sorted(history.epochs[-1])
     ['epoch', 'loss', 'seconds', 'val_accuracy', 'val_loss']
     """
+    errors.require("model", model, nn.Module, "a torch.nn.Module")
     errors.require("recipe", recipe, Recipe, "as Recipe(epochs=10)")
-    stop = recipe.epochs if stop is None else stop
+    start, stop = errors.plain(start), recipe.epochs if stop is None else errors.plain(stop)
+    for name, epoch in (("start", start), ("stop", stop)):
+        if not errors.fits(epoch, int):
+            raise LotteryError(f"{name} = {epoch!r}: must be an epoch of the recipe, a whole number")
     if not 0 <= start <= stop <= recipe.epochs:
         raise LotteryError(f"epochs {start} to {stop} do not lie within the recipe's {recipe.epochs}")
     require_splits(data)
@@ -134,7 +138,7 @@ def train(
             forward = speed.forward(network, (stop - start) * steps, recipe.compile_from, found)
     silent = not (progress and distributed.first())
     bar = tqdm(total=(stop - start) * steps, initial=len(history) * steps, disable=silent, unit="step")
-    unreached = dict(zip(rule.names, rule.weights))
+    unreached, short = dict(zip(rule.names, rule.weights)), False
     as_trained(model)
     for epoch in range(start + len(history), stop):
         began, total, taken = time.perf_counter(), torch.zeros((), device=device), 0
@@ -167,6 +171,13 @@ def train(
                 bar.update()
         if not taken:
             raise LotteryError(f"epoch {epoch} gives no batch, and the data declare {steps}; can they be read again?")
+        if taken < steps and not short:
+            short = True
+            warnings.warn(
+                f"epoch {epoch} gives {taken} batches, and the data declare {steps}, by which the learning rate falls; "
+                "give an iterable whose len() is right, or one without",
+                stacklevel=2,
+            )
         if unreached:
             warn_of(unreached, f"in epoch {epoch}")
             unreached = {}

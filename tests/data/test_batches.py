@@ -116,7 +116,7 @@ class Unreliable(list):
         return self.declared
 
 
-def test_more_batches_than_declared_are_refused_and_fewer_are_counted():
+def test_more_batches_than_declared_are_refused_and_fewer_are_counted_and_told_once():
     with pytest.raises(
         LotteryError, match="epoch 0 gives 3 batches or more, and the data declare 2, by which the lear"
     ):
@@ -129,8 +129,11 @@ def test_more_batches_than_declared_are_refused_and_fewer_are_counted():
         losses.append(cross_entropy(outputs, labels))
         return losses[-1]
 
-    history = train(nn.Linear(2, 10), batches.own(Unreliable(4, 3)), Recipe(epochs=1, lr=1e-3), loss=loss)
-    assert history.epochs[0]["loss"] == pytest.approx(sum(value.item() for value in losses[-3:]) / 3)
+    said = "^epoch 0 gives 3 batches, and the data declare 4, by which the learning rate falls; give an iterable "
+    with pytest.warns(UserWarning, match=said) as warned:
+        history = train(nn.Linear(2, 10), batches.own(Unreliable(4, 3)), Recipe(epochs=2, lr=1e-3), loss=loss)
+    assert len(warned) == 1
+    assert history.epochs[-1]["loss"] == pytest.approx(sum(value.item() for value in losses[-3:]) / 3)
 
 
 @pytest.mark.parametrize(

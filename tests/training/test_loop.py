@@ -156,6 +156,17 @@ def test_epochs_outside_the_recipe_are_refused(span):
         train(lenet(), digits(), RECIPE, **span)
 
 
+@pytest.mark.parametrize("span, named", [({"start": "0"}, "start = '0'"), ({"stop": 1.5}, "stop = 1.5")])
+def test_an_epoch_is_a_whole_number(span, named):
+    with pytest.raises(LotteryError, match=f"^{named}: must be an epoch of the recipe, a whole number$"):
+        train(lenet(), digits(), RECIPE, **span)
+
+
+def test_what_is_no_network_is_not_trained():
+    with pytest.raises(LotteryError, match="^model is of type str; must be a torch.nn.Module$"):
+        train("lenet-300-100", digits(), RECIPE)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_the_training_and_leaves_no_checkpoint(value, tmp_path):
     steps = itertools.count()
@@ -515,6 +526,30 @@ def test_how_weights_lie_in_memory_is_part_of_a_trainings_identity(tmp_path):
     for layout in (torch.contiguous_format, torch.channels_last):
         train(convnet().to(memory_format=layout), digits(), RECIPE, work=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, optimizer="adamw", lr=1e-3)])
+def test_what_an_optimiser_keeps_lies_in_memory_as_before_when_a_training_goes_on(recipe, tmp_path, monkeypatch):
+    made, kept = checkpoints.Checkpoint.resume, []
+
+    def resume(self, model, rule, optimizer):
+        history = made(self, model, rule, optimizer)
+        kept.extend((weight, state) for weight, state in optimizer.state.items() if weight.ndim == 4)
+        return history
+
+    def stopped(*given, complete):
+        save(*given, complete=complete)
+        raise KeyboardInterrupt
+
+    save = checkpoints.Checkpoint.save
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoints.Checkpoint, "save", stopped)
+        train(convnet().to(memory_format=torch.channels_last), digits(), recipe, work=tmp_path)
+    monkeypatch.setattr(checkpoints.Checkpoint, "resume", resume)
+    train(convnet().to(memory_format=torch.channels_last), digits(), recipe, work=tmp_path)
+    assert len(kept) == 3
+    for weight, state in kept:
+        assert all(tensor.stride() == weight.stride() for tensor in state.values() if tensor.ndim)
 
 
 class Forgetful(nn.Module):
