@@ -125,7 +125,7 @@ def shuffle(mask: Mask, seed: int) -> Mask:
 
 def count(density: float, weights: int) -> int:
     """How many of so many weights a density keeps, at least one; LotteryError if it is not in (0, 1]."""
-    if not 0 < density <= 1:
+    if not (errors.fits(errors.plain(density), float) and 0 < density <= 1):
         raise LotteryError(f"density = {density!r}: must be a fraction kept, above 0 and at most 1")
     return max(1, round(density * weights))
 

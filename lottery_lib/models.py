@@ -16,6 +16,7 @@ from torch.nn.functional import pad, relu
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import cfgs, make_layers
 
+from lottery_lib import errors
 from lottery_lib.errors import LotteryError, hint
 from lottery_lib.weights import initialize
 
@@ -41,15 +42,17 @@ def create(name: str, num_classes: int, in_shape: tuple[int, int, int], seed: in
     >>> model(torch.zeros(4, 3, 32, 32)).shape
     torch.Size([4, 10])
     """
-    if name not in _NETWORKS:
+    if name not in NAMES:
         raise LotteryError(f"unknown model {name!r}{hint(name, NAMES)}")
     build, base, smallest = _NETWORKS[name]
-    if len(in_shape) != 3 or not all(isinstance(size, int) and size > 0 for size in in_shape):
+    shaped = isinstance(in_shape, (tuple, list)) and len(in_shape) == 3
+    if not (shaped and all(isinstance(size, int) and size > 0 for size in in_shape)):
         raise LotteryError(f"in_shape = {in_shape!r}: must be three positive integers, (channels, height, width)")
     if min(in_shape[1:]) < smallest:
         raise LotteryError(f"in_shape = {in_shape!r}: {name} needs images of at least {smallest} x {smallest} pixels")
-    if num_classes < 2 or width <= 0:
-        raise LotteryError(f"num_classes = {num_classes}, width = {width}: need two classes and a positive width")
+    numbers = errors.fits(errors.plain(num_classes), int) and errors.fits(errors.plain(width), float)
+    if not (numbers and num_classes >= 2 and width > 0):
+        raise LotteryError(f"num_classes = {num_classes!r}, width = {width!r}: need two classes and a positive width")
     with torch.random.fork_rng(devices=[]):  # constructors draw weights too, from the global generator
         model = build([x if x == "M" else max(1, round(x * width)) for x in base], num_classes, in_shape)
     initialize(model, seed)

@@ -47,7 +47,7 @@ def redraw(model: nn.Module, covered: Iterable[str], seed: int) -> None:
     own = states.parameters(model)
     before = {name: own[name].clone() for name in covered}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed those of GPUs, for good
         for module in model.modules():
             reset = "reset_parameters" if hasattr(module, "reset_parameters") else "_reset_parameters"
             if module._parameters and hasattr(module, reset):

@@ -110,7 +110,7 @@ def test_top_k_cannot_keep_more_than_is_left():
         masks.top_k({"a": torch.rand(8), "b": torch.rand(2)}, 0.5, within)
 
 
-@pytest.mark.parametrize("density", [0, -0.1, 1.01, NAN])
+@pytest.mark.parametrize("density", [0, -0.1, 1.01, NAN, "0.5", None])
 def test_densities_are_fractions_kept(density):
     for make in (lambda: masks.top_k({"a": torch.rand(4)}, density), lambda: masks.random({"a": (4,)}, density, 0)):
         with pytest.raises(LotteryError, match="must be a fraction kept, above 0 and at most 1"):

@@ -246,6 +246,10 @@ def test_nothing_to_mask(model, names):
         (("conv-small", 10, (3, 32, 7)), "conv-small needs images of at least 8 x 8 pixels"),
         (("resnet20", 1, CIFAR), "num_classes = 1"),
         (("resnet20", 10, CIFAR, 0, 0.0), "width = 0.0"),
+        ((["resnet20"], 10, CIFAR), "unknown model ['resnet20']; did you mean 'resnet20'?"),
+        (("resnet20", "10", CIFAR), "num_classes = '10', width = 1.0: need two classes"),
+        (("resnet20", 10, CIFAR, 0, "1"), "num_classes = 10, width = '1': need two classes"),
+        (("resnet20", 10, 64), "in_shape = 64: must be three positive integers"),
     ],
 )
 def test_bad_input(arguments, sentence):

@@ -69,7 +69,7 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     to be retrained, even if the ticket came trained.
 
     Raises:
-        LotteryError: the seed is no valid one; the model is untouched.
+        LotteryError: the seed is no valid one, or the model has another architecture; it is untouched.
 
     >>> from lottery_lib import controls, load, masks, models
     >>> data = load("digits")
@@ -82,6 +82,7 @@ def reinitialised(ticket: Ticket, model: nn.Module, seed: int = 0) -> Ticket:
     False
     """
     seed = _apart(seed)
+    ticket.apply(model)  # which refuses another network
     states.load(model, ticket.state())
     redraw(model, ticket.mask, seed)
     fresh = replace(ticket, rewind=snapshot(model), seed=None, relaxed=None, state_sha256=None, info=_untrained(ticket))

@@ -6,7 +6,6 @@ entry without support would land at α, take η_m as the calibrated search does,
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,15 +14,12 @@ from torch import Tensor, nn
 
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.masks import Mask
 from lottery_lib.methods import concave
 from lottery_lib.methods.base import require_config
-from lottery_lib.methods.calibration import CalibratedMask, Calibration
-from lottery_lib.regularizers import Regularizer
+from lottery_lib.methods.calibration import CalibratedMask
 from lottery_lib.tickets import Ticket
 
 GAINS = {"multiplicative": 20.0, "pi": 10.0, "dual": 20.0}  # a whole search, by units of the error
-UNSETTLED = Calibration(settling=math.inf)
 LONGEST, WOUND_UP = 2.0, 4.0  # an update answers to no larger error; nor does the integral grow larger
 
 
@@ -39,7 +35,7 @@ class Config(concave.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.controller not in GAINS:
+        if self.controller not in [*GAINS]:  # a list has no hash to be sought by
             raise LotteryError(f"unknown controller {self.controller!r}{hint(self.controller, GAINS)}")
         if self.lam is not None:
             raise LotteryError(f"lam = {self.lam!r}: feedback sets it; leave it out")
@@ -49,13 +45,11 @@ class Config(concave.Config):
 
 
 class FeedbackMask(CalibratedMask):
-    """W = m⊙θ with λ by feedback on the share of entries left."""
+    """W = m⊙θ with λ by feedback on the share of entries left; ``given`` and ``named`` as of ``CalibratedMask``."""
 
-    def __init__(
-        self, model: nn.Module, names: Sequence[str], regularizer: Regularizer, kept: int, steps: int,
-        within: Mask | None = None, calibration: Calibration = UNSETTLED, *, controller: str = "multiplicative",
-    ):  # fmt: skip
-        super().__init__(model, names, regularizer, kept, steps, within, replace(calibration, settling=math.inf))
+    def __init__(self, *given: Any, controller: str = "multiplicative", **named: Any):
+        super().__init__(*given, **named)
+        self.calibration = replace(self.calibration, settling=math.inf)
         self.controller, self.integral = controller, 0.0
 
     def price(self, m: Tensor, support: Tensor, every: int) -> float:

@@ -32,7 +32,7 @@ class Config(SearchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.score not in SCORES:
+        if self.score not in [*SCORES]:  # a list has no hash to be sought by
             raise LotteryError(f"unknown score {self.score!r}; known: {', '.join(SCORES)}")
 
 

@@ -94,6 +94,19 @@ def test_a_weight_of_one_entry_is_drawn_without_deviation():
     assert model["scale"] == 2
 
 
+def test_another_network_is_refused_and_left_alone():
+    model = convnet()
+    before = copied(model.state_dict())
+    with pytest.raises(LotteryError, match="^wrong architecture: where the ticket has 'fc1.weight'"):
+        controls.reinitialised(find("random"), model)
+    assert same_bits(copied(model.state_dict()), before)
+
+
+def test_drawing_anew_leaves_the_generators_of_gpus_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("they were seeded"))
+    weights.redraw(lenet(), ["fc1.weight"], seed=0)
+
+
 @pytest.mark.parametrize("seed", [-1, 0.5])
 def test_a_seed_that_is_none_leaves_the_model_alone(seed):
     ticket, model = find("random", convnet()), convnet(1)

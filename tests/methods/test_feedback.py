@@ -32,7 +32,12 @@ def test_the_price_rises_above_the_target_and_falls_below_it(controller):
 
 
 @pytest.mark.parametrize(
-    "fields, wrong", [({"controller": "dula"}, "unknown controller 'dula'.*dual"), ({"lam": 1e-4}, "feedback sets it")]
+    "fields, wrong",
+    [
+        ({"controller": "dula"}, "unknown controller 'dula'.*dual"),
+        ({"controller": ["dual"]}, "unknown controller .*dual"),
+        ({"lam": 1e-4}, "feedback sets it"),
+    ],
 )
 def test_bad_configs_are_refused(fields, wrong):
     with pytest.raises(LotteryError, match=wrong):

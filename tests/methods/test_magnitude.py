@@ -1,11 +1,15 @@
 """methods/magnitude.py against the same steps written out by hand."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from toy import LEAST, convnet, copied, digits, find, lenet, same_bits, same_values
 
 from lottery_lib import masks
+from lottery_lib.errors import LotteryError
+from lottery_lib.methods import magnitude
 from lottery_lib.relaxation import FixedMask
 from lottery_lib.training.loop import train
 
@@ -38,6 +42,12 @@ def test_one_shot_keeps_what_is_large_after_a_dense_training(score, make):
     size = sum(mask.numel() for mask in ticket.mask.values())
     assert same_bits(ticket.mask, best(scores, ticket.mask, round(0.2 * size)))
     assert same_bits(ticket.rewind, start)
+
+
+@pytest.mark.parametrize("score", ["size", ["magnitude"]])
+def test_an_unknown_score_is_refused(score):
+    with pytest.raises(LotteryError, match=f"^unknown score {re.escape(repr(score))}; known: magnitude, increase$"):
+        magnitude.Config(score=score)
 
 
 def test_the_two_scores_differ():
