@@ -26,6 +26,7 @@ from lottery_lib.masks import Mask
 from lottery_lib.regularizers import Log, Regularizer
 from lottery_lib.relaxation import RelaxedMask, share
 
+WATCHED = 5  # steps at least, in which nothing moves: supports of fewer are noise
 VERSION = 1  # raised when the same search would set other values
 STEEP = Log()  # the shape of the penalty at the end, whatever it was before: a linear one would open no gap
 FLAT = 1e-4  # slopes below it cannot be priced
@@ -71,7 +72,7 @@ class CalibratedMask(RelaxedMask):
     ):  # fmt: skip
         require_steep(regularizer, calibration.alpha)
         super().__init__(model, names, regularizer, lam=0.0, mask_lr=0.0, within=within)
-        self.alive = [m.clone() for m in self.m]  # what earlier rounds have left
+        self.alive = [m > 0 for m in self.m]  # what earlier rounds have left
         self.kept, self.steps, self.calibration = kept, steps, calibration
         self.step, self.steepness, self.level = 0, 0.0, 0.0
         self.memory = 1 / max(2.0, calibration.memory * steps)
@@ -80,7 +81,7 @@ class CalibratedMask(RelaxedMask):
     @torch.no_grad()
     def pull_back(self) -> None:
         plan, self.step = self.calibration, self.step + 1
-        past_watching = self.step - max(5, int(plan.watch * self.steps))
+        past_watching = self.step - max(WATCHED, int(plan.watch * self.steps))
         every = max(1, self.steps // plan.updates)
         if past_watching > 0 and (self.step % every == 0 or past_watching == 1):
             self.update(every)
@@ -128,7 +129,8 @@ class CalibratedMask(RelaxedMask):
         alpha, at_alpha = self.calibration.alpha, STEEP.slope(self.calibration.alpha)
         if not self.steepness:
             bend = (STEEP.slope(0.9 * alpha) - STEEP.slope(1.1 * alpha)) / (0.2 * alpha)
-            self.steepness = self.calibration.folds / (self.mask_lr * (self.steps - self.step + 1) * bend)
+            left = max(1, self.steps - self.step + 1)  # likewise
+            self.steepness = self.calibration.folds / (self.mask_lr * left * bend)
         need, half_way = self._need(m, support.mul_(self._heed()), every)
         price = _kth_largest(need.sub_(self.steepness * (STEEP.gradient(half_way) - at_alpha)), self.kept)
         least = -0.5 * self.steepness * (STEEP.slope(0.0) - at_alpha)  # below zero it lifts those just under α
@@ -179,8 +181,8 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 def _kth_largest(values: Tensor, k: int) -> float:
     """Of all of them, but sought among those that a sample says may be it, which is several times faster."""
     sample = values[:: max(1, len(values) // SAMPLE)]
-    share = k / len(values)
-    deep = round((share + 4 * (share / len(sample)) ** 0.5) * len(sample)) + 1
+    part = k / len(values)
+    deep = round((part + 4 * (part / len(sample)) ** 0.5) * len(sample)) + 1
     if deep < len(sample):
         candidates = values[values >= sample.kthvalue(len(sample) - deep + 1).values]
         values = candidates if len(candidates) >= k else values

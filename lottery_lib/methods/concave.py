@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lottery_lib import masks, regularizers, states
+from lottery_lib import errors, masks, regularizers, states
 from lottery_lib.data.splits import TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.methods import attaching
 from lottery_lib.methods.attached import AttachedSearch
 from lottery_lib.methods.base import SearchConfig, Trainer, require_config
-from lottery_lib.methods.calibration import CalibratedMask, Calibration, gap, require_steep
+from lottery_lib.methods.calibration import WATCHED, CalibratedMask, Calibration, gap, require_steep
 from lottery_lib.relaxation import RelaxedMask
 from lottery_lib.states import snapshot
 from lottery_lib.tickets import Ticket
@@ -47,6 +47,7 @@ class Config(SearchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        errors.require("regularizer", self.regularizer, str, "a name, as 'log'")
         penalty = regularizers.create(self.regularizer, self.shape)
         for name in ("lam", "mask_lr"):
             if (value := getattr(self, name)) is not None and not value >= 0:
@@ -154,9 +155,14 @@ def attach(
     0.2
 
     Raises:
-        LotteryError: an option is unknown or out of range, or the optimiser cannot be used.
+        LotteryError: an option is unknown or out of range, steps are too few, or the optimiser cannot be used.
     """
     config, trainer, first = attaching.prepared(Config, model, optimizer, steps, density=density, **options)
+    if config.calibrated and steps <= WATCHED:
+        raise LotteryError(
+            f"steps = {steps}: too few, as the mask does not move in the first {WATCHED}; give the optimiser's steps "
+            "in the whole training, not its epochs"
+        )
     rewind = snapshot(model)
     rule = config.rule(trainer, density, masks.ones(model, trainer.names), steps)
 

@@ -58,6 +58,18 @@ def test_as_many_entries_survive_as_asked_when_supports_stay_as_they_are(support
     assert support[alive].min() > support[~alive].max() if kept < len(distinct) else True
 
 
+@pytest.mark.parametrize("told", [3, 5])
+def test_a_mask_that_was_told_of_too_few_steps_loses_no_entry(told):
+    """It divided by the steps that were left, of which there were none."""
+    model = nn.Linear(100, 1, bias=False)
+    nn.init.ones_(model.weight)
+    rule = CalibratedMask(model, ["weight"], Log(), 20, told)
+    for _ in range(10):
+        model.weight.grad = -torch.arange(100.0)[None] / 1e3
+        rule.pull_back()
+    assert (rule.m[0] >= rule.calibration.alpha).all()
+
+
 @given(st.integers(1, 9000), st.data(), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_the_kth_largest_is_that_of_all_values(count, data, many_alike):

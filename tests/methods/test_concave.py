@@ -5,6 +5,7 @@ import torch
 from toy import LEAST, copied, digits, find, lenet, same_bits
 
 from lottery_lib import masks, regularizers, weights
+from lottery_lib.errors import LotteryError
 from lottery_lib.methods import concave, geometric
 from lottery_lib.relaxation import RelaxedMask
 from lottery_lib.training.loop import train
@@ -41,6 +42,11 @@ def test_every_option_of_the_penalty_changes_the_mask():
     options = [{}, {"regularizer": "l1"}, {"shape": 1.0}, {"lam": 1e-3}, {"mask_lr": 3.0}, {"seed": 1}]
     relaxed = [find("concave", **fields).relaxed for fields in options]
     assert all(not same_bits(a, b) for i, a in enumerate(relaxed) for b in relaxed[:i])
+
+
+def test_a_penalty_goes_by_its_name():
+    with pytest.raises(LotteryError, match="^regularizer is of type list; must be a name, as 'log'$"):
+        concave.Config(regularizer=["log"])
 
 
 def test_rank_orders_by_m_and_then_by_the_size_of_theta():

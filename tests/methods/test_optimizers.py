@@ -75,7 +75,7 @@ class Twice(torch.optim.SGD):
 def test_an_optimiser_that_looks_ahead_is_told_in_its_first_step(given, sentence):
     model = network()
     optimizer = Twice(model.parameters(), **given)
-    concave.attach(model, optimizer, steps=5)
+    concave.attach(model, optimizer, steps=10)
 
     def closure():
         with torch.enable_grad():
@@ -96,7 +96,7 @@ def test_an_optimiser_that_looks_ahead_is_told_in_its_first_step(given, sentence
 def test_what_will_not_do_is_told_when_attached(make, sentence):
     model = network()
     with pytest.raises(LotteryError, match=sentence):
-        concave.attach(model, make(model), steps=5)
+        concave.attach(model, make(model), steps=10)
 
 
 def test_a_search_is_attached_to_the_optimiser_itself_whatever_wraps_it():
@@ -104,7 +104,7 @@ def test_a_search_is_attached_to_the_optimiser_itself_whatever_wraps_it():
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     wrapped = accelerate.Accelerator(cpu=True).prepare(optimizer)
-    search = concave.attach(model, wrapped, steps=5)
+    search = concave.attach(model, wrapped, steps=10)
     cross_entropy(model(INPUTS), LABELS).backward()
     wrapped.step()
     assert search.step == 1
