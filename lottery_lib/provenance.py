@@ -16,8 +16,13 @@ from lottery_lib import __version__, paths
 GPU = "CUDA"  # what a record made on one has in the place of vectors
 
 
-def provenance() -> dict[str, str | int]:
-    """Versions of what computes, the machine, the date and the checkout's commit, JSON-able."""
+def provenance(device: str | torch.device | None = None) -> dict[str, str | int]:
+    """Versions of what computes, the machine, the date and the checkout's commit, JSON-able.
+
+    ``device`` is where it was computed; None: on a GPU, if there is one.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    on_gpu = place.type == "cuda"
     return {
         "lottery_lib": __version__,
         "commit": _commit(),
@@ -26,9 +31,9 @@ def provenance() -> dict[str, str | int]:
         "torch": str(torch.__version__),
         "torchvision": _version("torchvision"),
         "numpy": np.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "device": torch.cuda.get_device_name(place) if on_gpu else _processor(),
         "threads": torch.get_num_threads(),
-        "vectors": GPU if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability(),
+        "vectors": GPU if on_gpu else torch.backends.cpu.get_cpu_capability(),
     }
 
 
@@ -50,7 +55,12 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """The checkout's commit, with ``+`` where tracked files differ from it; ``unknown`` outside a checkout."""
+    """The checkout's commit, with ``+`` where tracked files differ from it; ``unknown`` outside a checkout.
+
+    Where this package is installed elsewhere, the working directory may be a checkout of something else.
+    """
+    if not (Path(__file__).resolve().parents[1] / "pyproject.toml").exists():
+        return "unknown"
     try:
         described = ["git", "-C", str(paths.ROOT), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
         return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()

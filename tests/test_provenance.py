@@ -3,9 +3,12 @@
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
+from toy import find
 
 from lottery_lib import __version__, paths
 from lottery_lib.experiments import records
@@ -35,6 +38,23 @@ def test_every_record_says_what_its_numbers_depend_on():
 )
 def test_what_computed_is_told_by_old_records_too(made, expected):
     assert vectors(made) == expected
+
+
+def test_what_is_computed_on_a_cpu_is_no_matter_of_a_gpu_beside_it(monkeypatch):
+    here = provenance("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a GPU, {device}")
+    beside, on_it, unsaid = provenance(torch.device("cpu")), provenance("cuda:1"), provenance()
+    assert (beside["device"], beside["vectors"]) == (here["device"], here["vectors"])
+    assert (on_it["device"], on_it["vectors"]) == ("a GPU, cuda:1", "CUDA")
+    assert (unsaid["device"], unsaid["vectors"]) == ("a GPU, cuda", "CUDA")  # where a protocol computes
+    ticket = find("random")
+    assert (ticket.provenance["device"], ticket.provenance["vectors"]) == (here["device"], here["vectors"])
+
+
+def test_an_installed_package_tells_no_commit_of_the_readers_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["lottery_lib.provenance"], "__file__", str(tmp_path / "lottery_lib" / "its.py"))
+    assert provenance()["commit"] == "unknown"
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="no git")

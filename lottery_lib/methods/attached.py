@@ -99,6 +99,7 @@ class Attached:
                     f"the state of another search: it differs from this one's in {name!r}; attach by the same method, "
                     "to the same network"
                 )
+        self.rule.follow()
         self._load(state)
         self.rule.advance(min(1.0, self.step / self.steps))
         with torch.no_grad():
@@ -167,9 +168,9 @@ class Attached:
         self.unreached = {name: weight for name, weight in self.unreached.items() if weight.grad is None}
         rule.fill_gradients()
         rule.pull_back()
-        for weight, leaf in zip(rule.weights, rule.leaves):
-            if leaf is not weight:
-                weight.copy_(leaf)
+        if rule.leaves is not rule.weights:
+            torch._foreach_copy_(rule.weights, rule.leaves)
+            for weight, leaf in zip(rule.weights, rule.leaves):
                 weight.grad = leaf.grad if leaf.grad is None else leaf.grad.to(weight.dtype)
         self._idle = False
 
@@ -178,9 +179,9 @@ class Attached:
         if self._idle:
             return
         rule = self.rule
-        for weight, leaf in zip(rule.weights, rule.leaves):
-            if leaf is not weight:
-                leaf.copy_(weight)
+        if rule.leaves is not rule.weights:
+            torch._foreach_copy_(rule.leaves, rule.weights)
+            for leaf in rule.leaves:
                 leaf.grad = None
         rule.push_forward()
         self.step, self._idle = self.step + 1, True
@@ -229,6 +230,7 @@ class AttachedSearch(Attached):
             self.detach()
             if self.unreached:
                 warn_of(self.unreached, "since the search was attached")
+            self.rule.follow()  # where a trainer has put the network after the last step, as on the CPU again
             self._found = self._finish(self)
         return self._found
 
@@ -240,6 +242,7 @@ class AttachedSearch(Attached):
             )
         if not self.step:
             self._first.settle()
+        self._first.device = self.rule.weights[0].device
         super()._look(optimizer)
 
     def _before(self, optimizer: Optimizer) -> None:

@@ -1,7 +1,7 @@
 """What every method of ticket search shares: its config, the ticket at its end, and the retraining after it."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -95,7 +95,7 @@ class Trainer:
     data: TrainingData
     config: SearchConfig
     options: dict  # loss or objective, metric, work, progress, as ``training.loop.train`` takes them
-    run: Callable[[], Tensor | None] | None = None  # the network on a batch; None: on the first of the data
+    run: signal.FirstCall | None = None  # of a network that somebody else trains; None: the first batch of the data
     history: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(init=False)  # of the parameters that the mask covers
     begun: dict[str, Tensor] = field(init=False, default_factory=dict)  # the state before the search
@@ -215,7 +215,7 @@ class Trainer:
             mask=mask,
             rewind=rewind,
             config={"method": type(self.config).__module__.rpartition(".")[2], **self._told()},
-            provenance=provenance(),
+            provenance=provenance((self.run and self.run.device) or next(self.model.parameters()).device),
             architecture=architecture(self.model),
             search_epochs=search_epochs,
             seed=self.config.seed if self.run is None else None,
@@ -264,7 +264,7 @@ def retrain(
     recipe: Recipe,
     *,
     seed: int = 0,
-    start: int = 0,
+    start: int | None = None,
     **options: Any,
 ) -> History:
     """Train a ticket by itself: ``model`` is rewound to it, and its pruned weights stay zero.
@@ -273,7 +273,7 @@ def retrain(
     already (gradual magnitude pruning), the model gets these, and the history has no epochs.
 
     Args:
-        start: The epoch of the recipe to begin with: the ticket's rewind epoch.
+        start: The epoch of the recipe to begin with; None: the ticket's rewind epoch.
 
     Raises:
         LotteryError: the model has another architecture than the ticket's; or as by ``train``. The model is as before.
@@ -296,4 +296,5 @@ def retrain(
         if ticket.info.get("trained"):
             return History([])
         rule = FixedMask(model, ticket.mask)
+        start = ticket.config.get("rewind_epoch", 0) if start is None else start
         return train(model, data, recipe, parameterization=rule, seed=seed, start=start, **options)

@@ -92,6 +92,7 @@ class FirstCall:
 
     def __init__(self, model: nn.Module | None):
         self.model: Any = model
+        self.device: torch.device | None = None  # where the network was trained, told by whoever steps it
         self.given: tuple[tuple, dict[str, Any]] | None = None
         self.check: Callable[[Tensor], object] | None = None  # of what it led to
 
@@ -143,7 +144,7 @@ class FirstCall:
         """A number that depends on every part of the network's first output: the loss, where it tells one."""
         if self.given is None:
             return None
-        given, named = self.given
+        given, named = structure.moved(self.given, next(self.model.parameters()).device)  # it may lie elsewhere by now
         numbers = _differentiable(self.model(*given, **named))
         return (numbers[0] * torch.rand_like(numbers[0])).sum() if numbers else torch.zeros(())
 

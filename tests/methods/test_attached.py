@@ -1,6 +1,7 @@
 """methods/attached.py: a search in somebody else's loop is the library's own, whatever steps the optimiser."""
 
 import warnings
+from copy import copy
 
 import numpy as np
 import pytest
@@ -202,11 +203,11 @@ def test_a_search_attached_to_weights_of_a_checkpoint_rewinds_to_where_it_began(
 
 def test_the_state_of_another_search_is_refused_whole():
     model = network()
-    search = concave.attach(model, sgd(model), steps=5)
+    search = concave.attach(model, sgd(model), steps=10)
     smaller, before = lottery.models.create("lenet-300-100", DATA.classes, DATA.shape, width=0.1), search.state_dict()
     for attach, given in ((concave.attach, smaller), (continuous.attach, network()), (gradual.attach, network())):
         with pytest.raises(LotteryError, match="^the state of another search: it differs from this one's in"):
-            search.load_state_dict(attach(given, sgd(given), steps=5).state_dict())
+            search.load_state_dict(attach(given, sgd(given), steps=10).state_dict())
     with pytest.raises(LotteryError, match="^the state of another search"):
         search.load_state_dict({})
     assert search.state_dict().keys() == before.keys() and search.step == 0
@@ -287,16 +288,16 @@ def test_weights_may_be_exchanged_for_a_while_and_moved_to_another_type(method):
 def test_one_search_or_mask_at_a_time_holds_the_weights_of_an_optimiser():
     model, other = network(), network(1)
     optimizer = torch.optim.SGD([*model.parameters(), *other.parameters()], 0.1)
-    search = concave.attach(model, optimizer, steps=5)
-    concave.attach(other, optimizer, steps=5)  # two networks are another matter
+    search = concave.attach(model, optimizer, steps=10)
+    concave.attach(other, optimizer, steps=10)  # two networks are another matter
     for attach in (
-        lambda: concave.attach(model, optimizer, steps=5),
-        lambda: gradual.attach(model, optimizer, steps=5),
+        lambda: concave.attach(model, optimizer, steps=10),
+        lambda: gradual.attach(model, optimizer, steps=10),
     ):
         with pytest.raises(LotteryError, match="^another search or mask is attached to these weights"):
             attach()
     search.detach()
-    concave.attach(model, optimizer, steps=5)
+    concave.attach(model, optimizer, steps=10)
 
 
 def test_between_steps_the_network_is_what_it_is():
@@ -368,7 +369,7 @@ def test_more_steps_than_said_move_nothing_any_more():
 
 def test_a_step_that_is_none_and_what_will_not_do():
     model, other = network(), network(1)
-    search = concave.attach(model, sgd(model), steps=5)
+    search = concave.attach(model, sgd(model), steps=10)
     with pytest.raises(LotteryError, match="no step was taken since the search was attached"):
         search.ticket()
     for optimizer, given, sentence in (
@@ -381,8 +382,8 @@ def test_a_step_that_is_none_and_what_will_not_do():
         (sgd(model), {"steps": float("inf")}, "steps = inf: must be ≥ 1 and finite"),  # as of an endless training
     ):
         with pytest.raises(LotteryError, match=f"^{sentence}"):
-            concave.attach(model, optimizer, **{"steps": 5} | given)
-    concave.attach(other, sgd(other), steps=np.int64(5))  # as computed
+            concave.attach(model, optimizer, **{"steps": 10} | given)
+    concave.attach(other, sgd(other), steps=np.int64(10))  # as computed
 
 
 def test_after_detaching_the_optimiser_is_as_before():
@@ -557,9 +558,14 @@ def test_steps_in_another_unit_are_told():
     """As of epochs, where an estimate may be half as many again."""
     model = network()
     optimizer = sgd(model)
-    concave.attach(model, optimizer, steps=RECIPE.epochs, density=0.2)
-    with pytest.warns(UserWarning, match="5 steps were taken, and the search has decided by the 3 it was told of"):
-        loop(model, optimizer, last=10)
+    with pytest.raises(LotteryError, match="^steps = 3: too few, as the mask does not move in the first 5; give t"):
+        concave.attach(model, optimizer, steps=RECIPE.epochs, density=0.2)
+    for method, steps, taken in ((concave, 6, 9), (gradual, RECIPE.epochs, 5)):
+        model = network()
+        method.attach(model, optimizer := sgd(model), steps=steps, density=0.2)
+        said = f"{taken} steps were taken, and the search has decided by the {steps} it was told of"
+        with pytest.warns(UserWarning, match=said):
+            loop(model, optimizer, last=10)
 
 
 def test_steps_play_no_part_where_lambda_is_given(recwarn):
@@ -568,6 +574,32 @@ def test_steps_play_no_part_where_lambda_is_given(recwarn):
     search = concave.attach(model, optimizer, steps=2, density=0.2, lam=3e-2)
     loop(model, optimizer, last=10)
     assert search.step > 3 and not [one for one in recwarn if "steps" in str(one.message)]
+
+
+@pytest.mark.filterwarnings("ignore:asked for a density", "ignore:only 20 of the 57 steps")
+@pytest.mark.parametrize("method", [concave, continuous, gradual])
+def test_a_network_that_is_moved_between_two_steps_takes_its_search_along(method):
+    """As a trainer brings it back to the CPU before the ticket is asked for, or to a GPU before a checkpoint is read.
+
+    There is but one device here that has values, so it is the mask that lies elsewhere.
+    """
+    model = network()
+    search = method.attach(model, optimizer := sgd(model), steps=STEPS, density=0.2)
+    loop(model, optimizer, last=20)
+    state, follow = {name: copy(value) for name, value in search.state_dict().items()}, search.rule.follow
+    kept = search.rule.m if method is concave else search.rule.s if method is continuous else search.rule.mask
+    right = [tensor.clone() for tensor in kept]
+
+    def brought():
+        kept[:] = right
+        follow()
+
+    search.rule.follow = brought
+    kept[:] = [tensor.to("meta") for tensor in right]
+    search.load_state_dict(state)
+    kept[:] = [tensor.to("meta") for tensor in right]
+    search.ticket()
+    assert all(torch.equal(tensor, other) for tensor, other in zip(kept, right))
 
 
 def test_a_step_that_breaks_the_weights_is_named_long_before_the_end():

@@ -180,7 +180,7 @@ def test_names_choose_what_is_masked(name):
 def test_retraining_is_a_masked_training_from_the_rewound_weights():
     model, plain = lenet(), lenet()
     ticket = find("random", rewind_epoch=1)
-    history = retrained(model, ticket, seed=4, start=1)
+    history = retrained(model, ticket, seed=4)  # from the ticket's rewind epoch
     plain.load_state_dict(ticket.rewind)
     expected = train(plain, digits(), RECIPE, parameterization=FixedMask(plain, ticket.mask), seed=4, start=1)
     assert same_values(copied(model.state_dict()), copied(plain.state_dict()))
@@ -272,7 +272,7 @@ def test_a_weight_under_a_parametrization_stays_dense_and_that_is_said():
     nn.utils.parametrizations.weight_norm(model[2])
     said = r"as no mask covers 2.parametrizations.weight.original1 \(under a parametrization\), .*; remove a par"
     with pytest.warns(UserWarning, match=f"^2.9 % of all parameters stay dense, {said}"):
-        concave.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=5)
+        concave.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=10)
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm")  # the older one is deprecated
@@ -387,7 +387,7 @@ def test_an_embedding_without_a_weight_of_its_own_is_no_trouble():
 def test_complex_weights_are_named(method):
     model = nn.Sequential(nn.Linear(6, 3, dtype=torch.complex64))
     with pytest.raises(LotteryError, match="^'0.weight' holds torch.complex64, and a mask is learnt by real numbers"):
-        method.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=5)
+        method.attach(model, torch.optim.SGD(model.parameters(), 0.1), steps=10)
 
 
 def test_a_row_of_padding_is_no_sign_of_pruning():

@@ -123,6 +123,17 @@ def test_an_attached_search_tries_the_first_call_again():
         attached("mix.weight", calls=False).ticket()
 
 
+def test_the_first_call_is_made_again_where_the_network_lies_by_then():
+    """As a trainer has put it on the CPU again, and the batch lay on a GPU."""
+    model = Reader()
+    first = signal.FirstCall(model)
+    first.hook(refused=None)
+    model(torch.randint(7, (8, 6)))
+    assert first().device.type == "cpu"
+    model.to("meta")
+    assert first().device.type == "meta"
+
+
 class Checkpointed(Reader):
     """Keeps no activations, in the way that cannot be differentiated by a part."""
 
