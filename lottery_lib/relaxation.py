@@ -117,7 +117,7 @@ class RelaxedMask(Parameterization):
 
     @property
     def _parts(self) -> list[slice]:
-        """On a CPU one tensor after the other, which then stays in its cache; on a GPU together, by few kernels."""
+        """On a CPU one tensor after the other, which stays in its cache then; on a GPU together, but the penalty."""
         count, size = len(self.m), len(self.m) if self.m[0].is_cuda else 1
         return [slice(first, first + size) for first in range(0, count, size)]
 
