@@ -42,7 +42,8 @@ def seeded(device: torch.device, seed: int, epoch: int = 0) -> Iterator[None]:
     """
     start = _start(seed, epoch)
     with undisturbed(device):
-        torch.manual_seed(start)
+        # On a CPU the generators of GPUs are not kept, and torch.manual_seed would seed them too, for good.
+        (torch.default_generator if device.type == "cpu" else torch).manual_seed(start)
         np.random.seed(start)  # which a reader's data may draw from, as Python's: their augmentation
         random.seed(start)
         yield

@@ -158,7 +158,7 @@ def create(name: str, shape: float | None = None) -> Regularizer:
     >>> log.value(torch.tensor([0.0, 0.5, 1.0]))
     tensor([0.0000, 0.7472, 1.0000])
     """
-    if name not in REGULARIZERS:
+    if name not in [*REGULARIZERS]:  # a list has no hash to be sought by
         raise LotteryError(f"unknown regulariser {name!r}{hint(name, REGULARIZERS)}")
     cls: type[Any] = REGULARIZERS[name]
     if shape is None:

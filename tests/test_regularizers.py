@@ -104,6 +104,7 @@ def test_the_shape_is_the_one_field():
     "name, shape, sentence",
     [
         ("lgo", None, "unknown regulariser 'lgo'; did you mean 'log'?"),
+        (["log"], None, "unknown regulariser ['log']; did you mean 'log'?"),
         ("dropout", None, "unknown regulariser 'dropout'; known: l1, log, lp, mcp, exponential"),
         ("l1", 0.5, "regulariser 'l1' has no shape parameter; leave out 0.5"),
         ("log", 0, "eps = 0: must be > 0"),

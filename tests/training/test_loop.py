@@ -740,3 +740,8 @@ def test_a_regression_has_no_accuracy_and_says_so():
         LotteryError, match="there is no accuracy: it needs a validation split whose labels are classes"
     ):
         history.val_accuracy  # noqa: B018
+
+
+def test_training_on_a_cpu_leaves_the_generators_of_gpus_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("they were seeded"))
+    train(lenet(), digits(), replace(RECIPE, epochs=1))
