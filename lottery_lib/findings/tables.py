@@ -17,7 +17,7 @@ from lottery_lib.experiments import records
 from lottery_lib.experiments.catalogue import METHODS, Method, load_plugins
 from lottery_lib.experiments.protocols import PROTOCOLS
 from lottery_lib.methods.magnitude import SCORES
-from lottery_lib.provenance import vectors
+from lottery_lib.provenance import GPU, vectors
 
 COLUMNS = [
     "run", "protocol", "reduced", "dataset", "model", "method", "regularizer", "eps", "lam", "mask_lr", "alpha",
@@ -85,9 +85,10 @@ def _row(record: dict) -> dict:
 
 
 def computed(record: dict) -> dict:
-    """The arithmetic that a record was made with, by ``COMPUTED``."""
+    """The arithmetic that a record was made with, by ``COMPUTED``; one GPU rounds otherwise than another."""
     made = record["provenance"]
-    return {"precision": record["recipe"]["precision"], "vectors": vectors(made), "threads": made["threads"]}
+    used = made["device"] if vectors(made) == GPU else vectors(made)
+    return {"precision": record["recipe"]["precision"], "vectors": used, "threads": made["threads"]}
 
 
 def _cut(record: dict) -> dict[str, float]:

@@ -242,7 +242,7 @@ def test_records_say_where_their_tickets_were_cut():
     assert masks.implied_alpha.between(0, 1).all() and masks.tied.between(0, 1).all()
     assert masks[masks.lam.isna()].implied_alpha.eq(0.1).all()
     assert found[found.method == "imp"].implied_alpha.isna().all()
-    assert set(found.vectors) <= {"AVX2", "AVX512", "CUDA"} and (found.threads > 0).all()
+    assert set(found.vectors) <= {"AVX2", "AVX512", "NVIDIA H200"} and (found.threads > 0).all()
 
 
 def test_summary_and_pivot_keep_networks_apart():
