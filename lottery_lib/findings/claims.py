@@ -58,7 +58,7 @@ KEY = (
     f"distance from the dense network to a random mask, at least {measured.LEAST:g} points and at most "
     f"{measured.MOST:g}. In C2, λ√k/γ is the strength of the penalty: k entries are kept by the target, and γ is the "
     "least curvature of the loss at the target. In C6, the search with ℓ1 borrows the slope of log in the last phase, "
-    "in which entries settle."
+    "in which entries settle. α is the threshold: entries of a mask that end at α or above are kept."
 )
 MARKERS = ("<!-- claims -->", "<!-- end of claims -->")
 

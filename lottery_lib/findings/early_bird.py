@@ -55,7 +55,8 @@ def in_short(found: pd.DataFrame) -> str:
         told.append(
             f"{place}, density {density:g}, n = {rows.n.min()}: tickets drawn from epoch {as_good} of "
             f"{rows.epoch.max()} on are nowhere clearly worse than the last. The mask of epoch {as_good} shares "
-            f"{100 * then:.0f} % of its weights with the last; from epoch {alike} on masks share {100 * LIKE:.0f} %."
+            f"{100 * then:.0f} % of its weights with the last; from epoch {alike} on masks share {100 * LIKE:.0f} % at "
+            "least."
         )
     return " ".join(told) or "Too few seeds are on record to tell when a search may stop."
 

@@ -49,7 +49,7 @@ SEARCHES = {
     ),
     "follows the noise": Search(
         {"lam": 1e-4, "mask_lr": 1000.0},
-        "one batch pulls an entry up from 0 and the next lets it fall: the few kept are others after each epoch",
+        "one batch pulls an entry up from 0 and the next lets it fall: many of the few kept are new after each epoch",
         "a smaller ηₘ, with λ · ηₘ as it should be",
     ),
 }

@@ -28,7 +28,7 @@ READ = (
 )
 BLIND = (
     "**Which settings decide** was written down before most runs, but on MNIST after them; and masks in rounds on "
-    "CIFAR-10, with λ by hand, had been seen before."
+    "CIFAR-10, with the weight λ of the penalty set by hand, had been seen before."
 )
 LEVELS = {BETTER: "better", WORSE: "worse", EQUAL: "as good", NOT_WORSE: "not worse", OPEN: "hard to tell apart"}
 COLUMNS = (

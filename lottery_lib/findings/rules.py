@@ -145,8 +145,7 @@ def judged(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
 
 def beside(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     """What else is on record of the claim's contrasts, and of those beside it; it decides nothing."""
-    contrasts, stepwise = {**rule.contrasts, **rule.beside}, rule.asks == "better"
-    found = measured.cells(runs, contrasts, share=rule.epochs, stepwise=stepwise)
+    found = measured.cells(runs, {**rule.contrasts, **rule.beside}, share=rule.epochs)
     known = pd.MultiIndex.from_frame(rule.cells()[KEY])
     return found[~pd.MultiIndex.from_frame(found[KEY]).isin(known)].reset_index(drop=True)
 

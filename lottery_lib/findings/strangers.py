@@ -112,7 +112,7 @@ def told(table: pd.DataFrame) -> str:
         f"{number(known.points.mean(), math.nan, '+')} points on average, from "
         f"{number(known.points.min(), math.nan, '+')} to {number(known.points.max(), math.nan, '+')}, n = "
         f"{span(known.n)}; by more than its interval: {which}. "
-        f"Densities are off by {100 * found.error.max():.2g} % at most.{none}"
+        f"Densities are off by {100 * known.error.max():.2g} % at most.{none}"
     )
 
 
