@@ -151,8 +151,8 @@ def rules() -> str:
         f"- **Settling.** In the last {100 - 100 * plan.settling:g} % (*settling*) the penalty turns into one that is "
         f"steep on both sides of α, enough for a distance to α to grow e-fold {plan.folds:g} times (*folds*), and as "
         "high at α as the price asks: nearly all entries go to 0 or to 1, a gap opens with α in it or at its edge, and "
-        "any threshold within the gap gives the same ticket. Meanwhile the data are heeded less and less, so that even a "
-        "network that answers violently, because hardly anything of it is left, ends at the density."
+        "any threshold within the gap gives the same ticket. Meanwhile the data are heeded less and less, so that even "
+        "a network that answers violently, because hardly anything of it is left, ends at the density."
     )
 
 
