@@ -105,7 +105,7 @@ def told(table: pd.DataFrame) -> str:
     differ = [f"{row.network} ({number(row.points, row.half_width, '+')})" for row in clear.itertuples()]
     which = listed(differ) if differ else "no single one"
     without = [*found.network[found.candidates == 0]]
-    none = f" No λ is left for {listed(without)}." if without else ""
+    none = f" There is no λ to compare with on {listed(without)}." if without else ""
     over = f"{len(known)} networks" if len(known) > 1 else "1 network"
     return (
         f"Over {over}, the calibrated ticket minus the best of the sweep is "
