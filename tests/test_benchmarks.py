@@ -144,7 +144,7 @@ def test_bytes_a_weight_are_those_of_the_tensors_that_a_phase_holds():
 
 
 def test_the_file_is_named_by_the_device(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(paths, "BENCHMARKS", tmp_path)
     path = bench.write({"provenance": {"device": "Some CPU @ 2 GHz (2 cores)"}})
     assert path.name == "some-cpu-2-ghz-2-cores.json" and json.loads(path.read_text())
 

@@ -130,7 +130,7 @@ class Brief(Tiny):
 
 @pytest.fixture
 def sweep(root, lottery, monkeypatch):
-    """``lottery sweep tiny``, a grid of three groups with two tickets each."""
+    """``lottery sweep tiny``, a grid of six tickets that share no training, so of as many groups."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it stays in this process
     (root / "tiny.yaml").write_text(
         "{protocol: tiny, over: {seed: [0, 1, 2]}, runs: [{method: random, density: [0.5, 0.2]}]}"
@@ -169,8 +169,8 @@ def test_sweep_lists_what_is_left_and_makes_it_once(sweep):
 
 
 def test_a_part_of_a_sweep_is_some_of_its_groups(sweep):
-    assert sweep("--dry-run", "--part", "2-3")[1].splitlines() == ["0 of 4 on record", *COMMANDS[2:]]
-    assert sweep("--dry-run", "--part", "2-2")[1].splitlines() == ["0 of 2 on record", *COMMANDS[2:4]]
+    assert sweep("--dry-run", "--part", "3-6")[1].splitlines() == ["0 of 4 on record", *COMMANDS[2:]]
+    assert sweep("--dry-run", "--part", "3-4")[1].splitlines() == ["0 of 2 on record", *COMMANDS[2:4]]
 
 
 def test_a_budget_leaves_over_what_does_not_fit(sweep):
