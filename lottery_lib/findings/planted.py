@@ -147,10 +147,9 @@ def better_mask(of: Found) -> Verdict:
 
     At equal λ from m = 1: a cell is a kind of problem, with noise or without, and a band of λ√k/γ, with γ the least
     curvature at the target. If it does not hold in all, it may hold without noise, up to (1 + ε)/4, where the theory
-    promises it of quadratic problems. In linear regressions, each
-    penalty at the λ that is best for it: a cell is a number of samples, a noise and a correlation. Statuses are those
-    of ``rules.status``. Which problems are drawn was chosen when earlier ones had been seen; the rule is older than
-    these records, and so is the condition.
+    promises it of quadratic problems. In linear regressions, each penalty at the λ that is best for it: a cell is a
+    number of samples, a noise and a correlation. Statuses are those of ``rules.status``. Which problems are drawn was
+    chosen when earlier ones had been seen; the rule is older than these records, and so is the condition.
     """
     band = f"without noise, ≤ {of.near:g}"
     same = at_equal_lambda(of)

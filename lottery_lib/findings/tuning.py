@@ -56,7 +56,8 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for place, own in tried[tried.protocol.isin(protocols.PROTOCOLS)].groupby(PLACE, sort=False):
         recipe = protocols.config_class(place[0]).recipe
-        means = own[own.batch_size.isna() | (own.batch_size == recipe.batch_size)].groupby("lr").val_accuracy.mean()
+        own = own[own.batch_size.isna() | (own.batch_size == recipe.batch_size)]
+        means = own.groupby("lr").val_accuracy.mean()
         if len(means) < 2:
             continue
         best, asked = means.idxmax(), recipe.lr

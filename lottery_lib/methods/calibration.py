@@ -129,7 +129,7 @@ class CalibratedMask(RelaxedMask):
         alpha, at_alpha = self.calibration.alpha, STEEP.slope(self.calibration.alpha)
         if not self.steepness:
             bend = (STEEP.slope(0.9 * alpha) - STEEP.slope(1.1 * alpha)) / (0.2 * alpha)
-            left = max(1, self.steps - self.step + 1)  # likewise
+            left = max(1, self.steps - self.step + 1)  # as in ``_heed``, a loop may take more
             self.steepness = self.calibration.folds / (self.mask_lr * left * bend)
         need, half_way = self._need(m, support.mul_(self._heed()), every)
         price = _kth_largest(need.sub_(self.steepness * (STEEP.gradient(half_way) - at_alpha)), self.kept)
