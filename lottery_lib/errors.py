@@ -73,7 +73,7 @@ def seed(value: Any) -> int:
     try:
         if 0 <= value < SEEDS and int(value) == value:
             return int(value)
-    except TypeError:
+    except (TypeError, ValueError, RuntimeError):  # the latter two of arrays and tensors of several numbers
         pass
     raise LotteryError(f"seed = {value!r}: must be a whole number, from 0 to 2^63 - 1")
 

@@ -253,6 +253,7 @@ def histogram(values: Mapping[str, Tensor], bins: int = 100) -> np.ndarray:
     So ``counts[:, 1 + j :].sum()`` weights are what ``threshold(values, j / bins)`` keeps, exactly, for 1 <= j <= bins.
     LotteryError if a value is not in [0, 1].
     """
+    _require_some(values)
     counts = []
     for name, m in values.items():
         if not ((m >= 0) & (m <= 1)).all():
@@ -269,9 +270,13 @@ def bimodality(values: Mapping[str, Tensor], low: float = LOW, high: float = HIG
     return int(((flat > low) & (flat < high)).count_nonzero()) / flat.numel()
 
 
+def _require_some(tensors: Mapping[str, Tensor]) -> None:
+    if not any(tensor.numel() for tensor in tensors.values()):
+        raise LotteryError("there are no masks or scores; they must be of one weight at least")
+
+
 def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
-    if not tensors:
-        raise LotteryError("there are no masks or scores; they must be of one layer at least")
+    _require_some(tensors)
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 

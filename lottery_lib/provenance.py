@@ -37,6 +37,13 @@ def provenance(device: str | torch.device | None = None) -> dict[str, str | int]
     }
 
 
+def arithmetic(device: torch.device) -> list[str | int]:
+    """What the sums of a training are rounded by: the version of PyTorch, and a GPU, or a CPU's vectors and threads."""
+    if device.type == "cuda":
+        return [str(torch.__version__), torch.cuda.get_device_name(device)]
+    return [str(torch.__version__), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+
+
 def vectors(made: dict) -> str:
     """What a record was made with, by its provenance: the vector instructions of an x86-64 that PyTorch used, or CUDA.
 

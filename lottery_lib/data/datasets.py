@@ -4,6 +4,8 @@ import hashlib
 import math
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from lottery_lib import errors, paths
 from lottery_lib.data.images import Data, Split, moments
 from lottery_lib.data.splits import require_there
 from lottery_lib.errors import LotteryError, hint
-from lottery_lib.files import whole
+from lottery_lib.files import locked, whole
 
 _TORCHVISION = {
     "mnist": datasets.MNIST,
@@ -32,6 +34,7 @@ _TORCHVISION = {
     "cifar100": datasets.CIFAR100,
 }
 _TINY_URL, _TINY_MD5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+HOUR = 3600.0  # to wait for another process's download
 NAMES = ("digits", *_TORCHVISION, "tiny-imagenet")
 GREY = ("digits", "mnist", "fashion-mnist")
 AUGMENTED = ("cifar10", "cifar100", "tiny-imagenet")
@@ -64,10 +67,10 @@ def load(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Data:
     try:
         if name == "digits":
             images, labels, test_images, test_labels = _digits()
-        elif name == "tiny-imagenet":
-            images, labels, test_images, test_labels = _tiny_imagenet(root)
         else:
-            images, labels, test_images, test_labels = _torchvision(name, root)
+            with _alone(root, name):
+                read = _tiny_imagenet(root) if name == "tiny-imagenet" else _torchvision(name, root)
+            images, labels, test_images, test_labels = read
     except (OSError, RuntimeError) as reason:  # what torchvision's downloads raise, some of it on several lines
         why = " ".join(str(reason).split()).rpartition("got: ")[2]  # torchvision lists every mirror; the last one's
         raise LotteryError(
@@ -110,6 +113,19 @@ def _digits() -> tuple[Tensor, ...]:
     labels = torch.from_numpy(digits.target).long()
     train, test = hold_out(digits.target, 359, seed=0)  # the same test images for every seed of the caller
     return images[train], labels[train], images[test], labels[test]
+
+
+@contextmanager
+def _alone(root: Path, name: str) -> Iterator[None]:
+    """A block that one process at a time is in, where it may write: what another one is downloading is not damaged."""
+    root.mkdir(parents=True, exist_ok=True)
+    if not os.access(root, os.W_OK):
+        yield
+        return
+    with locked(root / f"{name}.lock", HOUR) as free:
+        if not free:
+            raise LotteryError(f"data set {name!r}: another process has been at {root} for an hour; end that one")
+        yield
 
 
 def _torchvision(name: str, root: Path) -> tuple[Tensor, ...]:

@@ -108,7 +108,8 @@ class Data:
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 images (N, C, H, W) to float32 of mean 0 and standard deviation 1 for each channel."""
-    return (images.float() / 255 - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    values = images.to(torch.float32, copy=True)  # which the rest is done in: a batch may be a whole split
+    return values.div_(255).sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
 
 
 def crop_and_flip(images: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:

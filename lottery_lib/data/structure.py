@@ -57,12 +57,17 @@ def size(batch: Any) -> int:
 
 
 def lengths(batch: Any) -> set[int]:
-    """The first dimensions of its leaves: one, where samples lie along it."""
+    """The first dimensions of its leaves; −1 for a leaf that has none, or is no tensor."""
     return {len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else -1 for leaf in leaves(batch)}
 
 
+def sliceable(batch: Any) -> bool:
+    """Whether samples lie along the first dimension of all its leaves, which are tensors."""
+    return len(found := lengths(batch)) == 1 and -1 not in found
+
+
 def rows(batch: Any, which: Any) -> Any:
-    """Some samples of a batch whose leaves have one first dimension."""
+    """Some samples of a batch that is ``sliceable``."""
     return mapped(lambda leaf: leaf[which], batch)
 
 
@@ -87,6 +92,10 @@ def fingerprint(batch: Any, within: tuple[int, ...] = ()) -> bytes:
         return b"".join(fingerprint(part, within) for part in batch)
     if isinstance(batch, np.ndarray):
         return f"{batch.shape} {batch.dtype} ".encode() + batch.tobytes()
+    if isinstance(batch, Tensor) and batch.layout != torch.strided:
+        entries = batch.to_sparse_coo().coalesce()
+        parts = batch.layout, *batch.shape, entries.indices(), entries.values()
+        return b"".join(fingerprint(part, within) for part in parts)
     if isinstance(batch, Tensor):
         return f"{tuple(batch.shape)} {batch.dtype} ".encode() + bits(batch)
     if isinstance(parts := getattr(batch, "__dict__", None), dict) and not isinstance(batch, type):

@@ -49,11 +49,15 @@ def environment(vectors: str, threads: int | None) -> dict[str, str]:
     return {"ATEN_CPU_CAPABILITY": vectors.lower()} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
 
 
+def device(config: Any) -> str:
+    """Where a run computes: on a GPU, if there is one, unless its protocol names a device."""
+    return getattr(config, "device", None) or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def needed(config: Any) -> dict[str, str]:
     """The variables of a process that may make this run, if this one may not: it computes with more vectors."""
     held = getattr(config, "vectors", "")
-    on_cpu = not torch.cuda.is_available()
-    return environment(held, config.threads) if on_cpu and more(here(), held) else {}
+    return environment(held, config.threads) if device(config) == "cpu" and more(here(), held) else {}
 
 
 @contextlib.contextmanager

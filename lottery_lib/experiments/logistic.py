@@ -38,6 +38,7 @@ class LogisticConfig:
 
     protocol: ClassVar[str] = "mnist-logistic"
     version: ClassVar[int] = 1  # raised when the same fields would give other numbers
+    device: ClassVar[str] = "cpu"  # whatever else there is
 
     dataset: Annotated[str, "single-channel data set: mnist, fashion-mnist or digits"] = "mnist"
     digits: Annotated[tuple[int, int], "the two classes"] = (3, 8)

@@ -29,6 +29,7 @@ class Planted:
 
     protocol: ClassVar[str] = "planted"
     version: ClassVar[int] = 1  # raised when the same fields would give other numbers
+    device: ClassVar[str] = "cpu"  # whatever else there is
 
     problems: Annotated[int, "of each of the four kinds"] = 1000
     regressions: Annotated[int, "of each setting"] = 25

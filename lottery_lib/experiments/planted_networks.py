@@ -36,6 +36,7 @@ class PlantedNetworks:
 
     protocol: ClassVar[str] = "planted-networks"
     version: ClassVar[int] = 1  # raised when the same fields would give other numbers
+    device: ClassVar[str] = "cpu"  # whatever else there is
     threads: ClassVar[int] = 1  # on so few numbers they would only wait for each other
 
     problems: Annotated[int, "of each setting"] = 8

@@ -72,6 +72,9 @@ def train(config: Any, progress: bool = False) -> Path:
         records.read_folder(records.folder(config))  # whole, as its maker left it
         return records.folder(config)
     if variables := arithmetic.needed(config):
+        if distributed.world() > 1:  # each of these would start a process that waits for others to join it
+            given = " ".join(f"{name}={value}" for name, value in variables.items())
+            raise LotteryError(f"{config.protocol} computes with {config.vectors}; start with: {given} torchrun …")
         arithmetic.lottery(shlex.split(records.command(config))[1:], variables)
         return records.folder(config)
     files.require_writable(paths.RESULTS)

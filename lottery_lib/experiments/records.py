@@ -21,7 +21,7 @@ import numpy as np
 
 from lottery_lib import masks, paths
 from lottery_lib.errors import LotteryError
-from lottery_lib.experiments import params
+from lottery_lib.experiments import arithmetic, params
 from lottery_lib.provenance import provenance
 
 RECORD = {  # what is read of every record; a record may hold more
@@ -70,7 +70,8 @@ def write(config: Any, record: dict, arrays: dict[str, np.ndarray]) -> Path:
         return final
     try:
         with appearing(final) as unfinished:
-            whole = {"run": final.name, "protocol": config.protocol, **record, "provenance": provenance()}
+            whole = {"run": final.name, "protocol": config.protocol, **record}
+            whole["provenance"] = provenance(arithmetic.device(config))
             (unfinished / "record.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", "utf-8")
             np.savez_compressed(unfinished / "arrays.npz", **arrays)
     except OSError as reason:

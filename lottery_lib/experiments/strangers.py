@@ -49,6 +49,7 @@ class Stranger:
     protocol: ClassVar[str] = "strangers"
     dataset: ClassVar[str] = "digits"
     version: ClassVar[int] = 1  # raised when the same fields would give other numbers
+    device: ClassVar[str] = "cpu"  # whatever else there is
     threads: ClassVar[int] = 1  # on so few images they would only wait for each other
 
     network: Annotated[Literal["ShuffleNet", "RegNet", "DenseNet", "ConvNeXt", "ViT"], "torchvision's"] = "ShuffleNet"

@@ -215,6 +215,8 @@ def _seen(config: TicketRun, data: Data) -> Data:
     train, val = data.train, data.val
     if config.search_images < 1:
         count = round(config.search_images * len(train))
+        if count < 1:
+            raise LotteryError(f"search_images = {config.search_images:g}: no image of {len(train)} is left; give more")
         _, chosen = datasets.hold_out(train.labels.cpu().numpy(), count, config.seed)
         train = replace(train, images=train.images[chosen], labels=train.labels[chosen])
     if config.coarse:

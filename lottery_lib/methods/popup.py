@@ -19,7 +19,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
 from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.randomness import seeded
-from lottery_lib.relaxation import Parameterization
+from lottery_lib.relaxation import Parameterization, like
 from lottery_lib.tickets import Ticket
 
 
@@ -39,7 +39,7 @@ class PopupMask(Parameterization):
     def __init__(self, model: nn.Module, names: list[str], density: float, seed: int):
         super().__init__(model, names)
         self.density = density
-        self.theta = [w.detach().clone() for w in self.weights]
+        self.theta = [like(w, w.detach(), wide=True) for w in self.weights]
         with seeded(self.theta[0].device, seed):
             self.leaves = [_drawn_like(theta).requires_grad_() for theta in self.theta]
         self.push_forward()
@@ -53,7 +53,7 @@ class PopupMask(Parameterization):
     @torch.no_grad()
     def push_forward(self) -> None:
         for w, theta, kept in zip(self.weights, self.theta, self.mask().values()):
-            torch.mul(theta, kept, out=w).div_(math.sqrt(self.density))
+            w.copy_(torch.mul(theta, kept).div_(math.sqrt(self.density)))
 
     def mask(self) -> Mask:
         """The weights that the network is made of now."""

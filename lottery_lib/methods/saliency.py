@@ -1,6 +1,6 @@
 """Pruning at initialisation, without training: SNIP, GraSP and SynFlow."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from lottery_lib.data.splits import Batch, TrainingData
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods.base import SearchConfig, Trainer, require_config
 from lottery_lib.randomness import seeded
+from lottery_lib.relaxation import like
 from lottery_lib.tickets import Ticket
 from lottery_lib.training.modes import as_trained
 from lottery_lib.training.rehearsal import rehearse
@@ -67,7 +68,7 @@ def search(model: nn.Module, data: TrainingData, config: Config, **options: Any)
 
 def snip(trainer: Trainer) -> masks.Mask:
     """Keep the largest ``|θ ∂L/∂θ|`` (Lee, Ajanthan & Torr 2019)."""
-    gradients = _gradients(trainer, list(_batches(trainer)))
+    gradients = _gradients(trainer, _batches(trainer))
     return _keep(trainer, {name: (w * gradients[name]).abs() for name, w in trainer.weights().items()})
 
 
@@ -76,7 +77,7 @@ def grasp(trainer: Trainer) -> masks.Mask:
     weights = trainer.parameters()
     batches = list(_batches(trainer))  # the same ones twice, whatever the loader would give the next time
     first = [gradient.detach() for gradient in _gradients(trainer, batches, TEMPERATURE).values()]
-    products = [torch.zeros_like(w) for w in weights]
+    products = _zeros(weights)
     as_trained(trainer.model)
     for number, batch in enumerate(batches):
         with _told(number):
@@ -126,10 +127,15 @@ def _batches(trainer: Trainer) -> Iterator[Batch]:
     return islice(split.batches(config.recipe.batch_size, epoch=0, seed=config.seed), config.batches)
 
 
-def _gradients(trainer: Trainer, batches: list[Batch], temperature: float | None = None) -> dict[str, Tensor]:
+def _zeros(weights: list[Tensor]) -> list[Tensor]:
+    """Where a sum over batches begins: in fp32 at least, as in half precision its terms would round away."""
+    return [like(w, torch.zeros_like(w), wide=True) for w in weights]
+
+
+def _gradients(trainer: Trainer, batches: Iterable[Batch], temperature: float | None = None) -> dict[str, Tensor]:
     """∂L/∂θ summed over the batches, without moving a weight."""
     weights = trainer.parameters()
-    total = [torch.zeros_like(w) for w in weights]
+    total = _zeros(weights)
     as_trained(trainer.model)
     model = trainer.model if temperature is None else _cooled(trainer.model, temperature)
     for number, batch in enumerate(batches):

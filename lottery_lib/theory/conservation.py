@@ -101,7 +101,7 @@ def start(seed: int = 0) -> State:
 
 
 def descend(state: State, walk: Walk, steps: float, seed: int = 0):
-    """Walk ``steps`` steps, or as far in shorter ones, changing ``state``; yields ``LOOKS`` times the time and loss."""
+    """Walk ``steps`` steps, or as far in shorter ones, changing ``state``; yields some ``LOOKS`` times and losses."""
     split = datasets.load("digits").train
     images, labels = split.inputs.flatten(1).double(), split.labels
     generator, penalty = torch.Generator().manual_seed(seed), create(walk.regularizer)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from lottery_lib import states
+from lottery_lib import provenance, states
 from lottery_lib.data import structure
 from lottery_lib.data.batches import Batches
 from lottery_lib.data.splits import TrainingData
@@ -89,13 +89,14 @@ def identity(
     model: nn.Module, data: TrainingData, recipe: Recipe, rule: Parameterization, seed: int, start: int, stop: int,
     task: Task,
 ) -> str:  # fmt: skip
-    """A hash of all that decides where a training goes: how its weights lie in memory, too, as sums round by that."""
+    """A hash of all that decides where a training goes, and of what rounds its sums, as the memory's layout does."""
     with aside(model, data), seeded(next(model.parameters()).device, seed):  # a reader's loader may draw its order
         told = asdict(recipe)
         if recipe.compile_from == speed.COMPILE_FROM:  # as all trainings were compiled before there was a choice
             del told["compile_from"]
         facts = [told, type(rule).__name__, rule.describe(), rule.names, seed, start, stop, data.fingerprint]
         facts += [repr(model), _probe(model, data, task), distributed.world()]
+        facts += provenance.arithmetic(next(model.parameters()).device)
         if not _of_experiments(model, data, task):  # where what is computed is known by the names already
             facts.append(_probe_gradient(model, data, recipe, task))
         facts += [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
@@ -132,7 +133,7 @@ def _probe(model: nn.Module, data: TrainingData, task: Task) -> str:
     values = [task.value(model, batch)]
     model.eval()
     values.append(task.value(model, batch))
-    if len(structure.lengths(batch)) == 1:
+    if structure.sliceable(batch):
         values.append(task.value(model, structure.rows(batch, slice(1))))
     if task.metric is not None and data.val is not None:
         values.append(torch.tensor(measured(model, data.val, task)["metric"]))

@@ -1,8 +1,9 @@
 """One training in several processes, as in ``torchrun --no-python --nproc-per-node 2 lottery train lenet``.
 
 Every process walks through the same batches and takes its share of each; gradients are averaged, so all hold the same
-weights, masks and optimiser after every step, those of one process on the whole batch. (Batch normalisation sees a
-process's share.) The first process writes checkpoints and records, to folders that all can read. Where there is
+weights, masks and optimiser after every step, those of one process on the whole batch, as far as nothing looks beyond
+a sample: batch normalisation sees a process's share, and every process drops out the same of its own. All weights must
+take part in every step. The first process writes checkpoints and records, to folders that all can read. Where there is
 one process, all of this does nothing.
 """
 
@@ -55,6 +56,14 @@ def parallel(model: nn.Module) -> nn.Module:
     return model if world() == 1 else DistributedDataParallel(model)
 
 
+@torch.no_grad()
+def agree(model: nn.Module) -> None:
+    """Have all processes take over the first one's buffers: each has statistics of normalisation from its own share."""
+    if world() > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)
+
+
 def share(batch: Batch) -> Batch:
     """This process's rows of a batch.
 
@@ -64,7 +73,7 @@ def share(batch: Batch) -> Batch:
     """
     if world() == 1:
         return batch
-    if len(structure.lengths(batch)) != 1:
+    if not structure.sliceable(batch):
         raise LotteryError("the tensors of a batch differ in their first dimension, so processes cannot share it")
     if (size := structure.size(batch)) % world():
         raise LotteryError(f"a batch of {size} does not divide by {world()} processes; change one of the two")

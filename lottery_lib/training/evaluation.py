@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, nll_loss
 
 from lottery_lib.data import structure
-from lottery_lib.data.splits import EvaluationSplit
+from lottery_lib.data.splits import Batch, EvaluationSplit
 from lottery_lib.errors import LotteryError
 from lottery_lib.training.modes import evaluating
 from lottery_lib.training.tasks import Loss, Metric, Objective, Task, require_one, told
@@ -84,7 +85,17 @@ def measured(model: nn.Module, split: EvaluationSplit, task: Task) -> dict[str, 
             raise LotteryError("the split to evaluate on gives no batch of data; leave it out, or give at least one")
         metrics = {} if lossless else {"loss": float(losses) / samples}
         metrics |= accuracy.metrics()
-        return metrics if task.metric is None else metrics | {"metric": float(task.metric(model, split.in_order()))}
+        return metrics if task.metric is None else metrics | {"metric": float(task.metric(model, _Again(in_order)))}
+
+
+class _Again:
+    """The batches of a split, as often as somebody goes through them."""
+
+    def __init__(self, in_order: Callable[[], Iterator[Batch]]):
+        self.in_order = in_order
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.in_order()
 
 
 class _Accuracy:
@@ -120,7 +131,9 @@ def _read(outputs: Any, labels: Any, ignored: int) -> Counts | None:
     """
     if not (isinstance(outputs, Tensor) and isinstance(labels, Tensor)) or labels.is_floating_point():
         return None
-    outputs, labels = _without_ones(outputs), _without_ones(labels)
+    if outputs.is_complex() or labels.is_complex():
+        return None
+    outputs, labels = _without_ones(outputs), _without_ones(labels).long()  # in which −100 is none of uint8
     counted = (labels >= 0) & (labels != ignored)
     if outputs.shape == labels.shape:
         other = (labels < 0) | (labels > 1)

@@ -115,6 +115,9 @@ def train(
     require_splits(data)
     task = Task(loss, objective, metric)
     rule = parameterization or Parameterization(model)
+    errors.require("parameterization", rule, Parameterization, "as RelaxedMask(model, names, Log(0.1), lam, mask_lr)")
+    if not {id(weight) for weight in rule.weights} <= {id(weight) for weight in model.parameters()}:
+        raise LotteryError("the parameterization was made of another network; make it of this one")
     require_trained(rule.names, rule.weights)
     covered = {id(weight) for weight in rule.weights}
     others = [p for p in model.parameters() if id(p) not in covered and p.requires_grad]
@@ -169,6 +172,9 @@ def train(
                 total += value.detach()
                 taken += 1
                 bar.update()
+        if isinstance(forward, speed.Timed) and taken:
+            found = float(forward.compiled())
+        distributed.agree(model)
         if not taken:
             raise LotteryError(f"epoch {epoch} gives no batch, and the data declare {steps}; can they be read again?")
         if taken < steps and not short:
@@ -195,8 +201,6 @@ def train(
             if not math.isfinite(losses[-1]) and all(map(math.isfinite, losses[:-1])):  # said once
                 warnings.warn(f"the validation loss of epoch {epoch} is {losses[-1]:g}: {UNMEASURED}", stacklevel=2)
         metrics |= {key: value.item() for key, value in rule.metrics().items()}
-        if isinstance(forward, speed.Timed) and forward.compiled is not None:
-            found = float(forward.compiled)
         if found is not None:
             metrics["compiled"] = found
         history.append(metrics | {"seconds": time.perf_counter() - began})

@@ -31,7 +31,7 @@ def rehearse(
         batch = first_batch(data, recipe)
         with _first("training"):
             value = first_value(model, batch, recipe, task)
-            if getattr(data.train, "ends_in_one", False) and len(structure.lengths(batch)) == 1:
+            if getattr(data.train, "ends_in_one", False) and structure.sliceable(batch):
                 first_value(model, structure.rows(batch, slice(1)), recipe, task)
         require_one(value, isinstance(value, Tensor) and not value.ndim and not value.is_complex())
         if not value.requires_grad:
@@ -59,7 +59,7 @@ def first_batch(data: TrainingData, recipe: Recipe) -> Batch:
     """A batch of training, the first in the data's order."""
     with _first("training"):
         batch = next(data.train.in_order())
-    whole = len(structure.lengths(batch)) != 1 or structure.size(batch) <= recipe.batch_size
+    whole = not structure.sliceable(batch) or structure.size(batch) <= recipe.batch_size
     return batch if whole else structure.rows(batch, slice(recipe.batch_size))
 
 

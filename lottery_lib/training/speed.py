@@ -91,7 +91,7 @@ def _compiled(model: nn.Module) -> Callable[[Any], Any]:
 
 
 class Timed:
-    """A model that is compiled after ``WATCHED`` steps, if what that saves of the other ``steps`` is worth it."""
+    """A model that is compiled after ``WATCHED`` steps, or an epoch of fewer, if that saves enough of all ``steps``."""
 
     def __init__(self, model: nn.Module, steps: int, clock: Callable[[], float] = time.perf_counter):
         self.model, self.steps, self.clock = model, steps, clock
@@ -102,21 +102,27 @@ class Timed:
     def __call__(self, inputs: Any) -> Any:
         if self.chosen is None:
             self._watch()
+            if len(self.seen) > WATCHED:
+                self._choose()
         return (self.chosen or self.model)(inputs)
 
-    @property
-    def compiled(self) -> bool | None:
-        """What was decided; None before."""
-        return None if self.chosen is None else self.chosen is not self.model
+    def compiled(self) -> bool:
+        """Whether it is, from now on. It is asked after each epoch: a training that goes on from there must not watch
+        anew, however few steps an epoch has."""
+        if self.chosen is None:
+            self._watch()
+            self._choose()
+        return self.chosen is not self.model
 
     def _watch(self) -> None:
         if self.device == "cuda":
             torch.cuda.synchronize()
         self.seen.append(self.clock())
-        if len(self.seen) > WATCHED:
-            step = median(later - earlier for earlier, later in zip(self.seen, self.seen[1:]))
-            saved = SAVED.get(self.device, 0.0) * step * (self.steps - WATCHED)
-            self.chosen = _compiled(self.model) if saved > COMPILING else self.model
+
+    def _choose(self) -> None:
+        step = median(later - earlier for earlier, later in zip(self.seen, self.seen[1:]))
+        saved = SAVED.get(self.device, 0.0) * step * (self.steps - len(self.seen) + 1)
+        self.chosen = _compiled(self.model) if saved > COMPILING else self.model
 
 
 class Compiled:

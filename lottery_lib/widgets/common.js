@@ -95,26 +95,32 @@ function list(parent, model, name, { label, options }) {
   return line;
 }
 
-/** A line read aloud: what it is told, at most once every `pause` milliseconds, and always the last. */
+/**
+ * A line that is seen at once and read aloud at most once every `pause` milliseconds, and always the last;
+ * `say(text, false)` is only seen.
+ */
 export function speaker(parent, pause = 1000) {
-  const line = html("p", { className: "status" }, parent);
-  line.setAttribute("role", "status");
+  const seen = html("p", { className: "status", ariaHidden: "true" }, parent);
+  const spoken = html("p", { className: "spoken" }, parent);
+  spoken.setAttribute("role", "status");
   let waiting = null, next = 0, text = "";
-  return (said) => {
+  return (said, aloud = true) => {
+    seen.textContent = said;
+    if (!aloud) return;
     text = said;
     waiting ??= setTimeout(() => {
       waiting = null;
       next = Date.now() + pause;
-      line.textContent = text;
+      spoken.textContent = text;
     }, Math.max(0, next - Date.now()));
   };
 }
 
 /**
  * Words of the page that set the widget: `<span data-NAME="lam=0.01; penalty=l1">λ at 0.01</span>` becomes a button that
- * does so, and brings `el` into view. Without scripts they stay words.
+ * does so, on top of the settings `first`, calls `then`, and brings `el` into view. Without scripts they stay words.
  */
-export function linkWords(model, name, el) {
+export function linkWords(model, name, el, first = {}, then = () => {}) {
   for (const words of document.querySelectorAll(`span[data-${name}]`)) {
     const settings = words.dataset[name].split(";").map((part) => part.split("=").map((side) => side.trim()));
     const traits = Object.fromEntries(settings.map(([key, value]) => [key, isNaN(value) ? value : Number(value)]));
@@ -122,8 +128,9 @@ export function linkWords(model, name, el) {
     button.append(...words.childNodes);
     words.append(button);
     button.addEventListener("click", () => {
-      model.set(traits);
+      model.set({ ...first, ...traits });
       model.save_changes();
+      then();
       el.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
     });
   }

@@ -6,6 +6,7 @@ import { init, magnitudes, problem, step, summary } from "./logistic.js";
 const VARIABLES = { mask: "mask", weights: "weights" };
 const SETTINGS = ["penalty", "lam", "eps", "step", "mask_step", "weight_decay", "lipschitz"];
 const SPAN = 240, LAST = 16 * SPAN; // iterations on the axis at first, and where a run ends
+const BEAT = 30; // iterations after which the words beside a run that plays are new
 const SLICE = 8; // milliseconds a frame for iterations to catch up
 const CALM = { pause: 500, iterations: 30 }; // how a run goes on for readers who want little motion
 const BINS = 20;
@@ -49,7 +50,7 @@ function render({ model, el }) {
   const play = html("button", { type: "button", className: "play" }, bar);
   const button = (textContent, onclick) => html("button", { type: "button", className: "whole", textContent, onclick }, bar);
   button("Step", () => go({ target: target + 1 }));
-  button("Reset", () => { restart(); go({ target: 0 }); });
+  button("Restart", () => { restart(); go({ target: 0 }); });
   const seeds = html("select", {}, html("label", { className: "whole", textContent: "seed " }, bar));
   seeds.append(...Array.from({ length: starts.length / data.d }, (_, seed) => new Option(seed)));
   const clock = html("output", { className: "clock", ariaLive: "off" }, bar);
@@ -234,9 +235,10 @@ function render({ model, el }) {
     }
     const behind = runs[0].t < target;
     const found = redraw();
-    if (playing ? runs[0].t % SPAN === 0 : !behind) say(runs[0].t ? sentence(found) : START);
+    const t = runs[0].t, pressed = playing && t === 0;
+    if (!behind && !pressed && (!playing || t % BEAT === 0)) say(t ? sentence(found) : START, !playing || t % SPAN === 0);
     play.textContent = playing ? "Pause" : "Play";
-    play.classList.toggle("first", !playing && runs[0].t === 0);
+    play.classList.toggle("first", !playing && t === 0);
     if (!(behind || playing) || pending) return;
     pending = true;
     if (playing && !behind && calm()) setTimeout(tick, CALM.pause);
@@ -253,7 +255,8 @@ function render({ model, el }) {
   model.on("change:seed", () => { seeds.value = model.get("seed"); });
   for (const name of [...SETTINGS, "seed"]) model.on(`change:${name}`, () => { restart(); go({}); });
   for (const name of ["alpha", "variable"]) model.on(`change:${name}`, () => go({}));
-  linkWords(model, "playground", el);
+  const opened = Object.fromEntries([...SETTINGS, "alpha", "seed"].map((name) => [name, model.get(name)]));
+  linkWords(model, "playground", el, opened, () => go({ target: SPAN })); // what they promise holds of that many
   restart();
   go({});
   return () => { playing = false; }; // when the view is removed

@@ -44,7 +44,8 @@ function render({ model, el }) {
       return line;
     }));
     more.hidden = found.length <= limit;
-    say(`${found.length} of ${rows.length} runs, ${Math.min(limit, found.length)} of them shown.`);
+    say(found.length ? `${found.length} of ${rows.length} runs, ${Math.min(limit, found.length)} of them shown.`
+      : "No run has all of these words.");
   }
 
   field.addEventListener("input", () => { limit = PAGE; draw(); });

@@ -10,7 +10,7 @@ function render({ model, el }) {
   const bar = html("div", { className: "controls" }, root);
   const play = html("button", { type: "button", textContent: "Play" }, bar);
   const sliders = html("div", { className: "sliders" }, root);
-  slider(sliders, model, "frame", {
+  const time = slider(sliders, model, "frame", {
     label: "time", min: 0, max: frames.length - 1, steps: frames.length - 1,
     format: (k) => `${Math.round(100 * frames[k].done)} %`,
   });
@@ -54,7 +54,7 @@ function render({ model, el }) {
       `the share of entries at or above α = ${alpha} is ${shown(now.density)}; asked for was ${shown(asked)}`;
     histogram.describe(`${now.counts[0]} exactly 0, ${now.counts.at(-1)} exactly 1`);
     left.describe(words);
-    if (timer === null) say(`${words[0].toUpperCase()}${words.slice(1)}.`);
+    say(`${words[0].toUpperCase()}${words.slice(1)}.`, timer === null);
   }
 
   function stop() {
@@ -72,6 +72,7 @@ function render({ model, el }) {
       if (model.get("frame") >= frames.length - 1) { stop(); draw(); } else go(model.get("frame") + 1);
     }, PAUSE);
   };
+  for (const kind of ["pointerdown", "input"]) time.addEventListener(kind, stop); // who takes the slider has it
   model.on("change:frame", draw);
   draw();
   return stop; // when the view is removed

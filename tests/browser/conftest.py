@@ -110,7 +110,7 @@ def served():
 
 STATIC = """<!doctype html><html lang="en" data-theme="{scheme}"><meta charset="utf-8"><title>x</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
-<main><h1>x</h1>{scripts}</main><script src="anyviews.js" defer></script>"""
+<main><h1>x</h1>{words}{scripts}</main><script src="anyviews.js" defer></script>"""
 
 DRAWN = """() => {
     const views = [...document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')];
@@ -120,17 +120,18 @@ DRAWN = """() => {
 
 @pytest.fixture(params=["file", "http"])
 def open_widget(request, open_page, served, tmp_path):
-    """``open_widget(*widgets, **options)``: their views on a static page such as myst-nb writes, by file and http."""
+    """``open_widget(*widgets, words="", **options)``: their views on a static page such as myst-nb writes, by file and
+    http, below the HTML ``words``."""
     embed = pytest.importorskip("ipywidgets.embed")
 
-    def opened(*widgets, **options):
+    def opened(*widgets, words="", **options):
         data = embed.embed_data(widgets, drop_defaults=False)
         stored = [("state", data["manager_state"])] + [("view", view) for view in data["view_specs"]]
         scripts = "".join(
             f'<script type="application/vnd.jupyter.widget-{kind}+json">{escaped(content)}</script>'
             for kind, content in stored
         )
-        page = STATIC.format(scheme=options.get("scheme", "light"), scripts=scripts)
+        page = STATIC.format(scheme=options.get("scheme", "light"), scripts=scripts, words=words)
         (tmp_path / "x.html").write_text(page, encoding="utf-8")
         shutil.copy(ROOT / "book" / "_js" / "anyviews.js", tmp_path)
         page, visit = open_page(

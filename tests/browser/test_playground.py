@@ -240,9 +240,44 @@ def test_play_pause_step_and_reset(open_widget):
     assert play.inner_text() == "Play"
     steps = int(page.locator(".clock").inner_text().removeprefix("iteration "))
     agrees(page, EASY, steps=steps)
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Restart").click()
     settled(page, 0)
     assert seen(page)["density, ≥ α"][0] == 1 and seen(page)["exactly zero"] == [0, 0]
+    quiet(visit)
+
+
+SENTENCES = """() => {
+  globalThis.sentences = [];
+  const line = document.querySelector(".status");
+  new MutationObserver(() => sentences.push(line.textContent)).observe(line, { childList: true });
+}"""
+
+
+def test_what_is_said_keeps_up_with_a_run_that_plays(open_widget):
+    """It said for seconds that nothing is decided, and to press Play; and again after every change of a control."""
+    page, visit = open_widget(Playground(EASY, paused=True), width=900)
+    page.evaluate(SENTENCES)
+    page.locator("button").first.click()
+    page.wait_for_function("() => Number(document.querySelector('.clock').textContent.slice(10)) > 70")
+    page.get_by_role("slider", name="λ, penalty").press("ArrowLeft")
+    page.wait_for_function("() => Number(document.querySelector('.clock').textContent.slice(10)) > 130")
+    page.locator("button").first.click()
+    said = page.evaluate("sentences")
+    assert {"After 30 ", "After 60 ", "After 90 ", "After 120"} <= {each[:9] for each in said}
+    assert not any("Press Play" in each for each in said)
+    quiet(visit)
+
+
+def test_words_of_the_page_hold_whatever_was_set_before(open_widget):
+    words = '<p><span data-playground="penalty=l1">one</span> and <span data-playground="lam=0.001">another</span></p>'
+    page, visit = open_widget(Playground(EASY, paused=True), width=900, words=words)
+    page.get_by_role("button", name="one").click()
+    agrees(page, EASY, penalty="l1", steps=240)
+    page.get_by_role("slider", name="ε of the log").press("End")
+    page.locator("button.play").click()
+    page.wait_for_function("() => Number(document.querySelector('.clock').textContent.slice(10)) > 250")
+    page.get_by_role("button", name="another").click()
+    agrees(page, replace(EASY, lam=0.001), steps=240)
     quiet(visit)
 
 

@@ -46,6 +46,24 @@ def test_it_plays_to_its_end_and_can_be_stopped(open_widget, watched):
     page.wait_for_function(f"() => document.querySelector('input[name=frame]').value === '{last}'")
 
 
+def test_who_takes_the_slider_has_it_and_is_told_what_is_there(open_widget, watched):
+    """It played on under the pointer, beside a sentence about another moment."""
+    player = SearchPlayer(watched)
+    page, _ = open_widget(player)
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("() => document.querySelector('input[name=frame]').value > 4")
+    said = page.locator(".status").inner_text()
+    assert not said.startswith("After 0 %")
+    box = page.get_by_role("slider", name="time").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    at = page.get_by_role("slider", name="time").input_value()
+    page.wait_for_timeout(400)
+    assert page.get_by_role("slider", name="time").input_value() == at
+    done = float("{:.3g}".format(100 * player.frames[int(at)]["done"]))
+    assert page.locator(".status").inner_text().startswith(f"After {done:g} % of the search")
+
+
 def test_a_reader_who_wants_no_motion_sees_the_end(open_widget, watched):
     page, _ = open_widget(SearchPlayer(watched), reduced_motion="reduce")
     page.get_by_role("button", name="Play").click()

@@ -52,6 +52,23 @@ def test_a_batch_keeps_its_structure(batch):
     assert all(torch.equal(a[1:], b) for a, b in zip(before, structure.leaves(structure.rows(batch, slice(1, None)))))
 
 
+@pytest.mark.parametrize(
+    "batch",
+    [Graph(X), pack_sequence([X]), (X, Graph(X)), (X, X[:1]), {}],
+    ids=["graph", "packed", "mixed", "uneven", "none"],
+)
+def test_what_has_no_samples_along_its_first_dimension_is_not_cut(batch):
+    assert not structure.sliceable(batch) and structure.sliceable((X, {"a": X}))
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_fingerprints_tell_sparse_tensors_apart(layout):
+    given = [X, X.flip(0), X.double(), torch.zeros(3, 2), torch.zeros(4, 2)]
+    found = [structure.fingerprint(each.to_sparse(layout=layout)) for each in given]
+    assert len({*found, structure.fingerprint(X)}) == len(given) + 1
+    assert found[0] == structure.fingerprint(X.clone().to_sparse(layout=layout))
+
+
 def test_the_batch_itself_is_left_alone():
     batch, array = Encoding(a=X), np.ones(3)
     moved = structure.moved((batch, array), "meta")

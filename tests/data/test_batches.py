@@ -394,3 +394,40 @@ def test_names_choose_what_is_masked():
     ticket = magnitude.search(model, batches.own(tokens(64, 0)), config)
     assert set(ticket.mask) == set(names) and ticket.density == 0.5
     assert noise().val is None
+
+
+class Graph:
+    """Nodes and the sparse matrix of their neighbours, which move by themselves and cannot be cut."""
+
+    def __init__(self, nodes, neighbours):
+        self.nodes, self.neighbours = nodes, neighbours
+
+    def to(self, device):
+        return Graph(self.nodes.to(device), self.neighbours.to(device))
+
+
+class Convolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(3, 8)
+        self.out = nn.Linear(8, 2)
+
+    def forward(self, graph):
+        return self.out(torch.relu(graph.neighbours @ self.lin(graph.nodes)))
+
+
+def test_graphs_are_searched_and_go_on_from_a_work_folder(tmp_path):
+    """They broke off as soon as there was one."""
+    ring = torch.eye(6).roll(1, 0).to_sparse()
+    data = batches.own([Graph(torch.randn(6, 3, generator=torch.Generator().manual_seed(k)), ring) for k in range(4)])
+    config = concave.Config(density=0.5, recipe=Recipe(epochs=3))
+
+    def found():
+        torch.manual_seed(0)
+        return concave.search(
+            Convolution(), data, config, objective=lambda model, graph: model(graph).square().mean(), work=tmp_path
+        )
+
+    first, again = found(), found()
+    assert first.density == 0.5 and masks.digest(first.mask) == masks.digest(again.mask)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1

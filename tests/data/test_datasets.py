@@ -19,6 +19,7 @@ from lottery_lib.data import datasets
 from lottery_lib.data.images import CROP, Data, Split, crop_and_flip, moments, normalize
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import logistic
+from lottery_lib.files import locked
 
 # SHA-256 of training labels, validation images and test images: a changed split would make old records lie.
 PINNED_DIGITS = ("4b2070fe7cb2", "362ff88760dc", "cd2056306111")
@@ -101,6 +102,22 @@ def test_a_seed_that_is_none_draws_no_split(seed):
     """None drew another one each time."""
     with pytest.raises(LotteryError, match=f"^seed = {seed}: must be a whole number"):
         datasets.load("digits", seed=seed)
+
+
+def test_what_another_process_is_downloading_is_not_damaged(tmp_path, monkeypatch):
+    """It was said to be, with the advice to delete it."""
+    monkeypatch.setenv("LOTTERY_DATA", str(tmp_path))
+    half = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"the beginning of it")
+    monkeypatch.setattr(datasets, "HOUR", 0.05)
+    with (
+        locked(tmp_path / "mnist.lock"),
+        pytest.raises(LotteryError, match="^data set 'mnist': another process has been"),
+    ):
+        datasets.load("mnist")
+    with pytest.raises(LotteryError, match="is damaged; delete"):
+        datasets.load("mnist")
 
 
 @pytest.mark.parametrize("n, count", [(50, 7), (1000, 999), (10, 10), (200, 10)])

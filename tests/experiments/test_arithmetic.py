@@ -1,17 +1,20 @@
 """arithmetic.py: runs of a protocol that is held to certain vectors are made with them, whatever this process has."""
 
+import json
 import subprocess
 
 import pytest
 import torch
 from runs import Tiny
 
-from lottery_lib import paths
+from lottery_lib import paths, provenance
 from lottery_lib.errors import LotteryError
 from lottery_lib.experiments import arithmetic, protocols, records, sweeps, verify
 from lottery_lib.experiments.logistic import LogisticConfig
+from lottery_lib.experiments.planted import Planted
+from lottery_lib.experiments.planted_networks import PlantedNetworks
 from lottery_lib.experiments.protocols import DigitsLeNet, LeNet, LeNetHalf
-from lottery_lib.provenance import vectors
+from lottery_lib.experiments.strangers import CifarStranger, Stranger
 
 
 class Held(Tiny):
@@ -45,6 +48,29 @@ def test_a_process_with_more_vectors_has_the_run_made_by_another(called, monkeyp
         protocols.train(LeNet("random", 0.2))
         words = ["train", "lenet", "-p", "method=random", "-p", "density=0.2"]
         assert called == [(words, {"ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "1"})]
+
+
+def test_processes_that_train_together_start_no_others(called, monkeypatch):
+    """Each child waited for the others to join it, for ever."""
+    monkeypatch.setattr(arithmetic, "here", lambda: "AVX512")
+    monkeypatch.setattr(protocols.distributed, "world", lambda: 2)
+    said = "^lenet computes with AVX2; start with: ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 torchrun"
+    with pytest.raises(LotteryError, match=said):
+        protocols.train(LeNet("random", 0.2))
+    assert called == []
+
+
+@pytest.mark.parametrize("config", [LogisticConfig(), Planted(), PlantedNetworks(), Stranger(), CifarStranger()])
+def test_what_computes_on_the_cpu_says_so_where_there_is_a_gpu(called, monkeypatch, tmp_path, config):
+    """Their records named the GPU, and nothing held them to their vectors."""
+    monkeypatch.setattr(arithmetic.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(arithmetic.torch.cuda, "get_device_name", lambda place: "a GPU")
+    monkeypatch.setattr(arithmetic, "here", lambda: "AVX512")
+    assert bool(arithmetic.needed(config)) == hasattr(config, "vectors")
+    assert arithmetic.device(LeNet("random", 0.2)) == "cuda" and arithmetic.needed(LeNet("random", 0.2)) == {}
+    monkeypatch.setattr(provenance, "_commit", lambda: "unknown")  # which asks another process
+    made = json.loads((records.write(config, {"config": {}}, {}) / "record.json").read_text("utf-8"))["provenance"]
+    assert made["device"] != "a GPU" and provenance.vectors(made) != "CUDA"
 
 
 def test_a_sweep_starts_its_process_once(called, monkeypatch):
@@ -106,4 +132,4 @@ def test_a_held_run_is_made_on_one_thread(tmp_path, monkeypatch):
     finally:
         torch.set_num_threads(before)
     made = records.read(Held("random", 0.2))[0]["provenance"]
-    assert made["threads"] == 1 and vectors(made) == made["vectors"]
+    assert made["threads"] == 1 and provenance.vectors(made) == made["vectors"]

@@ -237,3 +237,15 @@ def test_synflow_takes_networks_that_make_buffers_as_they_run():
 def test_a_criterion_that_is_a_list_is_unknown():
     with pytest.raises(LotteryError, match="^unknown criterion \\['snip'\\]"):
         saliency.Config(criterion=["snip"])
+
+
+def test_sums_over_batches_do_not_stop_growing_in_half_precision():
+    """Terms of later batches rounded away: of 300 equal gradients 256 counted."""
+    model = perceptron(dtype=torch.bfloat16)
+    data = batches.own([next(noise(dtype=torch.bfloat16).train.in_order())] * 300)
+    trainer = saliency.Trainer(model, data, saliency.Config(density=0.5, criterion="snip", batches=300), {})
+    with trainer:
+        one = saliency._gradients(trainer, list(saliency._batches(trainer))[:1])
+        many = saliency._gradients(trainer, saliency._batches(trainer))
+    for name, gradient in one.items():
+        torch.testing.assert_close(many[name], 300 * gradient.float(), rtol=1e-3, atol=1e-6)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy import digits, lenet
+from toy import digits, lenet, noise, perceptron
 
 from lottery_lib import masks, models, weights
 from lottery_lib.errors import LotteryError
@@ -63,3 +63,20 @@ def test_scores_follow_the_gradient_that_passes_straight_through():
 def test_edge_popup_draws_its_scores_by_the_seed():
     drawn = [popup.PopupMask(lenet(), weights.prunable(lenet()), 0.25, seed).mask() for seed in (0, 0, 1)]
     assert masks.digest(drawn[0]) == masks.digest(drawn[1]) != masks.digest(drawn[2])
+
+
+def test_scores_move_in_half_precision_too(tmp_path):
+    """Nearly half of them stayed where they began, as small steps rounded away."""
+    model, config = perceptron(dtype=torch.bfloat16), popup.Config(density=0.25, recipe=Recipe(epochs=2, lr=1e-3))
+    rule = popup.PopupMask(model, weights.prunable(model), 0.25, seed=0)
+    began = [score.detach().clone() for score in rule.leaves]
+    train(model, noise(dtype=torch.bfloat16), config.recipe, parameterization=rule)
+    assert model[0].weight.dtype == torch.bfloat16
+    for before, score in zip(began, rule.leaves):
+        moved, alive = (
+            score != before,
+            (score != before).any(1),
+        )  # a unit that is dead gives none of its weights a gradient
+        assert score.dtype == torch.float32 and alive.any() and moved[alive].float().mean() > 0.99
+    ticket = popup.search(perceptron(dtype=torch.bfloat16), noise(dtype=torch.bfloat16), config, work=tmp_path)
+    assert ticket.rewind["0.weight"].dtype == torch.bfloat16

@@ -43,6 +43,19 @@ def trained(kind, batch_size=32, work=None):
     return {"steps": seen, "loss": [epoch["loss"] for epoch in history.epochs]}
 
 
+def statistics(work):
+    """What a network's normalisation has seen after a training, and a second one that goes on from there."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    data = own((inputs, torch.arange(64) % 3), (inputs[:32], torch.arange(32) % 3))
+    seen = []
+    for _ in range(2):
+        history = train(model, data, Recipe(epochs=1, batch_size=32, lr=0.05), work=work)
+        seen += [model[1].running_mean.clone(), torch.tensor(history.epochs[-1]["val_loss"])]
+    return seen
+
+
 def process(rank, port, folder):
     """All that two processes are asked to do, in one go, as starting them is what takes time."""
     torch.set_num_threads(1)
@@ -51,6 +64,7 @@ def process(rank, port, folder):
     with distributed.joined():
         found = {kind: trained(kind) for kind in KINDS}
         found |= {run: trained("relaxed", work=folder / "work") for run in ("new", "resumed")}
+        found["statistics"] = statistics(folder / "statistics")
         try:
             trained("dense", batch_size=31)
         except LotteryError as error:
@@ -88,6 +102,13 @@ def test_one_process_writes_the_checkpoint_and_both_resume_from_it(folder, two):
     for found in two:
         assert len(found["new"]["steps"]) > 0 and found["resumed"]["steps"] == []  # nothing was trained again
         assert found["resumed"]["loss"] == found["new"]["loss"]
+
+
+def test_all_processes_go_on_with_the_same_statistics_of_normalisation(folder, two):
+    """Each had those of its own share, so that the second training had another name in each, and never met."""
+    first, second = (found["statistics"] for found in two)
+    assert all(map(torch.equal, first, second))
+    assert len(list((folder / "statistics").iterdir())) == 2
 
 
 def test_a_batch_that_does_not_divide_is_refused(two):

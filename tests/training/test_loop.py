@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss
 from toy import RECIPE, Dropping, convnet, copied, digits, find, lenet, noise, perceptron, same_bits, timeless
 
-from lottery_lib import masks, randomness, regularizers, weights
+from lottery_lib import masks, randomness, regularizers, states, weights
 from lottery_lib.data import batches
 from lottery_lib.errors import LotteryError
 from lottery_lib.methods import continuous
@@ -745,3 +745,57 @@ def test_a_regression_has_no_accuracy_and_says_so():
 def test_training_on_a_cpu_leaves_the_generators_of_gpus_alone(monkeypatch):
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("they were seeded"))
     train(lenet(), digits(), replace(RECIPE, epochs=1))
+
+
+def test_labels_of_bytes_leave_no_class_out():
+    """−100 as a byte is 156."""
+    scores = torch.zeros(4, 200).index_fill(1, torch.tensor([156]), 1.0)
+    for chosen, accuracy in ((156, 100), (155, 0)):
+        labels = torch.full((4,), chosen, dtype=torch.uint8)
+        assert evaluate(nn.Identity(), batches.own((scores, labels)).train)["accuracy"] == accuracy
+
+
+def test_complex_outputs_have_a_loss_and_no_accuracy():
+    data = batches.own((torch.ones(4, 3, dtype=torch.complex64), torch.tensor([0, 1, 2, 0])))
+    assert evaluate(nn.Identity(), data.train, loss=lambda outputs, labels: outputs.abs().mean()) == {"loss": 1.0}
+
+
+def test_a_metric_may_go_through_the_batches_as_often_as_it_likes():
+    def twice(model, given):
+        return sum(len(labels) for _ in range(2) for _, labels in given)
+
+    data = batches.own((torch.eye(4), torch.tensor([0, 1, 2, 2])))
+    assert evaluate(nn.Identity(), data.train, metric=twice)["metric"] == 2 * 4
+
+
+def test_a_rule_of_another_network_is_refused():
+    """It trained, and no weight was masked."""
+    model, other = perceptron(), perceptron()
+    before = states.snapshot(model)
+    for rule, said in (
+        (
+            FixedMask(other, masks.ones(other, weights.prunable(other))),
+            "^the parameterization was made of another network",
+        ),
+        ("relaxed", "^parameterization is of type str; must be"),
+    ):
+        with pytest.raises(LotteryError, match=said):
+            train(model, noise(), RECIPE, parameterization=rule)
+    assert same_bits(states.snapshot(model), before)
+
+
+def test_a_training_is_not_taken_over_by_one_that_rounds_otherwise(tmp_path, monkeypatch):
+    """A run that was held to one thread had the bits of one that was not, and said one thread."""
+
+    def files():
+        train(perceptron(), noise(), RECIPE, work=tmp_path)
+        return len(list(tmp_path.iterdir()))
+
+    assert files() == files() == 1
+    for where, name, value in (
+        (torch, "get_num_threads", lambda: 99), (torch.backends.cpu, "get_cpu_capability", lambda: "SSE"),
+        (torch, "__version__", "1.0"),
+    ):  # fmt: skip
+        before = len(list(tmp_path.iterdir()))
+        monkeypatch.setattr(where, name, value)
+        assert files() == before + 1

@@ -49,16 +49,25 @@ def timed(step, steps, monkeypatch):
     forward = speed.Timed(strided().eval(), steps, clock=lambda: next(times))
     for _ in range(speed.WATCHED):
         forward(INPUTS)
-        assert forward.compiled is None
+        assert forward.chosen is None
     forward(INPUTS)
     return forward
 
 
 def test_compiling_is_decided_by_the_time_that_steps_take(monkeypatch):
     assert isinstance(speed.forward(strided(), 10**6), speed.Timed)
-    assert timed(0.015, 550, monkeypatch).compiled is False  # 8 seconds, where compiling takes more
-    assert timed(0.015, 10**5, monkeypatch).compiled is True
-    assert timed(2.0, 550, monkeypatch).compiled is True
+    assert timed(0.015, 550, monkeypatch).compiled() is False  # 8 seconds, where compiling takes more
+    assert timed(0.015, 10**5, monkeypatch).compiled() is True
+    assert timed(2.0, 550, monkeypatch).compiled() is True
+
+
+def test_it_is_decided_in_the_first_epoch_however_few_steps_that_has(monkeypatch, tmp_path):
+    """A training that was killed after it watched anew, and compiled at another step."""
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    for cost, decided in ((-1.0, 1.0), (1e6, 0.0)):
+        monkeypatch.setattr(speed, "COMPILING", cost)
+        history = train(strided(), digits(), Recipe(epochs=3, batch_size=1000))  # one step each
+        assert [epoch["compiled"] for epoch in history.epochs] == [decided] * 3
 
 
 def test_a_training_that_goes_on_is_compiled_as_it_was():
