@@ -253,7 +253,6 @@ def histogram(values: Mapping[str, Tensor], bins: int = 100) -> np.ndarray:
     So ``counts[:, 1 + j :].sum()`` weights are what ``threshold(values, j / bins)`` keeps, exactly, for 1 <= j <= bins.
     LotteryError if a value is not in [0, 1].
     """
-    _require_some(values)
     counts = []
     for name, m in values.items():
         if not ((m >= 0) & (m <= 1)).all():
@@ -261,7 +260,7 @@ def histogram(values: Mapping[str, Tensor], bins: int = 100) -> np.ndarray:
         edges = (torch.arange(1, bins + 1, dtype=torch.float64, device=m.device) / bins).to(m.dtype)
         place = torch.bucketize(m.flatten(), edges, right=True) + (m.flatten() > 0)
         counts.append(torch.bincount(place, minlength=bins + 2).cpu().numpy())
-    return np.stack(counts)
+    return np.stack(counts) if counts else np.zeros((0, bins + 2), dtype=np.int64)
 
 
 def bimodality(values: Mapping[str, Tensor], low: float = LOW, high: float = HIGH) -> float:
@@ -270,13 +269,9 @@ def bimodality(values: Mapping[str, Tensor], low: float = LOW, high: float = HIG
     return int(((flat > low) & (flat < high)).count_nonzero()) / flat.numel()
 
 
-def _require_some(tensors: Mapping[str, Tensor]) -> None:
+def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
     if not any(tensor.numel() for tensor in tensors.values()):
         raise LotteryError("there are no masks or scores; they must be of one weight at least")
-
-
-def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
-    _require_some(tensors)
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 

@@ -40,29 +40,15 @@ def _is_shape(value: Any) -> bool:
 
 def _is_architecture(value: Any) -> bool:
     """Whether this is what ``tickets.architecture`` gives."""
-    if not isinstance(value, dict) or not isinstance(layout := value.get("layout"), dict) or "created" not in value:
+    if not isinstance(value, dict) or not isinstance(layout := value.get("layout"), dict):
         return False
-    return all(map(_is_shape, layout.values())) and value.get("sha256") == digest(layout) and _is_call(value["created"])
-
-
-def _is_call(created: Any) -> bool:
-    """Whether these are arguments of ``models.create``, or None."""
-    if created is None:
-        return True
-    fits = {
-        "name": lambda value: isinstance(value, str),
-        "num_classes": lambda value: _is_whole(value, 2),
-        "in_shape": lambda value: _is_shape(value) and len(value) == 3,
-        "width": lambda value: type(value) in (int, float) and 0 < value <= errors.MOST,
-    }
-    known = isinstance(created, dict) and {*fits} - {"width"} <= created.keys() <= {*fits}
-    return known and all(fits[key](value) for key, value in created.items())
+    return all(map(_is_shape, layout.values())) and value.get("sha256") == digest(layout)
 
 
 _TEXTS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # as JSON: what each must be
     "config": ("a dict", lambda value: isinstance(value, dict)),
     "provenance": ("a dict", lambda value: isinstance(value, dict)),
-    "architecture": ("a layout of whole numbers, its sha256, and what created it", _is_architecture),
+    "architecture": ("a layout of whole numbers, and its sha256", _is_architecture),
     "search_epochs": ("a number, 0 or more", lambda value: type(value) in (int, float) and 0 <= value < math.inf),
     "seed": ("a seed, or null", lambda value: value is None or _is_whole(value, 0)),
     "state_sha256": ("a text", lambda value: isinstance(value, str)),

@@ -4,7 +4,6 @@ The exports turn a ticket's mask into what other tools read. None of them makes 
 follow no structure do not speed up dense kernels, and sparse ones pay only at densities of a few percent or below.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -21,31 +20,30 @@ from torch.nn.utils import prune
 from lottery_lib import errors, masks, states, ticket_files
 from lottery_lib.errors import LotteryError
 from lottery_lib.masks import Mask
-from lottery_lib.weights import require_whole
+from lottery_lib.provenance import provenance
+from lottery_lib.weights import count, require_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ticket:
     """A mask and what belongs to it. It keeps copies of the tensors on the CPU: later training does not reach them.
 
-    ``dataclasses.replace(ticket, rewind=None, seed=s)`` is the same ticket in a small file, if its network was made by
-    ``models.create`` from that seed.
+    A mask that was found elsewhere becomes one by ``Ticket.of``.
 
     Args:
         mask: Name -> bool tensor, True where the weight is kept.
-        rewind: The tensors of the ``state_dict`` that the kept weights are rewound to; None if that is the
-            initialisation from ``seed`` of a library model, which ``architecture`` then says how to create.
+        rewind: The tensors of the ``state_dict`` that the kept weights are rewound to.
         config: How the ticket was found, JSON-able as the next two are.
         provenance: With what versions, and where.
         architecture: What ``architecture(model)`` returned for the network.
         search_epochs: Training epochs spent up to the mask.
-        seed: Of the search; with ``rewind=None``, of the initialisation.
+        seed: Of the search.
         relaxed: Name -> values m in [0, 1] before thresholding; saved on request only.
         info: Any remarks; what they are depends on the method.
-        state_sha256: Of the rewind state, computed from ``rewind`` where there is one, else what the seed must give.
+        state_sha256: Of the rewind state, from which it is computed.
 
     Raises:
-        LotteryError: mask, state and architecture do not belong together, or there is neither a state nor a seed.
+        LotteryError: mask, state and architecture do not belong together.
 
     >>> from lottery_lib import Ticket, controls, load, models
     >>> data = load("digits")
@@ -60,7 +58,7 @@ class Ticket:
     """
 
     mask: Mask
-    rewind: dict[str, Tensor] | None
+    rewind: dict[str, Tensor]
     config: dict
     provenance: dict
     architecture: dict
@@ -71,19 +69,33 @@ class Ticket:
     state_sha256: str | None = None
 
     def __post_init__(self) -> None:
+        if "layout" not in self.architecture:
+            raise LotteryError("the architecture has no layout; Ticket.of(model, mask) makes a ticket of a mask")
         masks.validate(self.mask, self.architecture["layout"])
-        if self.rewind is None and (self.seed is None or self.architecture["created"] is None):
-            raise LotteryError("a ticket needs the state it rewinds to, or the seed of a model made by models.create")
         for name in ("mask", "rewind", "relaxed"):
             if (tensors := getattr(self, name)) is not None:
                 kept = {key: _copy(tensor) for key, tensor in tensors.items() if isinstance(tensor, Tensor)}
                 object.__setattr__(self, name, kept)
         if self.relaxed is not None:
             _require_layout(masks.shapes(self.mask), masks.shapes(self.relaxed), "the relaxed mask")
-        if self.rewind is not None or self.state_sha256 is None:
-            state = self.state()
-            _require_layout(self.architecture["layout"], masks.shapes(state), "the rewind state")
-            object.__setattr__(self, "state_sha256", ticket_files.sha256(state))
+        _require_layout(self.architecture["layout"], masks.shapes(self.rewind), "the rewind state")
+        object.__setattr__(self, "state_sha256", ticket_files.sha256(self.rewind))
+
+    @classmethod
+    def of(cls, model: nn.Module, mask: Mask) -> "Ticket":
+        """A mask that was found elsewhere, on a model whose weights, as they are now, are those to rewind to.
+
+        LotteryError as ``masks.validate``.
+
+        >>> import torch
+        >>> from lottery_lib import Ticket
+        >>> Ticket.of(torch.nn.Linear(4, 1), {"weight": torch.tensor([[True, False, False, True]])})
+        Ticket(density=0.5, layers=1, search_epochs=0)
+        """
+        errors.require("model", model, nn.Module, "a torch.nn.Module")
+        masks.validate(mask, model)
+        made = provenance(next(model.parameters()).device)
+        return cls(mask, states.snapshot(model), {}, made, architecture(model), 0, info={"weights": count(model)})
 
     def __repr__(self) -> str:
         shown = f"density={self.density:.4g}"
@@ -108,33 +120,19 @@ class Ticket:
         return (weights - pruned) / weights
 
     def state(self) -> dict[str, Tensor]:
-        """The rewind state θ₀, dense; created from the seed if the ticket holds no more than that.
-
-        LotteryError if what the seed gives here is not, bit for bit, what it gave where the ticket was made.
-        """
-        if self.rewind is not None:
-            return self.rewind
-        from lottery_lib import models  # which need torchvision; other tickets do without
-
-        seed: Any = self.seed  # there is one: without a state, a ticket needs it
-        state = models.create(**self.architecture["created"], seed=seed).state_dict()
-        if self.state_sha256 not in (None, ticket_files.sha256(state)):
-            raise LotteryError(
-                f"seed {self.seed} does not give the initial state that this ticket was found with; it needs that seed "
-                f"and torch {self.provenance.get('torch', 'as it was then')} (here {torch.__version__})"
-            )
-        return state
+        """A copy of the rewind state θ₀, dense."""
+        return {name: tensor.clone() for name, tensor in self.rewind.items()}
 
     def apply(self, model: nn.Module) -> None:
         """Rewind ``model`` and prune it, in place: its weights are θ₀ ⊙ mask bit for bit, the rest is as in ``state``.
 
-        LotteryError, with the model untouched, if it has another architecture, or where ``state`` raises one.
+        LotteryError, with the model untouched, if it has another architecture.
         """
         errors.require("model", model, nn.Module, "a torch.nn.Module")
         require_whole(model)
         _require_layout(self.architecture["layout"], architecture(model)["layout"], "the model")
         masks.validate(self.mask, model)
-        states.load(model, self.state())
+        states.load(model, self.rewind)
         masks.apply_(model, self.mask)
         model.zero_grad(set_to_none=True)  # of other weights
 
@@ -142,12 +140,10 @@ class Ticket:
         """Write the ticket to ``path``, all or nothing; ``relaxed`` adds the values before thresholding.
 
         A link stays one: the file that it leads to is written. LotteryError if config, provenance or info are not
-        JSON-able, a tensor holds NaN, ``path`` has a pickle's suffix, is a device or cannot be written, or where
-        ``state`` raises one.
+        JSON-able, a tensor holds NaN, ``path`` has a pickle's suffix, is a device or cannot be written.
         """
         path = _path(path)
         ticket_files.refuse_pickle(path)
-        self.state()  # a seed that does not give the state is noticed here, not by the next reader
         parts = {"state": self.rewind, "relaxed": self.relaxed if relaxed else None}
         tensors = {f"{part}/{name}": t for part, of in parts.items() for name, t in (of or {}).items()}
         tensors["mask"] = torch.from_numpy(masks.pack(self.mask))
@@ -165,25 +161,22 @@ class Ticket:
         found, tensors = ticket_files.read(path)
         layout, names = found["architecture"]["layout"], found.pop("mask")
         state, relaxed = (
-            {name: tensors[f"{part}/{name}"] for name in layout if f"{part}/{name}" in tensors} or None
+            {name: tensors[f"{part}/{name}"] for name in layout if f"{part}/{name}" in tensors}
             for part in ("state", "relaxed")
         )
         try:
             mask = masks.unpack(tensors["mask"].numpy(), {name: layout[name] for name in names})
-            return cls(mask=mask, rewind=state, relaxed=relaxed, **found)
+            return cls(mask=mask, rewind=state, relaxed=relaxed or None, **found)
         except LotteryError as reason:
             raise ticket_files.broken(path, reason) from None
 
 
-def architecture(model: nn.Module, **created: Any) -> dict:
+def architecture(model: nn.Module) -> dict:
     """What identifies a network, as a JSON-able dict: ``layout`` (name -> shape of every tensor in its state, in
-    order), the ``sha256`` of that, and ``created``, the arguments of ``models.create`` without the seed, or None. Names
-    are those of the plain network, where it is wrapped.
+    order), and the ``sha256`` of that. Names are those of the plain network, where it is wrapped.
     """
     layout = {name: list(tensor.shape) for name, tensor in _state(model).items()}
-    return json.loads(
-        json.dumps({"sha256": ticket_files.digest(layout), "layout": layout, "created": created or None})
-    )  # tuples as lists
+    return {"sha256": ticket_files.digest(layout), "layout": layout}
 
 
 def to_state_dict(model: nn.Module | Mapping[str, Tensor], mask: Mask) -> dict[str, Tensor]:

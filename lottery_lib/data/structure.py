@@ -94,8 +94,8 @@ def fingerprint(batch: Any, within: tuple[int, ...] = ()) -> bytes:
         return f"{batch.shape} {batch.dtype} ".encode() + batch.tobytes()
     if isinstance(batch, Tensor) and batch.layout != torch.strided:
         entries = batch.to_sparse_coo().coalesce()
-        parts = batch.layout, *batch.shape, entries.indices(), entries.values()
-        return b"".join(fingerprint(part, within) for part in parts)
+        kind = f"{batch.layout} {tuple(batch.shape)} ".encode()
+        return kind + fingerprint([entries.indices(), entries.values()])
     if isinstance(batch, Tensor):
         return f"{tuple(batch.shape)} {batch.dtype} ".encode() + bits(batch)
     if isinstance(parts := getattr(batch, "__dict__", None), dict) and not isinstance(batch, type):

@@ -72,12 +72,7 @@ class SearchConfig:
 
 
 def geometric(density: float, rounds: int) -> tuple[float, ...]:
-    """Densities that fall by the same factor each round: density^(k/rounds), k = 1 … rounds.
-
-    LotteryError if the density is none, or there is no round.
-    """
-    if not (0 < density <= 1 and rounds >= 1):
-        raise LotteryError(f"density = {density!r}, rounds = {rounds!r}: need one in (0, 1], and a round at least")
+    """Densities that fall by the same factor each round: density^(k/rounds), k = 1 … rounds."""
     return (*(density ** (k / rounds) for k in range(1, rounds)), density)
 
 
