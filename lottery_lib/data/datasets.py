@@ -185,7 +185,7 @@ def _decoded(folder: Path, sizes: dict[str, int]) -> Tensor:
     except (OSError, SafetensorError):
         pass  # none yet, or cut short
     images = torch.empty(len(sizes), 3, 64, 64, dtype=torch.uint8)
-    for i, file in enumerate(tqdm(sizes, "decoding Tiny ImageNet", unit="image")):
+    for i, file in enumerate(tqdm(sizes, "decoding Tiny ImageNet", unit="image", disable=None)):
         try:
             images[i] = pil_to_tensor(default_loader(file))
         except (OSError, RuntimeError) as reason:  # not a JPEG, cut short, or not 64x64

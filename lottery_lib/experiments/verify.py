@@ -38,8 +38,10 @@ class Outcome:
 def sample(count: int, protocol: str | None = None) -> list[str]:
     """The names of ``count`` records, drawn at random from all or from a protocol's; fewer if there are no more.
 
+    Those are passed over that this machine cannot compute as they were computed.
+
     Raises:
-        LotteryError: there are none.
+        LotteryError: there are none, or one is damaged.
     """
     names = [path.parent.name for path in records.finished()]
     among = [name for name in names if protocol in (None, name.rpartition("-")[0])]
@@ -47,7 +49,16 @@ def sample(count: int, protocol: str | None = None) -> list[str]:
         making = f"; make one with: lottery train {protocol}"
         end = making if protocol in protocols.PROTOCOLS else hint(protocol or "", protocols.PROTOCOLS)
         raise LotteryError(f"no record of {protocol or 'any protocol'}{end}")
-    return sorted(random.sample(among, min(count, len(among))))
+    drawn: list[str] = []
+    for name in random.sample(among, len(among)):
+        made = records.read_record(name)["provenance"]
+        if not (lacking := _lacking(name, made)):
+            drawn.append(name)
+        if len(drawn) == count:
+            break
+    if not drawn:
+        raise LotteryError(lacking)
+    return sorted(drawn)
 
 
 def verify(run: str) -> Outcome:
@@ -60,13 +71,9 @@ def verify(run: str) -> Outcome:
         run = Path(run).name
     record, arrays = _stored(run)
     made = record["provenance"]
-    asked, here = vectors(made), arithmetic.here()
-    if arithmetic.more(asked, here):
-        raise LotteryError(f"{run} was made with {asked}, and this machine has {here} only; verify it where there is")
-    if asked == GPU and not torch.cuda.is_available():
-        raise LotteryError(
-            f"{run} was made on a GPU ({made['device']}), and here is none; verify it where there is one"
-        )
+    asked = vectors(made)
+    if lacking := _lacking(run, made):
+        raise LotteryError(lacking)
     given = {} if asked == GPU else arithmetic.environment(asked, made["threads"]) | {"CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as folder:
         code = f"from {__name__} import _make; _make(*sys.argv[1:])"
@@ -79,6 +86,16 @@ def verify(run: str) -> Outcome:
         with np.load(Path(folder) / "arrays.npz") as found:
             remade = dict(found)
     return compare(record, arrays, again, remade)
+
+
+def _lacking(run: str, made: dict) -> str:
+    """Why this machine cannot compute as the run was computed; empty if it can."""
+    asked, here = vectors(made), arithmetic.here()
+    if arithmetic.more(asked, here):
+        return f"{run} was made with {asked}, and this machine has {here} only; verify it where there is"
+    if asked == GPU and not torch.cuda.is_available():
+        return f"{run} was made on a GPU ({made['device']}), and here is none; verify it where there is one"
+    return ""
 
 
 def compare(record: dict, arrays: dict, again: dict, remade: dict) -> Outcome:

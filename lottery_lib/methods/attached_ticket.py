@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lottery_lib import states
+from lottery_lib import masks, states
 from lottery_lib.errors import require
 from lottery_lib.masks import Mask
 from lottery_lib.methods.attached import Attached, stepped
@@ -56,6 +56,12 @@ class AttachedTicket(Attached):
         super()._look(optimizer)
 
     @torch.no_grad()
+    def prune(self) -> None:
+        """Where something else has written the weights since the last step, prune them again."""
+        self.rule.push_forward()
+        self._seen = self._writes()
+
+    @torch.no_grad()
     def detach(self) -> None:
         if self._hooks:
             for name, weight in self.weights.items():
@@ -69,11 +75,13 @@ class AttachedTicket(Attached):
         super().detach()
 
 
-def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> AttachedTicket:
+def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket, rewind: bool = True) -> AttachedTicket:
     """Rewind a model to a ticket, and keep it under the ticket's mask in a loop of one's own, until it is detached.
 
+    ``rewind=False``: prune the weights that it has now, to train on from there, as on other data.
     Weights under the mask that the optimiser does not step, as frozen ones, stay as they are rewound. Where several
     optimisers share the weights, attach the ticket to each of them, before any step: each time it rewinds the model.
+    Another ticket's mask that is attached to the model is kept.
 
     Raises:
         LotteryError: the model has another architecture than the ticket's, or the optimiser steps none of the weights
@@ -98,5 +106,13 @@ def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket) -> AttachedTi
     own = states.parameters(model)
     weights = {name: own[name] for name in ticket.mask if name in own}
     Attached.require_free(optimizer, stepped(innermost(optimizer), weights) or weights)
-    ticket.apply(model)
+    before = states.snapshot(model)
+    ticket.apply(model)  # which refuses another network
+    if not rewind:
+        states.load(model, before)
+        masks.apply_(model, ticket.mask)
+    for others in [*Attached._of.values()]:
+        for other in others:
+            if isinstance(other, AttachedTicket) and other.model is model:
+                other.prune()
     return AttachedTicket(model, optimizer, ticket.mask)

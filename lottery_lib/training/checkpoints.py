@@ -26,7 +26,7 @@ from lottery_lib.errors import LotteryError
 from lottery_lib.files import bits, require_writable, whole
 from lottery_lib.randomness import seeded
 from lottery_lib.relaxation import Parameterization, like
-from lottery_lib.training import distributed, speed
+from lottery_lib.training import callables, distributed, speed
 from lottery_lib.training.evaluation import measured
 from lottery_lib.training.modes import as_trained, aside
 from lottery_lib.training.recipes import Recipe
@@ -101,6 +101,7 @@ def identity(
             facts.append(_probe_gradient(model, data, recipe, task))
         facts += [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(callables.told((task.loss, task.objective, task.metric)))
     for tensors in (states.tensors(model), rule.state()):
         for name, tensor in tensors.items():
             digest.update(f"{name} {tensor.stride()}".encode() + bits(tensor))

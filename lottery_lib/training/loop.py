@@ -84,8 +84,8 @@ def train(
         loss: Of (outputs, labels), a scalar, where batches are pairs of inputs and labels.
         objective: Of (model, batch), a scalar, in place of the loss, for batches of any structure. In evaluation it may
             be None, where a network has no loss then.
-        metric: Of (model, batches), a number: on ``data.val``, with the model in evaluation mode. The history
-            has it as ``val_metric``.
+        metric: Of (model, batches), a number: on ``data.val``, with the model in evaluation mode. The epochs of the
+            history have it as ``val_metric``.
         work: Folder for checkpoints; None for none.
         progress: Whether a bar shows how far it is.
 

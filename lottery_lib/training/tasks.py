@@ -50,6 +50,13 @@ class Task:
                 return self.objective(model, batch), None
             inputs, labels = _pair(batch)
             outputs = model(inputs)
+            if (
+                self.loss is cross_entropy
+                and isinstance(outputs, Tensor)
+                and outputs.ndim > 1
+                and outputs.shape[1] == 1
+            ):
+                raise LotteryError("cross-entropy of a single class is always 0; give another loss, as loss=mse_loss")
             return self.loss(outputs, labels), (outputs, labels)
         except ValueError as reason:
             if "more than 1 value per channel when training" not in str(reason):

@@ -164,6 +164,15 @@ def test_unknown_names():
         verify.sample(3, "lnet")
 
 
+def test_a_sample_is_of_records_that_this_machine_can_make(made, monkeypatch):
+    """Half of those drawn failed, as they were made with more than there is."""
+    monkeypatch.setattr(verify, "_lacking", lambda run, provenance: "" if run.startswith("digits-") else f"not {run}")
+    assert {run.partition("-")[0] for run in verify.sample(99)} == {"digits"}
+    monkeypatch.setattr(verify, "_lacking", lambda run, provenance: f"not {run}")
+    with pytest.raises(LotteryError, match="^not digits-"):
+        verify.sample(3, "digits")
+
+
 def test_a_sample_is_of_one_protocol_and_reaches_every_record(made):
     drawn = [verify.sample(2, "digits") for _ in range(200)]
     assert all(len(set(runs)) == 2 and all(run.startswith("digits-") for run in runs) for runs in drawn)

@@ -203,6 +203,26 @@ def test_a_ticket_is_attached_to_each_of_several_optimisers(ticket):
             one.detach()
 
 
+def test_weights_that_are_trained_go_on_under_a_mask(ticket):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    lottery.attach(model, optimizer, ticket, rewind=False)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name] * ticket.mask[name] if name in ticket.mask else before[name])
+    loop(model, optimizer)
+    assert holds(model, ticket)
+
+
+def test_a_second_ticket_leaves_the_mask_of_the_first(ticket):
+    """It rewound all of the model, so that the first forward pass after it was dense."""
+    model = network()
+    parts = {name: torch.optim.SGD([model.get_parameter(name)], 0.1) for name in ticket.mask}
+    for name, optimizer in parts.items():
+        lottery.attach(model, optimizer, lottery.Ticket.of(network(), {name: ticket.mask[name]}))
+    assert holds(model, ticket)
+
+
 def test_an_optimiser_leaves_the_weights_of_others_alone(ticket):
     """As where a backward pass of the others' loss is still to come."""
     model = network()

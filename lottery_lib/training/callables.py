@@ -1,0 +1,70 @@
+"""What tells a reader's loss, objective or metric from another one of the same name: its code, and what that reads.
+
+That is numbers, texts, tensors and other functions: in its constants, defaults, closure, module and attributes. What
+else it refers to, as files or loggers, counts by its type: that may change while what is computed does not.
+"""
+
+from argparse import Namespace
+from dataclasses import is_dataclass
+from functools import partial
+from types import CodeType, FunctionType, MethodType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from lottery_lib.data import structure
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
+BESIDE = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}  # hooks and the like, numbered as they come
+OTHERS = ("torch", "torchvision", "numpy", "lottery_lib", "builtins")  # packages whose functions are known by name
+
+
+def told(value: Any, within: tuple[int, ...] = ()) -> bytes:
+    """The same bytes for the same function or object, in another process, too. ``within``: what it lies in."""
+    kind = type(value).__qualname__.encode()
+    if isinstance(value, PLAIN):
+        return kind + repr(value).encode()
+    if isinstance(value, (Tensor, np.ndarray)):
+        return structure.fingerprint(value)
+    if id(value) in within:
+        return kind
+    return b"(" + kind + b"".join(told(part, (*within, id(value))) for part in _parts(value)) + b")"
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, (tuple, list)):
+        return [*value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(repr, value))
+    if isinstance(value, dict):
+        return [*value.items()]
+    if isinstance(value, partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, CodeType):
+        return [value.co_code, value.co_names, value.co_consts]
+    name = getattr(value, "__qualname__", "")
+    if isinstance(value, FunctionType) and value.__module__.partition(".")[0] not in OTHERS:
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
+        read = [value.__globals__[each] for each in _names(value.__code__) if each in value.__globals__]
+        return [name, value.__code__, value.__defaults__, value.__kwdefaults__, cells, read]
+    if not isinstance(value, type) and (
+        callable(value) or is_dataclass(value) or isinstance(value, (SimpleNamespace, Namespace))
+    ):
+        return [name, {key: part for key, part in getattr(value, "__dict__", {}).items() if key not in BESIDE}]
+    return [name]
+
+
+def _names(code: CodeType) -> list[str]:
+    """The names that a function's code looks up, and those of the functions within it."""
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return [*code.co_names, *(name for each in inner for name in _names(each))]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # what it names is not there yet
+        return False

@@ -1,0 +1,119 @@
+"""callables.py: losses of the same name are told apart by what they compute with, and the same one is known again."""
+
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from toy import RECIPE, noise, perceptron
+
+from lottery_lib.training import callables
+from lottery_lib.training.loop import train
+
+SCALE = 2.0
+
+
+def closed(scale):
+    return lambda outputs, labels: scale * cross_entropy(outputs, labels)
+
+
+def weighted(weight):
+    return nn.CrossEntropyLoss(weight=torch.tensor([1.0, weight]))
+
+
+class Scaled:
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, outputs, labels):
+        return self.scale * cross_entropy(outputs, labels)
+
+    def method(self, outputs, labels):
+        return self(outputs, labels)
+
+
+def by_settings(scale):
+    settings = SimpleNamespace(scale=scale)
+    return lambda outputs, labels: settings.scale * cross_entropy(outputs, labels)
+
+
+def by_default(scale):
+    def loss(outputs, labels, scale=scale):
+        return scale * cross_entropy(outputs, labels)
+
+    return loss
+
+
+MAKERS = {
+    "delta": lambda value: nn.HuberLoss(delta=value), "weight": weighted, "closure": closed, "object": Scaled,
+    "keyword": lambda value: partial(cross_entropy, label_smoothing=value / 9),
+    "method": lambda value: Scaled(value).method, "settings": by_settings,
+    "default": by_default, "inner": lambda value: partial(closed(value)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_a_loss_computes_with_is_part_of_it(name):
+    make = MAKERS[name]
+    assert callables.told(make(1.0)) == callables.told(make(1.0)) != callables.told(make(2.0))
+
+
+def test_what_its_code_reads_of_its_module_is_part_of_it(monkeypatch):
+    def loss(outputs, labels):
+        return (lambda value: SCALE * value)(cross_entropy(outputs, labels))
+
+    before = callables.told(loss)
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert callables.told(loss) != before
+
+
+def test_code_of_the_same_name_is_told_apart_and_what_only_watches_is_not():
+    once, twice = (lambda out, labels: 1.0 * out.mean()), (lambda out, labels: 2.0 * out.mean())
+    assert callables.told(once) != callables.told(twice)
+    teacher, log = nn.Linear(2, 2), (line for line in "ab")
+
+    def watched(outputs, labels):
+        next(log)
+        return teacher(outputs).mean()
+
+    before = callables.told(watched)
+    watched(torch.ones(2, 2), None)
+    teacher.register_forward_hook(print).remove()
+    assert callables.told(watched) == before
+
+
+def test_another_process_tells_the_same(tmp_path):
+    code = textwrap.dedent("""
+        from torch import nn
+        from lottery_lib.training import callables
+        model, scale = nn.Linear(2, 2), 3
+        with __import__("torch").no_grad(): model.weight.fill_(1), model.bias.fill_(1)
+        def objective(net, batch): return scale * net(batch).mean() + model(batch).sum() + len({"a", "b", "c"} & {"x"})
+        print(__import__("hashlib").sha256(callables.told(objective)).hexdigest())
+    """)
+    found = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(found) == 1
+
+
+def test_a_work_folder_does_not_take_one_loss_for_another(tmp_path):
+    """They agree on the first batch; only a later one has the rare class, whose weight was changed."""
+    (inputs, labels), *_ = [next(noise().train.in_order())]
+    batches = [(inputs[:8], labels[:8] * 0), (inputs[8:16], labels[8:16] * 0 + 1)]
+    from lottery_lib.data.batches import own
+
+    def trained(weight):
+        model = perceptron()
+        weights = torch.ones(model(inputs).shape[1]).index_fill(0, torch.tensor([1]), weight)
+        loss = nn.CrossEntropyLoss(weight=weights, reduction="sum")
+        return train(model, own(batches), RECIPE, loss=loss, work=tmp_path).epochs[-1]["loss"]
+
+    assert trained(1.0) == trained(1.0) != trained(50.0)
+    assert len(list(tmp_path.iterdir())) == 2
