@@ -159,8 +159,9 @@ def _cost(ax: Axes, rows: pd.DataFrame, wide: bool) -> None:
     best, errors = front(shown), shown.half_width.where(shown.n >= SEEDS, 0)
     for row, error in zip(shown.itertuples(), errors):
         style = look(row.name) if row.name in named else {"color": GREY, "marker": "o", "ms": 3}
-        hollow = {"mfc": "white", "zorder": 1.5} if row.n < SEEDS else {}  # and beneath what counts
-        ax.errorbar(row.cost, row.gain, error, **style | {"ls": "", "elinewidth": 0.6, "label": row.name} | hollow)
+        counts = row.n >= SEEDS
+        fill = {"mfc": style["color"]} if counts else {"mfc": "white", "zorder": 1.5}  # beneath what counts
+        ax.errorbar(row.cost, row.gain, error, **style | {"ls": "", "elinewidth": 0.6, "label": row.name} | fill)
     most, top = 1.2 * rows.cost.max(), max(0, (shown.gain + errors).max())
     line = 0.155 / (2.5 if wide else 1.6)  # of text, in heights of the axes
     foot, least = 0.04 + line * len(low), (shown.gain - errors).min()

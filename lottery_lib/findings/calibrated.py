@@ -116,7 +116,7 @@ def _with_density(answer: Answer, runs: pd.DataFrame, candidates: pd.Series) -> 
     near = runs.error.abs() <= TOLERANCE
     told = f"{answer.counted}; {near.sum()} of {len(runs)} densities within 2 %"
     if single := (candidates == 1).sum():
-        told += f"; in {single} of the {len(candidates)} decided only one λ tried by hand ended at α ≤ 0.1"
+        told += f"; in {single} of the {len(candidates)} decided, of the λ tried by hand only one ended at α ≤ 0.1"
     missed = runs.seed.nunique() >= SEEDS and near.mean() < MOST
     return replace(answer, status=FAILS if missed else answer.status, counted=told)
 

@@ -94,7 +94,9 @@ def recommendation(judged: pd.DataFrame) -> str:
             densities = sorted(rows[rows.contrast == how].density_asked, reverse=True)
             at = comparisons.listed([f"{density:g}" for density in densities])
             cost = f"{epochs:g} epochs with retraining"
-            told.append(f"{place}: {how}, {cost}, is the cheapest shown to be no worse than the whole (at {at})")
+            told.append(
+                f"{place}: {how}, {cost}, is the cheapest nowhere worse than the whole, be it by less than M (at {at})"
+            )
         else:
             told.append(f"{place}: every cheaper search on record is worse somewhere, or may be")
     return "; ".join(told) + "." if told else "No cheaper search is judged yet."

@@ -218,7 +218,8 @@ def covered(of: Found) -> str:
     grey = pairs[(pairs.noise == "without noise") & (pairs.scale <= of.near)]
     closer, ratio = within["log"].mean(), within.error.sum() / within.error_l1.sum()
     return (
-        "Bands and axis take for γ the least curvature at the target. For logistic problems the theorem takes that on "
+        "The bands of λ√k/γ, here and on the axes of figures, take for γ the least curvature at the target. For "
+        "logistic problems the theorem takes that on "
         f"the whole box, which is smaller: it covers {100 * len(within) / len(grey):.0f} % of those without noise in "
         f"the grey region. Log is closer in {100 * closer:.0f} % of them, with an error {ratio:.2f} of ℓ1's."
     )

@@ -145,7 +145,9 @@ def under_other_bounds(table: pd.DataFrame) -> str:
         rows = {bounds: layers[layers.dataset == dataset] for bounds, layers in found.items()}
         parts = [f"{is_bimodal(layers).sum()} with {low:g} and {high:g}" for (low, high), layers in rows.items()]
         told.append(f"on {tables.dataset(dataset)}, of {len(rows[OTHERS[0]])} layers, {', '.join(parts)}")
-    return f"By other bounds than {masks.LOW:g} and {masks.HIGH:g} there would be bimodal, {'; '.join(told)}."
+    return (
+        f"With other bounds than {masks.LOW:g} and {masks.HIGH:g}, as many would count as bimodal: {'; '.join(told)}."
+    )
 
 
 def by_search(layers: pd.DataFrame) -> pd.DataFrame:

@@ -110,7 +110,7 @@ function render({ model, el }) {
     });
     const words = `ℓ1 ends ${told[0]} from the target, and its bound is ${shown(limit.x)}; log's minima lie ${told[1]} from it. ` +
       (limit.first === null ? "The bound leaves no gap: λ is too large for it."
-        : `It cannot end between ${shown(limit.first)} and ${shown(limit.second)}.`);
+        : `Log cannot end between ${shown(limit.first)} and ${shown(limit.second)}.`);
     plane.describe(words);
     cost.describe("log solid, ℓ1 dashed");
     say(words);

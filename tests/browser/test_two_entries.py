@@ -72,7 +72,7 @@ def says(page, words):
 
 def test_sliders_draw_and_say(open_widget):
     page, visit = open_widget(TwoEntries(rho=0.0), width=900)
-    said = says(page, "It cannot end between")
+    said = says(page, "Log cannot end between")
     first, second = map(float, re.search(r"between (\S+) and (\S+)\.", said).groups())
     expected = bounds.gap(Log(0.1), torch.tensor([0.3], dtype=torch.float64))
     assert [first, second] == pytest.approx([bound.item() for bound in expected], rel=6e-3)
