@@ -75,34 +75,32 @@ def notebook(
 
 
 class Train(TyperCommand):
-    """Its help ends with the parameters of every protocol."""
+    """Its help ends with the protocols there are."""
 
     def format_epilog(self, ctx, formatter):
-        from lottery_lib.experiments import catalogue, params, protocols
+        from lottery_lib.experiments import catalogue, protocols
 
         catalogue.load_plugins()
-        told: set[tuple[str, str]] = set()
-        for name, (config, _) in protocols.PROTOCOLS.items():
-            rows = params.described(config)
-            lines = [(f"{key}: {kind}", f"{note}  [default: {default}]") for key, kind, default, note in rows]
-            known = told.intersection(lines)
-            with formatter.section(f"Parameters of {name}{', beside those above' if known else ''}"):
-                formatter.write_dl([line for line in lines if line not in told] or [("none", "")])
-            told.update(lines)
+        with formatter.section("Protocols"):
+            for name in protocols.PROTOCOLS:
+                formatter.write_text(name)
 
 
 @app.command(cls=Train)
 def train(
-    protocol: Annotated[
-        str, typer.Argument(metavar="PROTOCOL", help="What to run: one of those whose parameters stand below.")
-    ],
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="What to run: one of those below.")],
     pairs: Pairs = None,
+    help_params: Annotated[bool, typer.Option("--help-params", help="List what PROTOCOL takes; runs nothing.")] = False,
 ):
     """Make a record in results/, unless it is there already; on several devices under torchrun."""
     from lottery_lib import notebooks
     from lottery_lib.experiments import params, protocols
     from lottery_lib.training import distributed
 
+    if help_params:
+        rows = params.described(protocols.config_class(protocol))
+        _table((key, kind, str(default), note) for key, kind, default, note in rows)
+        return
     config = params.from_pairs(protocols.config_class(protocol), pairs or [])
     with distributed.joined():
         folder = protocols.train(config, progress=sys.stderr.isatty())
