@@ -30,7 +30,10 @@ def whole(path: Path) -> Iterator[Path]:
         raise OSError(errno.EINVAL, "it is no file but a device, and stays one", str(path))
     unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
         yield unfinished
+        unfinished.chmod(mode)  # safetensors lets nobody else read what it writes
         unfinished.replace(path)
     except OSError as reason:
         if reason.filename == str(unfinished):

@@ -394,7 +394,7 @@ def test_options_that_a_method_does_not_read_are_refused(config, given):
 
 def test_a_terminal_that_cannot_show_every_letter(root):
     environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([*LOTTERY, "train", "--help"], env=environment, capture_output=True)
+    done = subprocess.run([*LOTTERY, "train", "digits", "--help-params"], env=environment, capture_output=True)
     assert done.returncode == 0 and b"of the mask; none: set by the search" in done.stdout and not done.stderr
     done = subprocess.run([*LOTTERY, "train", "mnist-logistic", "-p", "λ=1"], env=environment, capture_output=True)
     assert (done.returncode, done.stdout) == (1, b"") and done.stderr.startswith(b"error: unknown parameter '?'")
@@ -541,3 +541,11 @@ def test_a_work_folder_that_may_not_be_written(tmp_path):
     (tmp_path / "work").write_text("a file")
     with pytest.raises(LotteryError, match="cannot write to .*work: File exists; make it a folder you may write to"):
         train(lenet(), digits(), Recipe(epochs=1), work=tmp_path / "work")
+
+
+def test_a_file_may_be_read_by_whom_others_may(tmp_path):
+    """Nobody else could read a checkpoint or a cache that safetensors wrote, as of a data folder that is shared."""
+    with files.whole(tmp_path / "a") as unfinished:
+        safetensors.torch.save_file({"x": torch.zeros(1)}, unfinished)
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
