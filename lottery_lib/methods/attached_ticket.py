@@ -106,10 +106,10 @@ def attach(model: nn.Module, optimizer: Optimizer, ticket: Ticket, rewind: bool 
     own = states.parameters(model)
     weights = {name: own[name] for name in ticket.mask if name in own}
     Attached.require_free(optimizer, stepped(innermost(optimizer), weights) or weights)
-    before = states.snapshot(model)
+    trained = None if rewind else states.snapshot(model)
     ticket.apply(model)  # which refuses another network
-    if not rewind:
-        states.load(model, before)
+    if trained is not None:
+        states.load(model, trained)
         masks.apply_(model, ticket.mask)
     for others in [*Attached._of.values()]:
         for other in others:

@@ -73,6 +73,8 @@ def test_what_its_code_reads_of_its_module_is_part_of_it(monkeypatch):
 
 
 def test_code_of_the_same_name_is_told_apart_and_what_only_watches_is_not():
+    classes = [type("Loss", (nn.Module,), {"forward": forward}) for forward in (lambda *_: 1.0, lambda *_: 2.0)]
+    assert callables.told(classes[0]()) == callables.told(classes[0]()) != callables.told(classes[1]())
     once, twice = (lambda out, labels: 1.0 * out.mean()), (lambda out, labels: 2.0 * out.mean())
     assert callables.told(once) != callables.told(twice)
     teacher, log = nn.Linear(2, 2), (line for line in "ab")
@@ -85,6 +87,13 @@ def test_code_of_the_same_name_is_told_apart_and_what_only_watches_is_not():
     watched(torch.ones(2, 2), None)
     teacher.register_forward_hook(print).remove()
     assert callables.told(watched) == before
+
+
+def test_functions_that_read_each_other_are_told_once():
+    names = [f"f{k}" for k in range(20)]
+    code = "\n".join(f"def {name}(out): return {' + '.join(f'{other}(out)' for other in names)}" for name in names)
+    exec(code, module := {"__name__": "mine"})
+    assert callables.told(module["f0"]) != callables.told(module["f1"]) and len(callables.told(module["f0"])) < 10**5
 
 
 def test_another_process_tells_the_same(tmp_path):
