@@ -1,4 +1,4 @@
-"""What tells a reader's loss, objective or metric from another one of the same name: its code, and what that reads.
+"""What tells a reader's loss or objective from another one of the same name: its code, and what that reads.
 
 That is numbers, texts, tensors and other functions: in its constants, defaults, closure, module and attributes. What
 else it refers to, as files or loggers, counts by its type: that may change while what is computed does not.

@@ -101,7 +101,7 @@ def identity(
             facts.append(_probe_gradient(model, data, recipe, task))
         facts += [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(callables.told((task.loss, task.objective, task.metric)))
+    digest.update(callables.told((task.loss, task.objective)))
     for tensors in (states.tensors(model), rule.state()):
         for name, tensor in tensors.items():
             digest.update(f"{name} {tensor.stride()}".encode() + bits(tensor))

@@ -502,10 +502,14 @@ def test_weights_masks_gates_and_validation_sets_are_told_apart(tmp_path):
     assert len(list(tmp_path.iterdir())) == 8
 
 
-def test_a_loss_is_known_by_what_it_computes(tmp_path):
-    for loss in (cross_entropy, nn.CrossEntropyLoss(), lambda outputs, labels: cross_entropy(outputs, labels)):
-        train(lenet(), DATA, RECIPE, loss=loss, work=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1
+def test_a_loss_is_known_by_its_code(tmp_path):
+    for smoothing in (0.0, 0.0, 0.1):
+        for loss in (
+            nn.CrossEntropyLoss(label_smoothing=smoothing),
+            lambda outputs, labels, by=smoothing: cross_entropy(outputs, labels, label_smoothing=by),
+        ):
+            train(lenet(), DATA, RECIPE, loss=loss, work=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_what_is_not_float32_can_be_checkpointed(tmp_path):
