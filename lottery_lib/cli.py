@@ -98,6 +98,8 @@ def train(
     from lottery_lib.training import distributed
 
     if help_params:
+        if pairs:
+            raise typer.BadParameter("--help-params runs nothing; leave out the other options")
         rows = params.described(protocols.config_class(protocol))
         _table((key, kind, str(default), note) for key, kind, default, note in rows)
         return

@@ -33,7 +33,8 @@ def whole(path: Path) -> Iterator[Path]:
         unfinished.touch()
         mode = unfinished.stat().st_mode
         yield unfinished
-        unfinished.chmod(mode)  # safetensors lets nobody else read what it writes
+        if unfinished.stat().st_mode != mode:  # safetensors lets nobody else read what it writes
+            unfinished.chmod(mode)
         unfinished.replace(path)
     except OSError as reason:
         if reason.filename == str(unfinished):

@@ -119,10 +119,11 @@ def _digits() -> tuple[Tensor, ...]:
 def _alone(root: Path, name: str) -> Iterator[None]:
     """A block that one process at a time is in, where it may write: what another one is downloading is not damaged."""
     root.mkdir(parents=True, exist_ok=True)
-    if not os.access(root, os.W_OK):
+    lock = root / f"{name}.lock"
+    if not os.access(lock if lock.exists() else root, os.W_OK):  # it may be another user's
         yield
         return
-    with locked(root / f"{name}.lock", HOUR) as free:
+    with locked(lock, HOUR) as free:
         if not free:
             raise LotteryError(f"data set {name!r}: another process has been at {root} for an hour; end that one")
         yield

@@ -58,6 +58,7 @@ class AttachedTicket(Attached):
     @torch.no_grad()
     def prune(self) -> None:
         """Where something else has written the weights since the last step, prune them again."""
+        self.rule.follow()
         self.rule.push_forward()
         self._seen = self._writes()
 

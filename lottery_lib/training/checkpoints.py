@@ -105,7 +105,7 @@ def identity(
     for tensors in (states.tensors(model), rule.state()):
         for name, tensor in tensors.items():
             digest.update(f"{name} {tensor.stride()}".encode() + bits(tensor))
-    return digest.hexdigest()[:24]
+    return distributed.of_first(digest.hexdigest()[:24])
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ one process, all of this does nothing.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -64,6 +65,15 @@ def agree(model: nn.Module) -> None:
             distributed.broadcast(buffer, 0)
 
 
+def of_first(text: str) -> str:
+    """The first process's text, for all."""
+    if world() == 1:
+        return text
+    texts: list[Any] = [text]
+    distributed.broadcast_object_list(texts, 0)
+    return texts[0]
+
+
 def share(batch: Batch) -> Batch:
     """This process's rows of a batch.
 
@@ -74,7 +84,9 @@ def share(batch: Batch) -> Batch:
     if world() == 1:
         return batch
     if not structure.sliceable(batch):
-        raise LotteryError("the tensors of a batch differ in their first dimension, so processes cannot share it")
+        raise LotteryError(
+            "samples do not lie along the first dimension of all parts of a batch, so processes cannot share it"
+        )
     if (size := structure.size(batch)) % world():
         raise LotteryError(f"a batch of {size} does not divide by {world()} processes; change one of the two")
     return structure.rows(batch, slice(distributed.get_rank(), None, world()))

@@ -255,8 +255,8 @@ function render({ model, el }) {
   model.on("change:seed", () => { seeds.value = model.get("seed"); });
   for (const name of [...SETTINGS, "seed"]) model.on(`change:${name}`, () => { restart(); go({}); });
   for (const name of ["alpha", "variable"]) model.on(`change:${name}`, () => go({}));
-  const opened = Object.fromEntries([...SETTINGS, "alpha", "seed"].map((name) => [name, model.get(name)]));
-  linkWords(model, "playground", el, opened, () => go({ target: SPAN })); // what they promise holds of that many
+  const opened = Object.fromEntries([...SETTINGS, "alpha", "seed", "variable"].map((name) => [name, model.get(name)]));
+  linkWords(model, "playground", el, opened, () => { restart(); go({ target: SPAN }); }); // they promise that many
   restart();
   go({});
   return () => { playing = false; }; // when the view is removed

@@ -72,7 +72,8 @@ function render({ model, el }) {
       if (model.get("frame") >= frames.length - 1) { stop(); draw(); } else go(model.get("frame") + 1);
     }, PAUSE);
   };
-  for (const kind of ["pointerdown", "input"]) time.addEventListener(kind, stop); // who takes the slider has it
+  const taken = () => { if (timer !== null) { stop(); draw(); } };
+  for (const kind of ["pointerdown", "input"]) time.addEventListener(kind, taken); // who takes the slider has it
   model.on("change:frame", draw);
   draw();
   return stop; // when the view is removed

@@ -278,6 +278,10 @@ def test_words_of_the_page_hold_whatever_was_set_before(open_widget):
     page.wait_for_function("() => Number(document.querySelector('.clock').textContent.slice(10)) > 250")
     page.get_by_role("button", name="another").click()
     agrees(page, replace(EASY, lam=0.001), steps=240)
+    page.locator("button.play").click()
+    page.wait_for_function("() => Number(document.querySelector('.clock').textContent.slice(10)) > 250")
+    page.get_by_role("button", name="another").click()  # where it changes nothing, too
+    agrees(page, replace(EASY, lam=0.001), steps=240)
     quiet(visit)
 
 

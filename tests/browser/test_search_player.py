@@ -61,7 +61,9 @@ def test_who_takes_the_slider_has_it_and_is_told_what_is_there(open_widget, watc
     page.wait_for_timeout(400)
     assert page.get_by_role("slider", name="time").input_value() == at
     done = float("{:.3g}".format(100 * player.frames[int(at)]["done"]))
-    assert page.locator(".status").inner_text().startswith(f"After {done:g} % of the search")
+    said = f"After {done:g} % of the search"
+    assert page.locator(".status").inner_text().startswith(said)
+    page.wait_for_function("said => document.querySelector('[role=status]').textContent.startsWith(said)", arg=said)
 
 
 def test_a_reader_who_wants_no_motion_sees_the_end(open_widget, watched):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import textwrap
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -49,7 +49,44 @@ def by_default(scale):
     return loss
 
 
+def of_class(scale):
+    class Loss(nn.Module):
+        gamma = scale
+
+        @staticmethod
+        def bare(value):
+            return value
+
+        def forward(self, outputs, labels):
+            return self.gamma * self.bare(cross_entropy(outputs, labels))
+
+    return Loss()
+
+
+def of_namespace(scale):
+    class Settings:
+        value = scale
+
+    return lambda outputs, labels: Settings.value * cross_entropy(outputs, labels)
+
+
+def of_module(scale):
+    losses = ModuleType("losses")
+    exec(f"def focal(value): return {scale} * value", vars(losses))
+    exec(
+        "def loss(outputs, labels): return losses.focal(outputs.mean())",
+        module := {"losses": losses, "__name__": "mine"},
+    )
+    return module["loss"]
+
+
+def of_cells(scale):
+    first, second = (None, 2.0) if scale == 1 else (2.0, None)
+    return lambda outputs, labels: outputs.mean() * (first or 1) / (second or 1)
+
+
 MAKERS = {
+    "class": of_class, "namespace": of_namespace, "module": of_module, "cells": of_cells,
     "delta": lambda value: nn.HuberLoss(delta=value), "weight": weighted, "closure": closed, "object": Scaled,
     "keyword": lambda value: partial(cross_entropy, label_smoothing=value / 9),
     "method": lambda value: Scaled(value).method, "settings": by_settings,
@@ -87,6 +124,28 @@ def test_code_of_the_same_name_is_told_apart_and_what_only_watches_is_not():
     watched(torch.ones(2, 2), None)
     teacher.register_forward_hook(print).remove()
     assert callables.told(watched) == before
+
+
+def test_compiled_ones_are_told_as_what_they_are_made_of():
+    def plain(outputs, labels):
+        return outputs.mean()
+
+    compiled, module, inputs = torch.compile(plain, backend="eager"), nn.Linear(2, 2), torch.ones(1, 2)
+    before = callables.told(module)
+    network = torch.compile(module, backend="eager")
+    for _ in range(2):
+        assert callables.told(compiled) == callables.told(plain) and callables.told(network) == before
+        compiled(inputs, None), network(inputs)
+
+
+def test_what_is_named_beside_globals_of_that_name_is_none_of_them(monkeypatch):
+    def loss(outputs, labels):
+        return outputs.SCALE.mean()
+
+    before = callables.told(loss)
+    monkeypatch.setitem(globals(), "SCALE", 9.0)
+    assert callables.told(loss) == before
+    assert callables.told({len, max, cross_entropy}) == callables.told({cross_entropy, len, max})
 
 
 def test_functions_that_read_each_other_are_told_once():
