@@ -271,7 +271,7 @@ def bimodality(values: Mapping[str, Tensor], low: float = LOW, high: float = HIG
 
 def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
     if not any(tensor.numel() for tensor in tensors.values()):
-        raise LotteryError("there are no masks or scores; they must be of one weight at least")
+        raise LotteryError("there are no masks or scores; they must be of one layer at least")
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 

@@ -89,7 +89,8 @@ class Ticket:
 
         >>> import torch
         >>> from lottery_lib import Ticket
-        >>> Ticket.of(torch.nn.Linear(4, 1), {"weight": torch.tensor([[True, False, False, True]])})
+        >>> mask = {"weight": torch.tensor([[True, False, False, True]])}
+        >>> Ticket.of(torch.nn.Linear(4, 1), mask)
         Ticket(density=0.5, layers=1, search_epochs=0)
         """
         errors.require("model", model, nn.Module, "a torch.nn.Module")

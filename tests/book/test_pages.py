@@ -104,7 +104,8 @@ def test_the_landing_page_answers_its_title():
         pytest.skip("the book is not built: make book")
     article = soup(SITE / "index.html").find("article")
     answer, table, how, doubts = headline.markdown().replace("*", "").split("\n\n")
-    first, second, *_ = (said for said in article.find_all("p") if not said.find_parent("table"))
+    defined, first, second, *_ = (said for said in article.find_all("p") if not said.find_parent("table"))
+    assert defined.get_text().startswith("A winning ticket is")
     assert [first.get_text().split(), second.get_text().split()] == [answer.split(), how.split()]
     listed = [item.get_text().split() for item in article.find("ul").find_all("li")]
     assert listed == [line.removeprefix("- ").split() for line in doubts.splitlines()]
