@@ -22,6 +22,7 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, range, Enum, np.gene
 BESIDE = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}  # hooks and the like, numbered as they come
 BESIDE |= {"_is_torch_compile"}
 COMPILED = ("_orig_mod", "_torchdynamo_orig_callable")  # what torch.compile made it from
+KNOWN = ("lottery_lib", "builtins")  # packages, wherever they lie
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
@@ -44,7 +45,7 @@ def _told(value: Any, seen: dict[int, tuple[int, Any]]) -> bytes:
     if not isinstance(value, (tuple, CodeType)):  # equal ones of these may be one object or two
         seen[id(value)] = len(seen), value
     if isinstance(value, (set, frozenset)):
-        return b"{" + b"".join(sorted(map(told, value))) + b"}"
+        return b"{" + b"".join(sorted(_told(each, {**seen}) for each in value)) + b"}"  # in whatever order they come
     return b"(" + kind + b"".join(_told(part, seen) for part in _parts(value)) + b")"
 
 
@@ -90,10 +91,7 @@ def _bare(member: Any) -> Any:
 
 def _readers(file: str | None, module: str | None) -> bool:
     """Whether what is in this file is the reader's; what installed packages have is known by its name."""
-    return not (file or "").startswith(INSTALLED) and (module or "").partition(".")[0] not in (
-        "lottery_lib",
-        "builtins",
-    )
+    return not (file or "").startswith(INSTALLED) and (module or "").partition(".")[0] not in KNOWN
 
 
 def _read(function: FunctionType) -> list[Any]:
